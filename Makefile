@@ -1,0 +1,66 @@
+# Each target builds the environment that it needs, once: .venv from constraints.txt, .venv-oldest
+# from constraints-oldest.txt.
+#
+#   make demo                   the quickstart on synthetic data; its picture is build/demo.png
+#   make demo DATA=ml-1m        the quickstart on MovieLens
+#   make test                   all tests and doctests; PYTEST_ARGS="-x tests/metrics" narrows
+#   make test-oldest            the common checks on the oldest versions that setup.cfg claims
+#   make lint                   ruff, nothing is changed
+#   make docs                   HTML in docs/_build/html, warnings are errors
+#   make bench                  a table: accuracy on real data, speed against references
+#
+# On Linux PyPI's torch brings several GB of CUDA libraries. Without a GPU take the CPU build:
+#   make test PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+DATA ?=
+PYTEST_ARGS ?=
+SPHINXOPTS ?= -W --keep-going
+BENCH_ARGS ?=
+
+VENV := .venv
+OLDEST := .venv-oldest
+BUILD := docs/_build docs/api docs/auto_examples docs/sg_execution_times.rst build
+
+# real data that lies beside the checkout, unless another place is named
+ifneq ($(wildcard ../shared/data),)
+SKLEARN_RECSYS_DATA ?= $(abspath ../shared/data)
+export SKLEARN_RECSYS_DATA
+endif
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DELETE_ON_ERROR:
+.PHONY: demo test test-oldest lint docs bench clean
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[test,docs,plot,data]" ruff
+	touch $@
+
+$(OLDEST)/.installed: setup.cfg pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet -c constraints-oldest.txt -e ".[test]"
+	touch $@
+
+demo: $(VENV)/.installed
+	MPLBACKEND=Agg $(VENV)/bin/python examples/plot_quickstart.py $(DATA) --save build/quickstart.png --save build/demo.png
+
+test: $(VENV)/.installed
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS) tests/test_common.py
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+docs: $(VENV)/.installed
+	MPLBACKEND=Agg $(VENV)/bin/python -m sphinx $(SPHINXOPTS) -b html docs docs/_build/html
+
+bench: $(VENV)/.installed
+	$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
+
+clean:
+	rm -rf $(BUILD)

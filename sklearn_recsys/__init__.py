@@ -1,0 +1,79 @@
+"""scikit-learn for recommender systems.
+
+A sparse user × item matrix goes in, an estimator comes out. Names are imported when they are first
+used: ``import sklearn_recsys`` loads neither torch nor any model.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+# every public name, by the module that documents it: the API reference is made from this table
+_PUBLIC = {
+    "sklearn_recsys.dummy": ["PopularityRecommender", "RandomRecommender"],
+    "sklearn_recsys.linear_model": ["EASE"],
+    "sklearn_recsys.neighbors": ["ItemKNN", "UserKNN"],
+    "sklearn_recsys.pipeline": ["RecommenderPipeline"],
+    "sklearn_recsys.model_selection": [
+        "HoldoutSplit",
+        "cell_kfold",
+        "cross_validate",
+        "evaluate",
+        "leave_last_out",
+        "random_holdout",
+        "sample_negatives",
+        "temporal_split",
+        "user_split",
+    ],
+    "sklearn_recsys.metrics": [
+        "coverage_at_k",
+        "gini_at_k",
+        "hr_at_k",
+        "intra_list_diversity_at_k",
+        "mae",
+        "make_recommender_scorer",
+        "map_at_k",
+        "mrr_at_k",
+        "ndcg_at_k",
+        "novelty_at_k",
+        "popularity_bias_at_k",
+        "precision_at_k",
+        "recall_at_k",
+        "rmse",
+    ],
+    "sklearn_recsys.preprocessing": ["BM25Transformer", "InteractionEncoder", "filter_k_core"],
+    "sklearn_recsys.datasets": [
+        "fetch_movielens",
+        "fetch_ncf_split",
+        "make_interactions",
+        "make_movies",
+        "make_ratings",
+    ],
+    "sklearn_recsys.base": ["RecommenderMixin", "RecommenderTags"],
+    "sklearn_recsys.utils.discovery": ["all_recommenders"],
+    "sklearn_recsys.utils.estimator_checks": ["check_recommender", "expected_failed_checks"],
+}
+
+# models and the pipeline are names of the package itself; everything else lives in its submodule
+_TOP_LEVEL = {
+    name: module
+    for module, names in _PUBLIC.items()
+    for name in names
+    if module.split(".")[1]
+    not in {"model_selection", "metrics", "preprocessing", "datasets", "base", "utils"}
+}
+_SUBMODULES = sorted({module.split(".")[1] for module in _PUBLIC})
+
+__all__ = [*_TOP_LEVEL, *_SUBMODULES]
+
+
+def __getattr__(name):
+    if name in _TOP_LEVEL:
+        return getattr(import_module(_TOP_LEVEL[name]), name)
+    if name in _SUBMODULES:
+        return import_module(f"sklearn_recsys.{name}")
+    raise AttributeError(f"module 'sklearn_recsys' has no attribute {name!r}")
+
+
+def __dir__():
+    return [*globals(), *__all__]

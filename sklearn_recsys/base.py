@@ -1,0 +1,508 @@
+"""The contract of every recommender: rows are users, and a user is their history."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import _fit_context
+from sklearn.utils import Tags
+from sklearn.utils.metadata_routing import UNUSED
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_recsys.metrics import _scorer
+from sklearn_recsys.model_selection._content_split import hold_out_by_content
+from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells, union_cells
+from sklearn_recsys.utils._threads import row_blocks
+from sklearn_recsys.utils._topk import top_n, top_n_cells
+from sklearn_recsys.utils.validation import (
+    check_held_out,
+    check_indices,
+    check_interactions,
+    check_item_sets,
+    check_length,
+)
+
+_SHRINKAGE = 10.0  # ratings of the global mean that a shrunk item mean starts from
+
+
+@dataclass
+class RecommenderTags:
+    """What a recommender reads in its input.
+
+    Parameters
+    ----------
+    values : {"rating", "weight", "binary", "order"}, default="weight"
+        The meaning of the stored values: ratings to be predicted; confidence or strength; only
+        whether they are greater than zero; the position or time of the interaction.
+    personalised : bool, default=True
+        Whether the recommendations depend on what a user likes, not only on what they have seen.
+    """
+
+    values: str = "weight"
+    personalised: bool = True
+
+
+@dataclass
+class _Tags(Tags):
+    recommender_tags: RecommenderTags = field(default_factory=RecommenderTags)
+
+
+class RecommenderMixin:
+    """Mixin for recommenders on a sparse user × item matrix.
+
+    A recommender inherits from it and from :class:`sklearn.base.BaseEstimator`, and writes
+
+    - ``_fit(X)``, which learns from a matrix and sets fitted attributes (names ending in ``_``);
+    - ``_score_items(X)``, which returns a new float32 array ``(n_rows, n_items)`` of scores,
+      greater is better, for a block of histories;
+    - and, where it saves work, ``_score_pairs(X, rows, items)``, the same at the asked cells only.
+
+    Their ``X`` is validated: a canonical float32 csr_array, for models whose tag says that they
+    read ``"binary"`` values with a one in each positive cell. The mixin owns everything else:
+    validation, blocks of bounded memory, seen items, top-n and scoring.
+
+    See Also
+    --------
+    sklearn_recsys.utils.estimator_checks.check_recommender : Check a recommender against the
+        contract.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn.base import BaseEstimator
+    >>> from sklearn_recsys.base import RecommenderMixin
+    >>> class CoOccurrence(RecommenderMixin, BaseEstimator):
+    ...     def _fit(self, X):
+    ...         self.counts_ = (X.T @ X).toarray()
+    ...
+    ...     def _score_items(self, X):
+    ...         return X @ self.counts_
+    >>> R = csr_array([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 1, 1]])
+    >>> CoOccurrence().fit(R).recommend(np.array([[1, 0, 0, 0]]), n=2)
+    array([[1, 2]])
+    """
+
+    _parameter_constraints: dict = {}
+
+    # how to score is the caller's choice, not data to be routed; candidates may follow the rows
+    __metadata_request__score = {"metric": UNUSED, "k": UNUSED, "exclude_seen": UNUSED}
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags = _Tags(**{part.name: getattr(tags, part.name) for part in fields(Tags)})
+        tags.input_tags.sparse = True
+        return tags
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "interactions_")
+
+    # ---------------------------------------------------------------- fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Fit to a user × item matrix.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_users, n_items)
+            The interactions; zero means *not observed*. CSR is the native form.
+        y : Ignored
+            Exists so that scikit-learn's tools can carry held-out cells to `score`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. A fit that raises leaves it unfitted.
+        """
+        return self._fit_matrix(X)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Add new users, as if they had been the last rows of `X` in `fit`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_new_users, n_items)
+            The interactions of the new users. The first call is a `fit`.
+        y : Ignored
+            As in `fit`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        if not self.__sklearn_is_fitted__():
+            return self._fit_matrix(X)
+        X = self._checked(X)
+        return self._fit_or_forget(sp.vstack([self.interactions_, X], format="csr"))
+
+    def _fit_matrix(self, X, **params):
+        """Validate and fit."""
+        self._forget()
+        try:
+            X = self._checked(X, reset=True, copy=True)
+        except BaseException:
+            self._forget()
+            raise
+        return self._fit_or_forget(X, **params)
+
+    def _fit_or_forget(self, X, **params):
+        """Fit to a canonical matrix of our own; a failure leaves nothing half-fitted."""
+        try:
+            return self._fit_interactions(X, **params)
+        except BaseException:
+            self._forget()
+            raise
+
+    def _checked(self, X, *, reset=False, copy=False):
+        """Return `X` as a canonical matrix."""
+        order = self._values == "order"
+        return check_interactions(self, X, reset=reset, order=order, copy=copy)
+
+    def _fit_interactions(self, X, **params):
+        """Fit to a canonical matrix of our own; `params` are what a model's `fit` adds."""
+        if not X.nnz:
+            raise ValueError("X holds no interaction: every cell is zero (not observed).")
+        if self._values == "rating":
+            if np.all(X.data == X.data[0]):
+                warnings.warn(
+                    f"{type(self).__name__} predicts ratings, but all of X's values are "
+                    f"{X.data[0]:g}: use a model for implicit interactions.",
+                    stacklevel=5,
+                )
+            self.rating_range_ = (float(X.data.min()), float(X.data.max()))
+        read = self._read(X)
+        self._fallback_ = self._non_personalised(read)
+        self._fit(read, **params)
+        self.interactions_ = X
+        return self
+
+    def _forget(self):
+        """Delete the fitted attributes."""
+        for name in [name for name in vars(self) if name.endswith("_") and name[:2] != "__"]:
+            delattr(self, name)
+
+    @property
+    def _values(self):
+        return self.__sklearn_tags__().recommender_tags.values
+
+    def _read(self, X):
+        """Return the canonical matrix as the model reads it."""
+        if self._values != "binary" or np.all(X.data == 1):
+            return X
+        X = take_cells(X, X.data > 0)
+        X.data = np.ones_like(X.data)
+        return X
+
+    def _non_personalised(self, X):
+        """Return an item score for users without a history: popularity, or shrunk item means."""
+        counts = np.bincount(X.indices, minlength=X.shape[1])
+        if self._values != "rating":
+            return counts.astype(np.float32)
+        sums = np.bincount(X.indices, weights=X.data, minlength=X.shape[1])
+        mean = X.data.mean(dtype=np.float64)
+        return ((sums + _SHRINKAGE * mean) / (counts + _SHRINKAGE)).astype(np.float32)
+
+    # ---------------------------------------------------------------- scores
+
+    def _scores(self, X):
+        """Return the scores of a block of canonical histories, empty ones included."""
+        X = self._read(X)
+        scores = self._score_items(X)
+        empty = np.diff(X.indptr) == 0
+        if empty.any():
+            scores[empty] = self._fallback_
+        return scores
+
+    def _scores_at(self, X, rows, items):
+        """Return the scores of canonical histories at the cells (rows, items)."""
+        X = self._read(X)
+        scores = self._score_pairs(X, rows, items)
+        empty = (np.diff(X.indptr) == 0)[rows]
+        if empty.any():
+            scores[empty] = self._fallback_[items[empty]]
+        return scores
+
+    def _score_pairs(self, X, rows, items):
+        """Score the asked cells only; models that can do so in less work override this."""
+        scores = np.empty(len(rows), dtype=np.float32)
+        asked, inverse = np.unique(rows, return_inverse=True)
+        order = np.argsort(inverse, kind="stable")
+        for block in row_blocks(len(asked), 4 * X.shape[1]):
+            cells = order[slice(*np.searchsorted(inverse[order], [block.start, block.stop]))]
+            dense = self._score_items(X[asked[block]])
+            scores[cells] = dense[inverse[cells] - block.start, items[cells]]
+        return scores
+
+    def _in_rating_range(self, scores):
+        """Clip what is reported in rating units; rankings use the unclipped scores."""
+        if hasattr(self, "rating_range_"):
+            np.clip(scores, *self.rating_range_, out=scores)
+        return scores
+
+    def predict(self, X):
+        """Predict every item's score for every row.
+
+        A convenience for small data: the answer is dense. `recommend` and `predict_pairs` work in
+        bounded memory.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            The histories of known or new users.
+
+        Returns
+        -------
+        scores : ndarray of float32 of shape (n_rows, n_items)
+            In rating units, clipped to the range of the training ratings, for rating models;
+            greater is better for rankers.
+        """
+        check_is_fitted(self)
+        X = self._checked(X)
+        scores = np.empty(X.shape, dtype=np.float32)
+        for rows in row_blocks(X.shape[0], 4 * X.shape[1]):
+            scores[rows] = self._scores(X[rows])
+        return self._in_rating_range(scores)
+
+    def predict_pairs(self, X, rows, items):
+        """Predict the scores of the asked (row, item) cells only.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            The histories of known or new users.
+        rows : array-like of int of shape (n_pairs,)
+            Rows of `X`.
+        items : array-like of int of shape (n_pairs,)
+            Item indices.
+
+        Returns
+        -------
+        scores : ndarray of float32 of shape (n_pairs,)
+            What `predict` returns at these cells.
+        """
+        check_is_fitted(self)
+        X = self._checked(X)
+        rows = check_indices(rows, X.shape[0], name="rows", what="row")
+        items = check_indices(items, X.shape[1], name="items")
+        if len(rows) != len(items):
+            raise ValueError(
+                f"rows and items must have one length; got {len(rows)} and {len(items)}."
+            )
+        return self._in_rating_range(self._scores_at(X, rows, items))
+
+    # ---------------------------------------------------------------- recommending
+
+    def recommend(
+        self,
+        users=None,
+        n=10,
+        *,
+        exclude_seen=True,
+        candidates=None,
+        exclude=None,
+        return_scores=False,
+    ):
+        """Recommend items, best first.
+
+        Parameters
+        ----------
+        users : None, int, 1-D array-like of int or bool, or matrix, default=None
+            None: every training user. An integer, or a 1-D array of integers: rows of the training
+            matrix; a 1-D boolean array: a mask over them. Anything 2-D, or a 1-D *sparse* array:
+            the histories of anyone, known or new, with a column per item.
+        n : int, default=10
+            Items per row.
+        exclude_seen : bool, default=True
+            Whether to leave out the items of the row's own history.
+        candidates : array-like or sparse, default=None
+            Recommend nothing but these items. 1-D item indices (or a boolean mask over the items)
+            for everyone; or a row each: 2-D item indices, −1 for an empty slot, or a sparse or
+            boolean matrix of shape (n_rows, n_items).
+        exclude : array-like or sparse, default=None
+            Never recommend these items; forms as in `candidates`.
+        return_scores : bool, default=False
+            Whether to return the scores, too.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_rows, n)
+            Item indices by falling score, ties by index; −1 in slots that no item is left for.
+        scores : ndarray of float32 of shape (n_rows, n)
+            Their scores, not clipped, −inf in empty slots. Only if `return_scores`.
+        """
+        check_is_fitted(self)
+        n = check_length(n)
+        X = self._histories(users)
+        if candidates is not None:
+            candidates = check_item_sets(candidates, X.shape, name="candidates")
+        if exclude is not None:
+            exclude = check_item_sets(exclude, X.shape, name="exclude")
+        ids, scores = self._rank(X, n, exclude_seen, candidates, exclude)
+        return (ids, scores) if return_scores else ids
+
+    def _histories(self, users):
+        """Return the histories that `users` stands for as a canonical matrix."""
+        if users is None:
+            return self.interactions_
+        if sp.issparse(users) and users.ndim == 1:
+            users = users.reshape(1, -1)
+        if sp.issparse(users) or hasattr(users, "columns") or np.ndim(users) >= 2:
+            return self._checked(users)
+        rows = np.asarray(users)
+        n_users = self.interactions_.shape[0]
+        if rows.dtype == bool and rows.ndim == 1:
+            if len(rows) != n_users:
+                raise ValueError(
+                    f"A boolean users must have length n_users = {n_users}; got {len(rows)}."
+                )
+            return self.interactions_[np.flatnonzero(rows)]
+        if rows.dtype.kind == "f" and rows.size:
+            raise ValueError(
+                "users is a 1-D array of floats. Use integers for rows of the training matrix, or "
+                "reshape(1, -1) if it is the history of one user."
+            )
+        if rows.dtype.kind not in "iuf":
+            raise ValueError(
+                "users must be rows of the training matrix (integers or a boolean mask) or a "
+                f"matrix of histories; got {rows.dtype} values. Raw ids go through a "
+                "RecommenderPipeline with an encoder."
+            )
+        rows = check_indices(np.atleast_1d(rows), n_users, name="users", what="training row")
+        return self.interactions_[rows]
+
+    def _rank(self, X, n, exclude_seen, candidates=None, exclude=None, held_out=None):
+        """Return the top-n of canonical histories; `held_out` cells join the candidates."""
+        ids = np.empty((X.shape[0], n), dtype=np.int64)
+        scores = np.empty((X.shape[0], n), dtype=np.float32)
+        rank = self._rank_cells if sp.issparse(candidates) else self._rank_all
+        for rows in row_blocks(X.shape[0], 4 * X.shape[1]):
+            sets = [s[rows] if sp.issparse(s) else s for s in (candidates, exclude, held_out)]
+            ids[rows], scores[rows] = rank(X[rows], n, exclude_seen, *sets)
+        return ids, scores
+
+    def _rank_all(self, X, n, exclude_seen, candidates, exclude, held_out):
+        scores = self._scores(X)
+        if candidates is not None:
+            kept = candidates
+            if held_out is not None:
+                kept = np.broadcast_to(kept, X.shape).copy()
+                kept[cell_rows(held_out), held_out.indices] = True
+            scores = np.where(kept, scores, np.float32(-np.inf))
+        if exclude_seen:
+            scores[cell_rows(X), X.indices] = -np.inf
+        if sp.issparse(exclude):
+            scores[cell_rows(exclude), exclude.indices] = -np.inf
+        elif exclude is not None:
+            scores[:, exclude] = -np.inf
+        return top_n(scores, n)
+
+    def _rank_cells(self, X, n, exclude_seen, cells, exclude, held_out):
+        if held_out is not None:
+            cells = union_cells(cells, held_out)
+        if exclude_seen:
+            cells = take_cells(cells, ~in_cells(cells, X))
+        if sp.issparse(exclude):
+            cells = take_cells(cells, ~in_cells(cells, exclude))
+        elif exclude is not None:
+            cells = take_cells(cells, ~exclude[cells.indices])
+        return top_n_cells(cells, self._scores_at(X, cell_rows(cells), cells.indices), n)
+
+    # ---------------------------------------------------------------- scoring
+
+    def score(self, X, y=None, *, metric=None, k=10, exclude_seen=True, candidates=None):
+        """Score recommendations or predicted ratings against held-out interactions.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            What is known of each row.
+        y : {sparse matrix, sparse array, array-like}, default=None
+            What was held out of each row: a matrix of the shape of `X`, or a 1-D integer array with
+            one held-out item per row. None: 20 % of each row with at least two interactions (at
+            least one) is held out here, chosen by a hash of the row's content; the latest of them
+            for models that read the order.
+        metric : str, default=None
+            ``"ndcg"``, ``"hr"``, ``"recall"``, ``"precision"``, ``"map"`` or ``"mrr"``, also with
+            the length of the list, ``"ndcg@20"``; ``"neg_rmse"`` or ``"neg_mae"`` for rating
+            models. None: ``"neg_rmse"`` for rating models (unless `y` is 1-D), ``"ndcg"`` for all
+            others.
+        k : int, default=10
+            Length of the ranked list.
+        exclude_seen : bool, default=True
+            Whether the items of `X` are left out of the ranking.
+        candidates : array-like or sparse, default=None
+            Rank only these items, together with the row's held-out ones: forms as in `recommend`.
+
+        Returns
+        -------
+        score : float
+            Greater is better. A mean over the rows with something held out; for ``"neg_rmse"`` and
+            ``"neg_mae"`` over the held-out cells.
+        """
+        if metric is None:
+            one_each = y is not None and not sp.issparse(y) and np.ndim(y) == 1
+            metric = "neg_rmse" if self._values == "rating" and not one_each else "ndcg"
+        scores = self._score_metrics(
+            X, y, [metric], k=k, exclude_seen=exclude_seen, candidates=candidates
+        )
+        return next(iter(scores.values()))
+
+    def _score_metrics(self, X, y, metrics, *, k=10, exclude_seen=True, candidates=None):
+        """Return a dict of scores by metric name, ranking once."""
+        parsed = [_scorer.parse_metric(metric, k) for metric in metrics]
+        rating = any(depth is None for *_, depth in parsed)
+        one_each = y is not None and not sp.issparse(y) and np.ndim(y) == 1
+        if rating and (self._values != "rating" or one_each or candidates is not None):
+            raise ValueError(
+                "neg_rmse and neg_mae need a model that predicts ratings, held-out cells with "
+                f"their ratings and no candidates; got {type(self).__name__}, which reads "
+                f"{self._values} values, {'1-D y' if one_each else 'y as a matrix or None'} and "
+                f"candidates={'None' if candidates is None else 'given'}."
+            )
+        depth = max((depth for *_, depth in parsed if depth is not None), default=None)
+        X, y = self._known_and_held_out(X, y, warn_overlap=exclude_seen and depth is not None)
+        values = {}
+        if rating:
+            predicted = self._in_rating_range(self._scores_at(X, cell_rows(y), y.indices))
+            values.update(_scorer.rating_scores(parsed, y.data, predicted))
+        if depth is not None:
+            ids = self._rank_for_score(X, y, depth, exclude_seen, candidates)
+            values.update(_scorer.ranking_scores(parsed, y, ids))
+        return {label: values[label] for label, *_ in parsed}
+
+    def _known_and_held_out(self, X, y, *, warn_overlap):
+        """Return canonical matrices of what is known and what is held out."""
+        check_is_fitted(self)
+        X = self._checked(X)
+        if y is None:
+            X, y = hold_out_by_content(X, latest=self._values == "order")
+            if not y.nnz:
+                raise ValueError(
+                    "No row of X has the two interactions that a hold-out needs; pass what was "
+                    "held out as y."
+                )
+            return X, y
+        y = check_held_out(y, X.shape)
+        if not y.nnz:
+            raise ValueError("y holds out nothing: it has no stored cell.")
+        overlap = in_cells(y, X).mean() if warn_overlap else 0
+        if overlap:
+            warnings.warn(
+                f"{overlap:.1%} of the held-out interactions are in X, too, and can't be found "
+                "while seen items are excluded: hold them out of X, or pass exclude_seen=False.",
+                stacklevel=4,
+            )
+        return X, y
+
+    def _rank_for_score(self, X, y, n, exclude_seen, candidates):
+        """Return the top-n of canonical matrices, the held-out items among the candidates."""
+        if candidates is not None:
+            candidates = check_item_sets(candidates, X.shape, name="candidates")
+        ids, _ = self._rank(X, n, exclude_seen, candidates, held_out=y)
+        return ids

@@ -1,0 +1,393 @@
+"""The MovieLens data sets, read from their archives as GroupLens publishes them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import Bunch
+
+_URL = "https://files.grouplens.org/datasets/movielens/"
+
+# name: (archive without .zip, folder inside it, file format, MD5 published beside the archive)
+_EDITIONS = {
+    "100k": ("ml-100k", "ml-100k", "u", "0e33842e24a9c977be4e0107933c0723"),
+    "1m": ("ml-1m", "ml-1m", "dat", "c4d9eecfca2ab87c1945afe126590906"),
+    "10m": ("ml-10m", "ml-10M100K", "dat", "ce571fd55effeba0271552578f2648bd"),
+    "20m": ("ml-20m", "ml-20m", "csv", "cd245b17a1ae2cc31bb14903e1204af3"),
+    "25m": ("ml-25m", "ml-25m", "csv", "6b51fb2759a8657d3bfcbfc42b592ada"),
+    "32m": ("ml-32m", "ml-32m", "csv", "d472be332d4daa821edc399621853b57"),
+    "latest-small": ("ml-latest-small", "ml-latest-small", "csv", None),
+    "latest-small-2016": ("ml-latest-small-2016", "ml-latest-small-2016", "csv", None),
+}
+_NOT_DOWNLOADABLE = {"latest-small-2016"}
+_FOLDS = ("ua", "ub", "u1", "u2", "u3", "u4", "u5")
+
+_EVENT_DTYPES = {
+    "user": np.int64,
+    "item": np.int64,
+    "rating": np.float64,
+    "timestamp": np.int64,
+}
+
+# Codes in users.dat, from the README of ml-1m.
+_OCCUPATIONS = dict(
+    enumerate(
+        "other;academic/educator;artist;clerical/admin;college/grad student;customer service;"
+        "doctor/health care;executive/managerial;farmer;homemaker;K-12 student;lawyer;programmer;"
+        "retired;sales/marketing;scientist;self-employed;technician/engineer;tradesman/craftsman;"
+        "unemployed;writer".split(";")
+    )
+)
+
+_DESCR = """\
+MovieLens {name}
+================
+
+Ratings of movies by users of MovieLens, collected by GroupLens Research at the University of
+Minnesota: {n_events} events, {n_users} users, {n_items} rated items.
+
+- interactions: user, item (raw ids), rating, timestamp (seconds since 1970 UTC), in file order.
+- items: title, year, genres (joined by "|"), indexed by raw item id ({n_titles} of them).
+- users: {users}.
+
+Licence: for research. The data may not be redistributed, nor used commercially, without
+permission from GroupLens; publications that use it must cite it. The README in the archive has
+the whole text.
+
+F. Maxwell Harper and Joseph A. Konstan. 2015. The MovieLens Datasets: History and Context. ACM
+Transactions on Interactive Intelligent Systems 5, 4, Article 19. https://doi.org/10.1145/2827872
+"""
+
+
+class _Dataset(Bunch):
+    """A Bunch whose attribute `items` is the frame of the items, not the method of dict."""
+
+    @property
+    def items(self):
+        return self["items"]
+
+    def __reduce__(self):  # the inherited way to pickle or copy a dict calls items()
+        return type(self), (), None, None, iter(dict.items(self))
+
+
+def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None):
+    """Load a MovieLens data set, and download it first if it is not there.
+
+    Parameters
+    ----------
+    name : {"100k", "1m", "10m", "20m", "25m", "32m", "latest-small", "latest-small-2016"}
+        The edition. "latest-small" is whatever is in the archive, at the moment that of 2018;
+        "latest-small-2016" is no longer published, so it is read only if it is there already.
+    data_home : path-like, default=None
+        The folder that holds the archive (``ml-100k.zip``) or the unpacked folder (``ml-100k``).
+        None: the environment variable ``SKLEARN_RECSYS_DATA``, else ``~/sklearn_recsys_data``.
+    download_if_missing : bool, default=True
+        Whether to download a missing archive from GroupLens into `data_home`, which needs pooch.
+    fold : {"ua", "ub", "u1", "u2", "u3", "u4", "u5"}, default=None
+        A published split of "100k" to read as well: 10 ratings per user held out ("ua", "ub"), or
+        one fifth of all ratings ("u1" … "u5").
+
+    Returns
+    -------
+    data : Bunch
+        With the attributes
+
+        - ``interactions`` : DataFrame with the columns user, item (raw ids, int64), rating
+          (float64) and timestamp (int64, seconds since 1970 UTC), in file order;
+        - ``items`` : DataFrame indexed by raw item id with the columns title (with the year, as
+          published), year (Int64, missing where the title has none) and genres (joined by "|");
+        - ``users`` : DataFrame indexed by raw user id with the columns age, gender, occupation
+          and zip for "100k" and "1m" (where the age is the lower end of a range, 1 for under 18),
+          else None;
+        - ``train``, ``test`` : DataFrames like ``interactions``, only with `fold`;
+        - ``name`` : str; ``DESCR`` : str, with licence and citation.
+
+    Raises
+    ------
+    OSError
+        If the data is neither there nor to be downloaded, or cannot be read.
+    ImportError
+        If it has to be downloaded and pooch is not installed.
+
+    See Also
+    --------
+    fetch_ncf_split : ml-1m as He et al. (2017) split it.
+    make_movies : Made-up data of the same form.
+
+    Notes
+    -----
+    The licence forbids to redistribute the data or to use it commercially.
+
+    References
+    ----------
+    .. [1] F. M. Harper, J. A. Konstan, "The MovieLens Datasets: History and Context", ACM
+       Transactions on Interactive Intelligent Systems 5(4), 2015.
+
+    Examples
+    --------
+    >>> from sklearn_recsys.datasets import fetch_movielens
+    >>> data = fetch_movielens("100k")  # doctest: +SKIP
+    >>> data.interactions.shape  # doctest: +SKIP
+    (100000, 4)
+    """
+    if name not in _EDITIONS:
+        raise ValueError(f"Unknown edition {name!r} of MovieLens; known are {list(_EDITIONS)}.")
+    if fold is not None and name != "100k":
+        raise ValueError(f'Only "100k" comes with published folds; got fold={fold!r} for {name!r}.')
+    if fold is not None and fold not in _FOLDS:
+        raise ValueError(f"Unknown fold {fold!r}; known are {list(_FOLDS)}.")
+
+    archive, folder, form, md5 = _EDITIONS[name]
+    home = _data_home(data_home)
+    if not _is_there(home, archive, folder):
+        if name in _NOT_DOWNLOADABLE or not download_if_missing:
+            why = "it is no longer published" if name in _NOT_DOWNLOADABLE else "not to be fetched"
+            raise OSError(_missing_message(home, archive, folder, why))
+        _download(home, archive, md5)
+    root = _open(home, archive, folder)
+
+    data = _Dataset(name=name, users=None)
+    if form == "u":
+        data.interactions = _read_table(root, "u.data", "\t", names=_EVENT_DTYPES)
+        data["items"] = _read_u_items(root)
+        names = ["user", "age", "gender", "occupation", "zip"]
+        data.users = _read_table(root, "u.user", "|", names=names, dtype={"zip": str})
+    elif form == "dat":
+        # Only 1m is older than the move of MovieLens to UTF-8.
+        encoding = "latin-1" if name == "1m" else "utf-8"
+        data.interactions = _read_table(root, "ratings.dat", "::", names=_EVENT_DTYPES)
+        names = ["item", "title", "genres"]
+        data["items"] = _read_table(root, "movies.dat", "::", names=names, encoding=encoding)
+        if name == "1m":
+            names = ["user", "gender", "age", "occupation", "zip"]
+            users = _read_table(root, "users.dat", "::", names=names, dtype={"zip": str})
+            users["occupation"] = users["occupation"].map(_OCCUPATIONS)
+            data.users = users[["user", "age", "gender", "occupation", "zip"]]
+    else:
+        names = dict(zip(["userId", "movieId", "rating", "timestamp"], _EVENT_DTYPES, strict=True))
+        data.interactions = _read_csv(root, "ratings.csv", names)
+        names = {"movieId": "item", "title": "title", "genres": "genres"}
+        data["items"] = _read_csv(root, "movies.csv", names)
+
+    data["items"] = _with_year(data["items"]).set_index("item")
+    if data.users is not None:
+        data.users = data.users.set_index("user")
+    if fold is not None:
+        data.train = _read_table(root, f"{fold}.base", "\t", names=_EVENT_DTYPES)
+        data.test = _read_table(root, f"{fold}.test", "\t", names=_EVENT_DTYPES)
+    data.DESCR = _DESCR.format(
+        name=name,
+        n_events=len(data.interactions),
+        n_users=data.interactions["user"].nunique(),
+        n_items=data.interactions["item"].nunique(),
+        n_titles=len(data["items"]),
+        users="none in this edition" if data.users is None else ", ".join(data.users.columns),
+    )
+    return data
+
+
+def fetch_ncf_split(name="ml-1m", data_home=None):
+    """Load the leave-one-out split with 99 sampled negatives of He et al. (2017).
+
+    Parameters
+    ----------
+    name : {"ml-1m"}, default="ml-1m"
+        The data set.
+    data_home : path-like, default=None
+        The folder that holds ``ncf-ml-1m.zip`` or an unpacked folder ``ncf-ml-1m`` with the files
+        ``ml-1m.train.rating``, ``ml-1m.test.rating`` and ``ml-1m.test.negative``. None: the
+        environment variable ``SKLEARN_RECSYS_DATA``, else ``~/sklearn_recsys_data``.
+
+    Returns
+    -------
+    data : Bunch
+        With the attributes
+
+        - ``train`` : DataFrame with the columns user, item (0-based ids, int64), rating (float64)
+          and timestamp (int64);
+        - ``test`` : DataFrame with the same columns, the last event of each user;
+        - ``negatives`` : ndarray of int64 of shape (n_users, 99), the items each held-out item is
+          ranked against, row by row as in ``test``; as published: a few equal the held-out item;
+        - ``n_users``, ``n_items`` : int;
+        - ``name`` : str; ``DESCR`` : str.
+
+    Raises
+    ------
+    OSError
+        If the files are not there; they are not downloaded.
+
+    References
+    ----------
+    .. [1] X. He, L. Liao, H. Zhang, L. Nie, X. Hu, T.-S. Chua, "Neural Collaborative Filtering",
+       WWW 2017.
+
+    Examples
+    --------
+    >>> from sklearn_recsys.datasets import fetch_ncf_split
+    >>> data = fetch_ncf_split()  # doctest: +SKIP
+    >>> data.negatives.shape  # doctest: +SKIP
+    (6040, 99)
+    """
+    if name != "ml-1m":
+        raise ValueError(f"Unknown data set {name!r}; known is 'ml-1m'.")
+    home = _data_home(data_home)
+    archive = f"ncf-{name}"
+    if not _is_there(home, archive, archive):
+        files = ", ".join(f"{name}.{part}" for part in ("train.rating", "test.rating"))
+        why = f"it is not downloaded; it holds {files} and {name}.test.negative"
+        raise OSError(_missing_message(home, archive, archive, why))
+    root = _open(home, archive, "")
+    if not (root / f"{name}.train.rating").is_file() and (root / archive).is_dir():
+        root = root / archive
+    train = _read_table(root, f"{name}.train.rating", "\t", names=_EVENT_DTYPES)
+    test = _read_table(root, f"{name}.test.rating", "\t", names=_EVENT_DTYPES)
+    lines = _read_table(root, f"{name}.test.negative", "\t", names=None)
+    held_out = "(" + test["user"].astype(str) + "," + test["item"].astype(str) + ")"
+    if len(lines) != len(test) or not (lines[0].to_numpy() == held_out.to_numpy()).all():
+        raise OSError(f"{name}.test.negative does not follow the rows of {name}.test.rating.")
+    negatives = lines.iloc[:, 1:].to_numpy(dtype=np.int64)
+    return Bunch(
+        train=train,
+        test=test,
+        negatives=negatives,
+        n_users=int(max(train["user"].max(), test["user"].max())) + 1,
+        n_items=int(max(train["item"].max(), test["item"].max(), negatives.max())) + 1,
+        name=name,
+        DESCR=(
+            f"{name} as split by He et al. (2017), Neural Collaborative Filtering, WWW: the last "
+            f"event of each user is held out and ranked against 99 sampled items.\n"
+            f"{len(train)} training events, {len(test)} held-out events.\n"
+            "Derived from MovieLens: the licence of fetch_movielens applies."
+        ),
+    )
+
+
+def _data_home(data_home):
+    """Return the folder of the data as a Path."""
+    if data_home is None:
+        data_home = os.environ.get("SKLEARN_RECSYS_DATA") or "~/sklearn_recsys_data"
+    return Path(data_home).expanduser()
+
+
+def _is_there(home, archive, folder):
+    return (home / f"{archive}.zip").is_file() or (home / folder).is_dir()
+
+
+def _missing_message(home, archive, folder, why):
+    return (
+        f"Neither {archive}.zip nor a folder {folder} is in {home} ({why}). Put it there, or say "
+        "where it is with data_home or the environment variable SKLEARN_RECSYS_DATA."
+    )
+
+
+def _download(home, archive, md5):
+    """Download an archive into `home`."""
+    try:
+        import pooch
+    except ImportError as error:
+        raise ImportError(
+            f"Downloading {archive}.zip needs pooch: pip install sklearn_recsys[data]. Or put the "
+            f"file from {_URL}{archive}.zip into {home} yourself."
+        ) from error
+    pooch.retrieve(
+        url=f"{_URL}{archive}.zip",
+        known_hash=None if md5 is None else f"md5:{md5}",
+        fname=f"{archive}.zip",
+        path=home,
+    )
+
+
+def _open(home, archive, folder):
+    """Return a path, inside the archive or on disk, whose children are the files."""
+    path = home / f"{archive}.zip"
+    if not path.is_file():
+        return home / (folder or archive)
+    try:
+        return zipfile.Path(zipfile.ZipFile(path)) / folder if folder else zipfile.Path(path)
+    except zipfile.BadZipFile as error:
+        raise OSError(
+            f"{path} is not a zip archive ({error}); delete it and fetch it again."
+        ) from error
+
+
+def _parse(root, file, parse):
+    """Apply `parse` to the bytes of a file; anything wrong with them is an OSError."""
+    path = root / file
+    if not path.is_file():
+        raise OSError(f"{root} holds no file {file}; the archive is not complete.")
+    try:
+        frame = parse(path.read_bytes())
+        if frame.empty:
+            raise ValueError("it holds no rows")
+        return frame
+    except (ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise OSError(
+            f"{path} cannot be read as MovieLens publishes it ({error}); delete it and fetch it "
+            "again."
+        ) from error
+
+
+def _read_table(root, file, separator, *, names, dtype=None, encoding="latin-1"):
+    """Read a file without header or quoting; a dict of names also says the dtypes."""
+
+    def parse(content):
+        # pandas reads separators of two characters with its slow engine only.
+        content = content.replace(b"::", b"\t") if separator == "::" else content
+        return pd.read_csv(
+            io.BytesIO(content),
+            sep="\t" if separator == "::" else separator,
+            header=None,
+            names=names if names is None else list(names),
+            index_col=False,
+            dtype=names if isinstance(names, dict) else dtype,
+            encoding=encoding,
+            quoting=csv.QUOTE_NONE,
+            na_filter=False,
+        )
+
+    return _parse(root, file, parse)
+
+
+def _read_csv(root, file, names):
+    """Read the columns `names` of a csv file and rename them."""
+
+    def parse(content):
+        frame = pd.read_csv(
+            io.BytesIO(content),
+            usecols=list(names),
+            dtype={old: _EVENT_DTYPES[new] for old, new in names.items() if new in _EVENT_DTYPES},
+            encoding="utf-8",
+            na_filter=False,
+        )
+        return frame[list(names)].rename(columns=names)
+
+    return _parse(root, file, parse)
+
+
+def _read_u_items(root):
+    """Read u.item, with the names of its genre flags from u.genre."""
+    genres = _read_table(root, "u.genre", "|", names=["genre", "code"])
+    genres = genres.sort_values("code")["genre"].tolist()
+    names = ["item", "title", "released", "video_released", "url", *genres]
+    items = _read_table(root, "u.item", "|", names=names)
+    flags = items[genres].to_numpy() == 1
+    joined = np.full(len(items), "", dtype=object)
+    for genre, flag in zip(genres, flags.T, strict=True):
+        joined[flag] += np.where(joined[flag] == "", genre, "|" + genre).astype(object)
+    return items[["item", "title"]].assign(genres=joined)
+
+
+def _with_year(items):
+    """Return title, year and genres by item; the year is the last one in parentheses."""
+    title = items["title"].str.strip()
+    year = title.str.extract(r".*\((\d{4})(?:[-–]\d*)?\)", expand=False)
+    year = pd.to_numeric(year).astype("Int64")
+    return pd.DataFrame(
+        {"item": items["item"], "title": title, "year": year, "genres": items["genres"]}
+    )

@@ -1,0 +1,373 @@
+"""Made-up data with the structure of real data: tastes, popular items, busy users."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, validate_params
+
+from sklearn_recsys.datasets._movielens import _Dataset
+from sklearn_recsys.datasets._sampling import BLOCK, sample_cells
+
+_COMMON_CONSTRAINTS = {
+    "n_users": [Interval(Integral, 1, None, closed="left")],
+    "n_items": [Interval(Integral, 2, None, closed="left")],
+    "n_interactions": [Interval(Integral, 1, None, closed="left"), None],
+    "density": [Interval(Real, 0, 1, closed="right")],
+    "n_factors": [Interval(Integral, 1, None, closed="left")],
+    "exponent": [Interval(Real, 0, None, closed="left")],
+    "random_state": ["random_state"],
+}
+
+
+@validate_params(_COMMON_CONSTRAINTS, prefer_skip_nested_validation=True)
+def make_interactions(
+    n_users=1000,
+    n_items=500,
+    *,
+    n_interactions=None,
+    density=0.05,
+    n_factors=8,
+    exponent=1.0,
+    random_state=None,
+    dtype=np.float32,
+):
+    """Make a binary user × item matrix with personal tastes and popular items.
+
+    Parameters
+    ----------
+    n_users, n_items : int, default=1000 and 500
+        The shape of the matrix.
+    n_interactions : int, default=None
+        The exact number of interactions, at least two per user. None: by `density`.
+    density : float in (0, 1], default=0.05
+        The share of the cells that hold an interaction; at least two per user are made.
+    n_factors : int, default=8
+        The number of latent factors behind the tastes; 1: no tastes, only popularity.
+    exponent : float, default=1.0
+        The popularity of the item at rank r falls like ``(r + sqrt(n_items) / 2) ** -exponent``:
+        Zipf's law with the flat head of real catalogues. 0: all items are equally popular. Which
+        item is how popular is drawn at random.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the generator.
+    dtype : dtype, default=np.float32
+        The dtype of the values.
+
+    Returns
+    -------
+    X : csr_array of shape (n_users, n_items)
+        Ones. Every user has at least two items; an item can be without users, as in real data.
+
+    See Also
+    --------
+    make_ratings : Ratings at cells drawn likewise.
+    make_movies : A tidy frame of ratings, with titles.
+
+    Notes
+    -----
+    Users and items have normal factors p and q. User u draws items one after the other, without
+    replacement, with probabilities proportional to
+    ``popularity[i] * softmax(3 p[u]) @ softmax(3 q[i])``; the numbers of draws are log-normal. The
+    probabilities are a mixture with a component per factor, so nothing of the size
+    n_users × n_items is ever built.
+
+    Examples
+    --------
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> X = make_interactions(100, 50, n_interactions=600, random_state=0)
+    >>> X.shape, X.nnz, int(X.sum(axis=1).min()) >= 2
+    ((100, 50), 600, True)
+    """
+    rng = check_random_state(random_state)
+    n_interactions = _n_interactions(n_users, n_items, n_interactions, density)
+    user_factors = rng.normal(size=(n_users, n_factors))
+    item_factors = rng.normal(size=(n_items, n_factors))
+    X = sample_cells(rng, user_factors, item_factors, n_interactions, exponent)
+    X.data = X.data.astype(dtype)
+    return X
+
+
+@validate_params(
+    {
+        **_COMMON_CONSTRAINTS,
+        "noise": [Interval(Real, 0, None, closed="left")],
+        "step": [Interval(Real, 0, None, closed="neither"), None],
+        "return_factors": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_ratings(
+    n_users=1000,
+    n_items=500,
+    *,
+    n_interactions=None,
+    density=0.05,
+    n_factors=8,
+    exponent=1.0,
+    noise=0.5,
+    rating_range=(1, 5),
+    step=1,
+    random_state=None,
+    return_factors=False,
+    dtype=np.float32,
+):
+    """Make a user × item matrix of ratings from biases and latent factors.
+
+    Parameters
+    ----------
+    n_users, n_items : int, default=1000 and 500
+        The shape of the matrix.
+    n_interactions : int, default=None
+        The exact number of ratings, at least two per user. None: by `density`.
+    density : float in (0, 1], default=0.05
+        The share of the cells that hold a rating; at least two per user are made.
+    n_factors : int, default=8
+        The number of latent factors.
+    exponent : float, default=1.0
+        Zipf exponent of the items' popularity, as in :func:`make_interactions`.
+    noise : float, default=0.5
+        Standard deviation of the noise, in rating units, before rounding.
+    rating_range : (float, float), default=(1, 5)
+        The lowest and the highest rating; the lowest is above 0, since 0 means *not observed*.
+    step : float or None, default=1
+        Distance of neighbouring ratings on the scale, which begins at the lowest one. None: ratings
+        are not rounded.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the generator.
+    return_factors : bool, default=False
+        Whether to return what the ratings were made from.
+    dtype : dtype, default=np.float32
+        The dtype of the values.
+
+    Returns
+    -------
+    R : csr_array of shape (n_users, n_items)
+        The ratings. Every user has at least two.
+    user_factors : ndarray of shape (n_users, n_factors + 2)
+        Only with `return_factors`, together with
+    item_factors : ndarray of shape (n_items, n_factors + 2)
+        such that ``user_factors @ item_factors.T`` are the expected ratings before noise, rounding
+        and clipping; the last two columns carry the biases.
+
+    See Also
+    --------
+    make_interactions : The same without ratings, for rankers.
+
+    Notes
+    -----
+    On a scale from 1 to 5: 3.5 + b_u + b_i + p_u · q_i, with standard deviations of 0.4 for the
+    biases and 0.7 for the product, and in proportion on other scales. Users rate what they like:
+    the cells are drawn by the same factors p and q as in :func:`make_interactions`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_recsys.datasets import make_ratings
+    >>> R = make_ratings(100, 50, density=0.2, rating_range=(0.5, 5), step=0.5, random_state=0)
+    >>> R.nnz, float(R.data.min()) >= 0.5, bool(np.all(R.data % 0.5 == 0))
+    (1000, True, True)
+    """
+    low, high = _check_range(rating_range)
+    rng = check_random_state(random_state)
+    n_interactions = _n_interactions(n_users, n_items, n_interactions, density)
+    user_factors = rng.normal(size=(n_users, n_factors))
+    item_factors = rng.normal(size=(n_items, n_factors))
+    R = sample_cells(rng, user_factors, item_factors, n_interactions, exponent)
+    user_factors, item_factors = _with_biases(rng, user_factors, item_factors, low, high)
+    ratings = _rate(rng, R, user_factors, item_factors, noise, low, high, step)
+    R.data = ratings.astype(dtype)
+    return (R, user_factors, item_factors) if return_factors else R
+
+
+_FIRST = (
+    "Amber Borrowed Brass Cobalt Comet Copper Crooked Drowsy Ember Feathered Gilded Glacier Hollow "
+    "Indigo Ivory Juniper Lantern Linen Lopsided Marble Mossy Nimbus Nutmeg Opal Paper Pepper "
+    "Quartz Quiet Rusted Saffron Sleepless Sunken Tangerine Thistle Tidal Umber Velvet Wandering "
+    "Willow Zephyr"
+).split()
+_SECOND = (
+    "Almanac Archipelago Aviary Ballroom Bakery Cartographer Causeway Chandelier Compass Conductor "
+    "Depot Engine Envelope Estuary Ferry Foundry Gazette Glassblower Gramophone Harbor Horizon "
+    "Hourglass Inventor Juggler Kettle Labyrinth Lighthouse Locksmith Meridian Observatory Orchard "
+    "Parachute Pendulum Quarry Satellite Semaphore Typist Umbrella Viaduct Windmill"
+).split()
+_GENRES = ["Adventure", "Animation", "Comedy", "Crime", "Drama", "Horror", "Romance", "Sci-Fi"]
+_OCCUPATIONS = ["artist", "cook", "engineer", "gardener", "nurse", "pilot", "student", "teacher"]
+
+
+@validate_params(
+    {
+        "n_users": [Interval(Integral, 1, None, closed="left")],
+        "n_items": [Interval(Integral, 10, None, closed="left")],
+        "density": [Interval(Real, 0, 1, closed="right")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_movies(n_users=300, n_items=200, *, density=0.15, random_state=0):
+    """Make a data set of the form of MovieLens with made-up movies, users and ratings.
+
+    Parameters
+    ----------
+    n_users, n_items : int, default=300 and 200
+        How many users and movies; at least 10 movies.
+    density : float in (0, 1], default=0.15
+        The share of all pairs that are rated; at least five per user are made.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the generator.
+
+    Returns
+    -------
+    data : Bunch
+        Like that of :func:`fetch_movielens`: ``interactions`` (user, item, rating from 1 to 5,
+        timestamp; in order of time, some times equal), ``items`` (title, year, genres; indexed by
+        raw item id), ``users`` (age, gender, occupation, zip; indexed by raw user id), ``name``
+        and ``DESCR``.
+
+    See Also
+    --------
+    make_interactions, make_ratings : Matrices instead of frames, of any size.
+    fetch_movielens : Real data.
+
+    Notes
+    -----
+    There is a latent factor for each of the eight genres. Movies of a genre have it, users of an
+    occupation tend to like the same genre, and users rate what they like.
+
+    Examples
+    --------
+    >>> from sklearn_recsys.datasets import make_movies
+    >>> data = make_movies(random_state=0)
+    >>> data.interactions.columns.tolist()
+    ['user', 'item', 'rating', 'timestamp']
+    >>> data.interactions.shape, data.items.shape, data.users.shape
+    ((9000, 4), (200, 3), (300, 4))
+    """
+    rng = check_random_state(random_state)
+    items, item_factors = _make_items(rng, n_items)
+    occupation = rng.randint(len(_OCCUPATIONS), size=n_users)
+    user_factors = rng.normal(scale=0.8, size=(n_users, len(_GENRES)))
+    user_factors[np.arange(n_users), occupation] += 1.0
+    users = pd.DataFrame(
+        {
+            "age": np.clip(rng.normal(36, 14, size=n_users), 15, 80).astype(np.int64),
+            "gender": rng.choice(["F", "M"], size=n_users),
+            "occupation": np.array(_OCCUPATIONS, dtype=object)[occupation],
+            "zip": [f"{code:05d}" for code in rng.randint(100_000, size=n_users)],
+        },
+        index=pd.Index(np.arange(1, n_users + 1), name="user"),
+    )
+
+    n_events = _n_interactions(n_users, n_items, None, density, minimum=5)
+    R = sample_cells(rng, user_factors, item_factors, n_events, 0.7, minimum=5)
+    factors = _with_biases(rng, user_factors, item_factors, 1, 5)
+    ratings = _rate(rng, R, *factors, 0.5, 1, 5, 1)
+    rows = np.repeat(np.arange(n_users), np.diff(R.indptr))
+    # Each user comes for some weeks from a day of 1998 on; a third of the events share their time
+    # with another one, like ratings that are entered on one page.
+    begin = 883_612_800 + rng.randint(365 * 86_400, size=n_users)
+    timestamps = begin[rows] + rng.exponential(20 * 86_400, size=n_events).astype(np.int64)
+    same = np.flatnonzero((rows[1:] == rows[:-1]) & (rng.random_sample(n_events - 1) < 1 / 6)) + 1
+    timestamps[same] = timestamps[same - 1]
+    interactions = pd.DataFrame(
+        {
+            "user": users.index.to_numpy()[rows],
+            "item": items.index.to_numpy()[R.indices],
+            "rating": ratings,
+            "timestamp": timestamps,
+        }
+    )
+    interactions = interactions.iloc[rng.permutation(n_events)]
+    interactions = interactions.sort_values("timestamp", kind="stable", ignore_index=True)
+    return _Dataset(
+        interactions=interactions,
+        items=items,
+        users=users,
+        name="made-up movies",
+        DESCR=(
+            f"Made-up movies: {n_events} ratings (1 to 5) of {n_items} movies by {n_users} users, "
+            "drawn from latent factors that follow the genres and the users' occupations. No movie "
+            "and no person is real."
+        ),
+    )
+
+
+def _make_items(rng, n_items):
+    """Return a frame of movies and their factors, one per genre."""
+    order = rng.permutation(len(_FIRST) * len(_SECOND))
+    number, combination = np.divmod(np.arange(n_items), len(order))
+    first, second = np.divmod(order[combination], len(_SECOND))
+    years = rng.randint(1950, 1999, size=n_items)
+    titles = [
+        f"{_FIRST[a]} {_SECOND[b]}{f' {part + 1}' if part else ''} ({year})"
+        for a, b, part, year in zip(first, second, number, years, strict=True)
+    ]
+    member = np.zeros((n_items, len(_GENRES)), dtype=bool)
+    member[np.arange(n_items), rng.randint(len(_GENRES), size=n_items)] = True
+    two = rng.random_sample(n_items) < 0.4
+    member[two, rng.randint(len(_GENRES), size=two.sum())] = True
+    items = pd.DataFrame(
+        {
+            "title": titles,
+            "year": pd.array(years, dtype="Int64"),
+            "genres": ["|".join(np.array(_GENRES)[row]) for row in member],
+        },
+        index=pd.Index(np.sort(rng.choice(10 * n_items, n_items, replace=False)) + 1, name="item"),
+    )
+    return items, 2.5 * member - 0.5 + rng.normal(scale=0.5, size=member.shape)
+
+
+def _n_interactions(n_users, n_items, n_interactions, density, minimum=2):
+    """Return how many interactions to make."""
+    if n_interactions is None:
+        return max(round(density * n_users * n_items), minimum * n_users)
+    if not minimum * n_users <= n_interactions <= n_users * n_items:
+        raise ValueError(
+            f"n_interactions must be at least {minimum} per user and at most one per cell, "
+            f"{minimum * n_users} … {n_users * n_items}; got {n_interactions}."
+        )
+    return n_interactions
+
+
+def _check_range(rating_range):
+    """Return the lowest and highest rating."""
+    if np.shape(rating_range) != (2,):
+        raise ValueError(f"rating_range must be a pair (lowest, highest); got {rating_range!r}.")
+    low, high = rating_range
+    if not 0 < low < high < np.inf:
+        raise ValueError(
+            f"rating_range must satisfy 0 < lowest < highest, since a 0 in a user × item matrix "
+            f"means 'not observed'; got {tuple(rating_range)!r}."
+        )
+    return float(low), float(high)
+
+
+def _with_biases(rng, user_factors, item_factors, low, high):
+    """Return factors in rating units, with two more columns for biases and mean."""
+    unit = (high - low) / 4
+    n_users, n_items = len(user_factors), len(item_factors)
+    scale = 0.7 * unit / np.sqrt(np.mean(user_factors**2) * np.sum(np.mean(item_factors**2, 0)))
+    user_bias = rng.normal(scale=0.4 * unit, size=n_users)
+    item_bias = rng.normal((low + high) / 2 + 0.5 * unit, 0.4 * unit, size=n_items)
+    return (
+        np.column_stack([scale * user_factors, user_bias, np.ones(n_users)]),
+        np.column_stack([item_factors, np.ones(n_items), item_bias]),
+    )
+
+
+def _rate(rng, cells, user_factors, item_factors, noise, low, high, step):
+    """Return a rating for each stored cell."""
+    ratings = rng.normal(scale=noise, size=cells.nnz)
+    rows = np.repeat(np.arange(cells.shape[0]), np.diff(cells.indptr))
+    for begin in range(0, cells.nnz, BLOCK):
+        block = slice(begin, begin + BLOCK)
+        ratings[block] += np.einsum(
+            "ij,ij->i", user_factors[rows[block]], item_factors[cells.indices[block]]
+        )
+    if step is None:
+        return np.clip(ratings, low, high)
+    n_steps = np.floor((high - low) / step + 1e-9)
+    return low + step * np.clip(np.rint((ratings - low) / step), 0, n_steps)

@@ -1,0 +1,141 @@
+"""EASE: a linear autoencoder in closed form.
+
+Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019.
+"""
+
+from __future__ import annotations
+
+from numbers import Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.linear_model._gram import inverse_gram, inverse_gram_on_device
+from sklearn_recsys.utils._threads import sparse_dot
+from sklearn_recsys.utils.validation import check_indices, check_memory
+
+
+class EASE(RecommenderMixin, BaseEstimator):
+    """Embarrassingly shallow autoencoder.
+
+    An item-item weight matrix B of zero diagonal that reconstructs histories, ``X ≈ X B``: the
+    closed-form solution of a ridge regression of every item on all others [1]_. It has one
+    parameter, and new users cost a product.
+
+    Parameters
+    ----------
+    l2 : float, default=500.0
+        The ridge penalty λ, in units of squared values of `X`: the diagonal of XᵀX, which it is
+        added to, counts users where the values are ones. Good values lie between 100 and 2000 on
+        most data; choose it on held-out interactions.
+    device : str, default="cpu"
+        Where `fit` inverts the items × items matrix: ``"cpu"``, or with torch ``"cuda"``,
+        ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is one.
+
+    Attributes
+    ----------
+    coef_ : ndarray of float32 of shape (n_items, n_items)
+        The weights B: ``coef_[i, j]`` is what item i in a history adds to the score of item j.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+
+    Raises
+    ------
+    MemoryError
+        In `fit`, before anything is allocated, if one float32 items × items matrix doesn't fit.
+
+    See Also
+    --------
+    sklearn_recsys.neighbors.ItemKNN : Sparse item weights, for catalogues whose square does not fit.
+
+    Notes
+    -----
+    With P̂ = (XᵀX + λI)⁻¹ the solution is B̂ = I − P̂ · diagMat(1 ⊘ diag(P̂)), eq. 8 of [1]_. The one
+    matrix of items × items is built, inverted and turned into B̂ in place. Where float32 is too
+    short for a small `l2`, the inverse is computed in float64.
+
+    References
+    ----------
+    .. [1] Harald Steck. "Embarrassingly Shallow Autoencoders for Sparse Data". WWW 2019.
+       https://arxiv.org/abs/1905.03375
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_recsys import EASE
+    >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
+    >>> model = EASE(l2=1.0).fit(R)
+    >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=1)  # somebody new
+    array([[2]])
+    """
+
+    _parameter_constraints: dict = {
+        "l2": [Interval(Real, 0, None, closed="neither")],
+        "device": [str],
+    }
+
+    def __init__(self, l2=500.0, *, device="cpu"):
+        self.l2 = l2
+        self.device = device
+
+    def _fit(self, X):
+        n_items = X.shape[1]
+        check_memory(
+            4 * n_items**2,
+            f"EASE's float32 matrix of {n_items:,} × {n_items:,} items",
+            "ItemKNN keeps a few neighbours per item instead; filter_k_core drops rare items.",
+        )
+        if self.device == "cpu":
+            P = inverse_gram(X, self.l2)
+        else:
+            P = inverse_gram_on_device(X, self.l2, self.device)
+        P /= -P.diagonal().copy()
+        np.fill_diagonal(P, 0)
+        self.coef_ = P.astype(np.float32, copy=False)
+
+    def _score_items(self, X):
+        return sparse_dot(X, self.coef_)
+
+    def explain(self, X, row, item):
+        """Explain a score by the items of the history.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            Histories of known or new users.
+        row : int
+            The row of `X`.
+        item : int
+            The item whose score is to be explained.
+
+        Returns
+        -------
+        items : ndarray of int64 of shape (n_history,)
+            The items of the row's history, the greatest contribution first.
+        contributions : ndarray of float32 of shape (n_history,)
+            What each adds to the score of `item`; they sum to it.
+
+        Examples
+        --------
+        >>> from scipy.sparse import csr_array
+        >>> from sklearn_recsys import EASE
+        >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]])
+        >>> items, contributions = EASE(l2=1.0).fit(R).explain(R, row=0, item=2)
+        >>> items
+        array([1, 0])
+        """
+        check_is_fitted(self)
+        X = self._checked(X)
+        (row,) = check_indices([row], X.shape[0], name="row", what="row")
+        (item,) = check_indices([item], X.shape[1], name="item")
+        history = X[[row]]
+        contributions = history.data * self.coef_[history.indices, item]
+        order = np.argsort(-contributions, kind="stable")
+        return history.indices[order].astype(np.int64), contributions[order]

@@ -1,0 +1,340 @@
+"""What lists of recommendations are like, beyond being right: coverage, novelty, diversity."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.preprocessing import normalize
+from sklearn.utils import check_array
+
+from sklearn_recsys.metrics._hits import average_rows, check_lists, list_blocks
+from sklearn_recsys.utils.validation import check_csr
+
+_BLOCK_VALUES = 2**22  # feature values added up at once
+_NOTHING_RECOMMENDED = "y_pred recommends nothing: all of its top k slots are empty (-1)."
+
+
+def _exposure(y_pred, n_items, k):
+    """Return how often each of the `n_items` items is in a top k."""
+    if not isinstance(n_items, Integral) or isinstance(n_items, bool):
+        raise TypeError(f"n_items must be an integer, the size of the catalogue; got {n_items!r}.")
+    if n_items < 1:
+        raise ValueError(f"n_items must be at least 1, the size of the catalogue; got {n_items}.")
+    y_pred = check_lists(y_pred, k, n_items)
+    return np.bincount(y_pred[y_pred >= 0], minlength=n_items)
+
+
+def _sum_per_list(y_pred, values):
+    """Return each row's sum of the listed items' `values`."""
+    values = np.append(values, 0.0)  # what an empty slot, -1, picks up
+    total = np.empty(len(y_pred))
+    for rows in list_blocks(*y_pred.shape):
+        total[rows] = values[y_pred[rows]].sum(axis=1)
+    return total
+
+
+def _mean_per_list(y_pred, values):
+    """Return each row's mean of the listed items' `values`, NaN where the list is empty."""
+    n_listed = np.count_nonzero(y_pred >= 0, axis=1)
+    mean = _sum_per_list(y_pred, values) / np.maximum(n_listed, 1)
+    return np.where(n_listed > 0, mean, np.nan)
+
+
+def _even_blocks(costs, budget):
+    """Yield slices of consecutive rows whose `costs` sum to about `budget`."""
+    block = np.cumsum(costs) // budget
+    starts = np.flatnonzero(np.diff(block)) + 1
+    bounds = [0, *starts.tolist(), len(costs)]
+    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        yield slice(start, stop)
+
+
+def coverage_at_k(y_pred, n_items, k=10):
+    """Catalogue coverage at k: the share of the items that are in at least one top k.
+
+    Parameters
+    ----------
+    y_pred : array-like of int of shape (n_rows, n_slots)
+        Ranked item ids, best first, each at most once per row; -1 is an empty slot and is ignored.
+        Only the first `k` columns are read.
+    n_items : int
+        The size of the catalogue.
+    k : int, default=10
+        The number of slots that count.
+
+    Returns
+    -------
+    coverage : float
+        In [0, 1]; 1 if every item is recommended to someone.
+
+    See Also
+    --------
+    gini_at_k : How unequally the items are recommended.
+
+    Notes
+    -----
+    It cannot exceed ``n_rows * k / n_items``: compare models on the same rows and the same k.
+
+    Examples
+    --------
+    >>> from sklearn_recsys.metrics import coverage_at_k
+    >>> coverage_at_k([[0, 1], [0, -1]], n_items=4)
+    0.5
+    """
+    return float(np.count_nonzero(_exposure(y_pred, n_items, k)) / n_items)
+
+
+def gini_at_k(y_pred, n_items, k=10):
+    r"""Gini coefficient of the items' exposure in the top k.
+
+    Parameters
+    ----------
+    y_pred : array-like of int of shape (n_rows, n_slots)
+        Ranked item ids, best first, each at most once per row; -1 is an empty slot and is ignored.
+        Only the first `k` columns are read.
+    n_items : int
+        The size of the catalogue. Items that are never recommended count, with an exposure of 0.
+    k : int, default=10
+        The number of slots that count.
+
+    Returns
+    -------
+    gini : float
+        0 if all items are recommended equally often, ``1 - 1 / n_items`` if only one ever is.
+
+    See Also
+    --------
+    coverage_at_k : The share of the items that are recommended at all.
+
+    Notes
+    -----
+    With :math:`c_{(1)} \le \dots \le c_{(n)}` the numbers of lists that the items are in, over all
+    :math:`n` items of the catalogue,
+
+    .. math:: G = \frac{\sum_{i=1}^{n} (2i - n - 1)\, c_{(i)}}{n \sum_{i=1}^{n} c_{(i)}}.
+
+    Some libraries report :math:`1 - G`, or leave out the items that are never recommended.
+
+    References
+    ----------
+    .. [1] D. Fleder, K. Hosanagar, "Blockbuster Culture's Next Rise or Fall: The Impact of
+       Recommender Systems on Sales Diversity", Management Science 55(5), 2009.
+
+    Examples
+    --------
+    >>> from sklearn_recsys.metrics import gini_at_k
+    >>> gini_at_k([[0], [1], [2], [3]], n_items=4)
+    0.0
+    >>> gini_at_k([[0], [0], [0], [0]], n_items=4)
+    0.75
+    """
+    exposure = np.sort(_exposure(y_pred, n_items, k))
+    total = exposure.sum()
+    if total == 0:
+        raise ValueError(_NOTHING_RECOMMENDED)
+    return float((2 * np.arange(1, n_items + 1) - n_items - 1) @ exposure / (n_items * total))
+
+
+def novelty_at_k(y_pred, X, k=10, *, average="mean"):
+    r"""Novelty at k: the mean self-information of the recommended items, in bits.
+
+    Parameters
+    ----------
+    y_pred : array-like of int of shape (n_rows, n_slots)
+        Ranked item ids, best first, each at most once per row; -1 is an empty slot and is ignored.
+        Only the first `k` columns are read.
+    X : {sparse matrix, sparse array, array-like} of shape (n_users, n_items)
+        The training matrix, whose nonzero cells give the items' popularity. Its rows need not be
+        those of `y_pred`.
+    k : int, default=10
+        The number of slots that count.
+    average : {"mean"} or None, default="mean"
+        ``"mean"``: the mean over the rows with something recommended. None: one value per row.
+
+    Returns
+    -------
+    novelty : float or ndarray of float64 of shape (n_rows,)
+        At least 0, greater is more novel; with ``average=None``, NaN where the list is empty.
+
+    See Also
+    --------
+    popularity_bias_at_k : How popular the list is next to what the user chose.
+
+    Notes
+    -----
+    An item that :math:`c_i` of the :math:`n` training users have counts
+
+    .. math:: -\log_2 \frac{c_i + 1}{n + 1}
+
+    bits [1]_: 0 for an item that everyone has and, thanks to the one added to both counts, a finite
+    :math:`\log_2(n + 1)` for one that nobody has. A row's value is the mean over its list.
+
+    References
+    ----------
+    .. [1] T. Zhou, Z. Kuscsik, J.-G. Liu, M. Medo, J. R. Wakeling, Y.-C. Zhang, "Solving the
+       apparent diversity-accuracy dilemma of recommender systems", PNAS 107(10), 2010 (without
+       the added ones).
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_recsys.metrics import novelty_at_k
+    >>> X = csr_array([[1, 1, 0], [1, 0, 0], [1, 0, 0]])
+    >>> novelty_at_k([[0, -1], [1, 2]], X, average=None)
+    array([0. , 1.5])
+    """
+    X = check_csr(X, name="X")
+    n_users, n_items = X.shape
+    y_pred = check_lists(y_pred, k, n_items, catalogue="X")
+    popularity = np.bincount(X.indices, minlength=n_items)
+    information = np.log2(n_users + 1) - np.log2(popularity + 1)
+    return average_rows(_mean_per_list(y_pred, information), average, _NOTHING_RECOMMENDED)
+
+
+def popularity_bias_at_k(y_pred, X, k=10, *, average="mean"):
+    r"""Popularity bias at k: how popular a user's list is next to the user's own history.
+
+    Parameters
+    ----------
+    y_pred : array-like of int of shape (n_users, n_slots)
+        Ranked item ids, best first, each at most once per row; -1 is an empty slot and is ignored.
+        Only the first `k` columns are read.
+    X : {sparse matrix, sparse array, array-like} of shape (n_users, n_items)
+        The training matrix: its nonzero cells give the items' popularity, and its rows are the
+        histories of the users of `y_pred`, in the same order.
+    k : int, default=10
+        The number of slots that count.
+    average : {"mean"} or None, default="mean"
+        ``"mean"``: the mean over the rows with something recommended and a history. None: one value
+        per row.
+
+    Returns
+    -------
+    bias : float or ndarray of float64 of shape (n_users,)
+        Above 1 where the list is more popular than what the user chose, below 1 where it is less;
+        with ``average=None``, NaN where the list or the history is empty.
+
+    See Also
+    --------
+    novelty_at_k : Popularity on a logarithmic scale, without the history.
+
+    Notes
+    -----
+    With :math:`c_i` the number of training users who have item i, a row's value is
+
+    .. math:: \frac{\operatorname{mean}_{i \in \mathrm{list}} c_i}
+              {\operatorname{mean}_{i \in \mathrm{history}} c_i},
+
+    the ratio of the average popularity of what is recommended to that of what is known. The
+    popularity lift of [1]_ is the relative difference, minus the 1, of the two averages taken over
+    a group of users first; here the users' ratios are averaged.
+
+    References
+    ----------
+    .. [1] H. Abdollahpouri, M. Mansoury, R. Burke, B. Mobasher, "The Unfairness of Popularity Bias
+       in Recommendation", RMSE workshop at RecSys 2019.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_recsys.metrics import popularity_bias_at_k
+    >>> X = csr_array([[1, 0, 1], [1, 1, 0], [1, 0, 0]])
+    >>> popularity_bias_at_k([[1], [2], [-1]], X, average=None)
+    array([0.5, 0.5, nan])
+    """
+    X = check_csr(X, name="X")
+    n_users, n_items = X.shape
+    y_pred = check_lists(y_pred, k, n_items, catalogue="X")
+    if len(y_pred) != n_users:
+        raise ValueError(
+            "y_pred and X must have the same users, row by row; got "
+            f"{len(y_pred)} rows in y_pred and {n_users} in X."
+        )
+    popularity = np.bincount(X.indices, minlength=n_items)
+    length = np.diff(X.indptr)
+    known = length > 0
+    history = np.full(n_users, np.nan)
+    if known.any():
+        total = np.add.reduceat(popularity[X.indices], X.indptr[:-1][known])
+        history[known] = total / length[known]
+    return average_rows(
+        _mean_per_list(y_pred, popularity) / history,
+        average,
+        "No row has both a history in X and a recommendation in the top k of y_pred.",
+    )
+
+
+def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
+    r"""Intra-list diversity at k: how different the items of a list are from each other.
+
+    Parameters
+    ----------
+    y_pred : array-like of int of shape (n_rows, n_slots)
+        Ranked item ids, best first, each at most once per row; -1 is an empty slot and is ignored.
+        Only the first `k` columns are read.
+    item_features : {sparse matrix, sparse array, array-like} of shape (n_items, n_features)
+        A row of features for each item: genres, an embedding, the columns of the training matrix.
+    k : int, default=10
+        The number of slots that count.
+    average : {"mean"} or None, default="mean"
+        ``"mean"``: the mean over the rows with at least two items. None: one value per row.
+
+    Returns
+    -------
+    diversity : float or ndarray of float64 of shape (n_rows,)
+        In [0, 2], or in [0, 1] if no feature is negative; greater is more diverse. With
+        ``average=None``, NaN where the list has fewer than two items.
+
+    Notes
+    -----
+    A row's value is the mean of :math:`1 - \cos(f_i, f_j)` over all pairs of different items in its
+    list, the complement of the intra-list similarity of [1]_. An item without features (all zero)
+    has similarity 0 to every other. The order within the list does not matter.
+
+    References
+    ----------
+    .. [1] C.-N. Ziegler, S. M. McNee, J. A. Konstan, G. Lausen, "Improving Recommendation Lists
+       Through Topic Diversification", WWW 2005.
+
+    Examples
+    --------
+    >>> from sklearn_recsys.metrics import intra_list_diversity_at_k
+    >>> genres = [[1, 0], [1, 0], [0, 1]]
+    >>> intra_list_diversity_at_k([[0, 1], [0, 2]], genres, average=None)
+    array([0., 1.])
+    """
+    features = check_array(
+        item_features, accept_sparse="csr", dtype=np.float64, input_name="item_features"
+    )
+    if sp.issparse(features):
+        features = check_csr(features, name="item_features")
+    n_items, n_features = features.shape
+    y_pred = check_lists(y_pred, k, n_items, catalogue="item_features")
+    unit = normalize(features)
+    if sp.issparse(unit):
+        unit = sp.csr_array(unit)
+        n_values = np.diff(unit.indptr)
+        lengths = unit.power(2).sum(axis=1)
+    else:
+        n_values = np.full(n_items, n_features)
+        lengths = np.einsum("if,if->i", unit, unit)
+
+    # The sum s of a list's unit vectors has |s|² = Σ |f_i|² + 2 Σ_{i<j} cos(f_i, f_j), so that no
+    # pair has to be formed.
+    n_listed = np.count_nonzero(y_pred >= 0, axis=1)
+    cosines = -_sum_per_list(y_pred, lengths)
+    for rows in _even_blocks(_sum_per_list(y_pred, n_values), _BLOCK_VALUES):
+        items = y_pred[rows][y_pred[rows] >= 0]
+        bounds = np.append(0, np.cumsum(n_listed[rows]))
+        lists = sp.csr_array((np.ones(len(items)), items, bounds), shape=(len(bounds) - 1, n_items))
+        sums = lists @ unit  # (n_rows_of_block, n_features)
+        if sp.issparse(sums):
+            cosines[rows] += sums.power(2).sum(axis=1)
+        else:
+            cosines[rows] += np.einsum("rf,rf->r", sums, sums)
+    n_ordered_pairs = n_listed * (n_listed - 1)
+    values = np.clip(1.0 - cosines / np.maximum(n_ordered_pairs, 1), 0.0, 2.0)
+    values[n_ordered_pairs == 0] = np.nan
+    return average_rows(values, average, "No row of y_pred has two items in its top k to compare.")

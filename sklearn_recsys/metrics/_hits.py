@@ -1,0 +1,140 @@
+"""Which recommended items are hits: the one pass that every ranking metric shares."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+import scipy.sparse as sp
+
+from sklearn_recsys.utils.validation import check_csr, check_indices
+
+BLOCK_SLOTS = 2**17  # slots handled at once: the block's keys then stay in the processor's cache
+NOTHING_HELD_OUT = (
+    "No row of y_true has anything held out, so there is nothing to evaluate. Check the split: "
+    "y_true must hold at least one nonzero cell."
+)
+
+
+def check_k(k):
+    """Return `k` as an int of at least 1."""
+    if not isinstance(k, Integral) or isinstance(k, bool):
+        raise TypeError(f"k must be an integer of at least 1; got {k!r}.")
+    if k < 1:
+        raise ValueError(f"k must be at least 1; got {k}.")
+    return int(k)
+
+
+def check_lists(y_pred, k, n_items=None, *, catalogue="the catalogue"):
+    """Return the first `k` columns of `y_pred`, checked, as int64; narrower if `y_pred` is."""
+    k = check_k(k)
+    expected = "ranked item ids, best first, of shape (n_rows, at least k), with -1 for empty slots"
+    if sp.issparse(y_pred):
+        raise TypeError(f"y_pred must be a dense array of {expected}; got a sparse {y_pred.format}")
+    y_pred = np.asarray(y_pred)
+    if y_pred.ndim != 2:
+        raise ValueError(
+            f"y_pred must hold {expected}; got shape {y_pred.shape}. Reshape it with "
+            "y_pred.reshape(1, -1) if it is the list of one row."
+        )
+    y_pred = y_pred[:, :k]
+    if y_pred.dtype.kind == "f" and np.all(y_pred == np.floor(y_pred)):
+        y_pred = y_pred.astype(np.int64)
+    if y_pred.dtype.kind not in "iu":
+        raise ValueError(
+            f"y_pred must hold {expected}; got values of dtype {y_pred.dtype}. Scores have to be "
+            "ranked first, as `recommend` does, and raw ids have to be encoded."
+        )
+    if y_pred.size:
+        low, high = y_pred.min(), y_pred.max()
+        if low < -1:
+            raise ValueError(f"y_pred must hold item ids, or -1 for an empty slot; got {low}.")
+        if n_items is not None and high >= n_items:
+            raise ValueError(
+                f"y_pred holds the item id {high}, but {catalogue} has {n_items} items "
+                f"(ids 0 … {n_items - 1})."
+            )
+    y_pred = y_pred.astype(np.int64, copy=False)
+    for rows in list_blocks(*y_pred.shape):
+        ordered = np.sort(y_pred[rows], axis=1)
+        twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+        if twice.any():
+            row, slot = np.argwhere(twice)[0]
+            raise ValueError(
+                f"Row {rows.start + row} of y_pred lists item {ordered[row, slot]} more than once, "
+                "which would count it twice. List each item once per row."
+            )
+    return y_pred
+
+
+def list_blocks(n_rows, width):
+    """Yield slices of rows that hold about `BLOCK_SLOTS` slots each."""
+    step = max(1, BLOCK_SLOTS // max(1, width))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
+
+
+def find_hits(y_true, y_pred, k):
+    """Find the hits and count the held-out items: the one pass that every metric shares.
+
+    Parameters
+    ----------
+    y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
+        The held-out items.
+    y_pred : array-like of int of shape (n_rows, n_slots)
+        Ranked item ids.
+    k : int
+        Only the first k slots are read.
+
+    Returns
+    -------
+    hits : ndarray of bool of shape (n_rows, min(k, n_slots))
+        Whether the item in a slot is held out.
+    n_relevant : ndarray of int64 of shape (n_rows,)
+        The number of items held out.
+    """
+    one_each = not sp.issparse(y_true) and np.ndim(y_true) == 1
+    if one_each:
+        y_true = check_indices(y_true, np.iinfo(np.int64).max, name="y_true")
+        n_items = None
+    else:
+        y_true = check_csr(y_true, name="y_true")
+        n_items = y_true.shape[1]
+    y_pred = check_lists(y_pred, k, n_items, catalogue="y_true")
+    n_rows = y_true.shape[0]
+    if len(y_pred) != n_rows:
+        raise ValueError(
+            f"y_true and y_pred must have the same rows; got {n_rows} rows in y_true and "
+            f"{len(y_pred)} in y_pred."
+        )
+    if one_each:
+        return y_pred == y_true[:, np.newaxis], np.ones(n_rows, dtype=np.int64)
+
+    hits = np.empty(y_pred.shape, dtype=bool)
+    n_relevant = np.diff(y_true.indptr).astype(np.int64)
+    for rows in list_blocks(*y_pred.shape):
+        # Cell (row, item) becomes the key row * n_items + item: sorted, as the CSR is canonical.
+        first = np.arange(rows.stop - rows.start, dtype=np.int64) * n_items
+        cells = slice(y_true.indptr[rows.start], y_true.indptr[rows.stop])
+        keys = np.repeat(first, n_relevant[rows]) + y_true.indices[cells]
+        wanted = y_pred[rows] + first[:, np.newaxis]
+        place = np.searchsorted(keys, wanted)
+        found = np.append(keys, -1)[place] == wanted
+        hits[rows] = found & (y_pred[rows] >= 0)
+    return hits, n_relevant
+
+
+def padded_hits(y_true, y_pred, k):
+    """Return `find_hits` with hits of shape (n_rows, k): slots that `y_pred` lacks are misses."""
+    hits, n_relevant = find_hits(y_true, y_pred, k)
+    return np.pad(hits, ((0, 0), (0, k - hits.shape[1]))), n_relevant
+
+
+def average_rows(values, average, nothing=NOTHING_HELD_OUT):
+    """Return the mean of `values` over the rows that have one, or `values` if `average` is None."""
+    if average is not None and not (isinstance(average, str) and average == "mean"):
+        raise ValueError(f"average must be 'mean' or None (one value per row); got {average!r}.")
+    defined = ~np.isnan(values)
+    if not defined.any():
+        raise ValueError(nothing)
+    return values if average is None else float(values[defined].mean())

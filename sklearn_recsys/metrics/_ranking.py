@@ -1,0 +1,361 @@
+"""Ranking metrics at k, on ranked item ids and held-out items.
+
+Every metric reads the same two things: which of the top k slots of a row are hits, and how many
+items the row holds out. The functions in `_PER_ROW` turn them into one value per row.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+
+import numpy as np
+
+from sklearn_recsys.metrics._hits import average_rows, check_k, find_hits
+
+
+def _per_row(values):
+    """Make f(hits, n_relevant, k=None): a value per row, NaN where nothing is held out.
+
+    `hits` may be wider than `k` (one pass serves several cut-offs) or narrower (what it lacks is a
+    miss); without `k`, its width is k. `values` sees at most k columns and no `n_relevant` of 0.
+    """
+
+    @wraps(values)
+    def per_row(hits, n_relevant, k=None, **options):
+        k = hits.shape[1] if k is None else k
+        result = values(hits[:, :k], np.maximum(n_relevant, 1), k, **options)
+        return np.where(n_relevant > 0, result, np.nan)
+
+    return per_row
+
+
+def _hit_positions(hits):
+    """Return each hit's row, its rank (from 1) and its number (from 1) among the row's hits."""
+    rows, slots = np.nonzero(hits)
+    n_hits = np.bincount(rows, minlength=len(hits))
+    number = np.arange(1, len(rows) + 1) - np.repeat(np.cumsum(n_hits) - n_hits, n_hits)
+    return rows, slots + 1, number
+
+
+@_per_row
+def _hr(hits, n_relevant, k):
+    return hits.any(axis=1)
+
+
+@_per_row
+def _recall(hits, n_relevant, k, truncated=False):
+    return np.count_nonzero(hits, axis=1) / (np.minimum(k, n_relevant) if truncated else n_relevant)
+
+
+@_per_row
+def _precision(hits, n_relevant, k):
+    return np.count_nonzero(hits, axis=1) / k
+
+
+@_per_row
+def _ndcg(hits, n_relevant, k):
+    rows, ranks, _ = _hit_positions(hits)
+    n_ideal = np.minimum(k, n_relevant)
+    n_ranks = max(hits.shape[1], n_ideal.max(initial=1))
+    discounts = 1.0 / np.log2(np.arange(2, n_ranks + 2))
+    dcg = np.bincount(rows, weights=discounts[ranks - 1], minlength=len(hits))
+    return dcg / np.cumsum(discounts)[n_ideal - 1]
+
+
+@_per_row
+def _map(hits, n_relevant, k):
+    rows, ranks, number = _hit_positions(hits)
+    precisions = np.bincount(rows, weights=number / ranks, minlength=len(hits))
+    return precisions / np.minimum(k, n_relevant)
+
+
+@_per_row
+def _mrr(hits, n_relevant, k):
+    rows, ranks, number = _hit_positions(hits)
+    first = number == 1
+    return np.bincount(rows[first], weights=1.0 / ranks[first], minlength=len(hits))
+
+
+_PER_ROW = {
+    "ndcg": _ndcg,
+    "hr": _hr,
+    "recall": _recall,
+    "precision": _precision,
+    "map": _map,
+    "mrr": _mrr,
+}
+
+
+def _metric(per_row, y_true, y_pred, k, average, **options):
+    """Return the average of the values that `per_row` gives to the rows."""
+    k = check_k(k)
+    hits, n_relevant = find_hits(y_true, y_pred, k)  # not padded: any k costs the same
+    return average_rows(per_row(hits, n_relevant, k, **options), average)
+
+
+def hr_at_k(y_true, y_pred, k=10, *, average="mean"):
+    """Hit rate at k: the share of rows with at least one held-out item in their top k.
+
+    Parameters
+    ----------
+    y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
+        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row.
+    y_pred : array-like of int of shape (n_rows, n_slots)
+        Ranked item ids, best first, each at most once per row; -1 is an empty slot, which is a
+        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots.
+    k : int, default=10
+        The number of slots that count.
+    average : {"mean"} or None, default="mean"
+        ``"mean"``: the mean over the rows with something held out (there must be one). None: one
+        value per row.
+
+    Returns
+    -------
+    hr : float or ndarray of float64 of shape (n_rows,)
+        In [0, 1], greater is better; with ``average=None``, NaN where nothing is held out.
+
+    See Also
+    --------
+    recall_at_k : The share of the held-out items that is found.
+    mrr_at_k : How early the first of them is found.
+
+    Notes
+    -----
+    A row's value is 1 if any of its top k items is held out, else 0. With one held-out item per
+    row it equals `recall_at_k`.
+
+    Examples
+    --------
+    >>> from sklearn_recsys.metrics import hr_at_k
+    >>> hr_at_k([3, 1], [[0, 3, 2], [0, 2, 3]], k=2)
+    0.5
+    """
+    return _metric(_hr, y_true, y_pred, k, average)
+
+
+def recall_at_k(y_true, y_pred, k=10, *, average="mean", truncated=False):
+    r"""Recall at k: the share of a row's held-out items that its top k finds.
+
+    Parameters
+    ----------
+    y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
+        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row.
+    y_pred : array-like of int of shape (n_rows, n_slots)
+        Ranked item ids, best first, each at most once per row; -1 is an empty slot, which is a
+        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots.
+    k : int, default=10
+        The number of slots that count.
+    average : {"mean"} or None, default="mean"
+        ``"mean"``: the mean over the rows with something held out (there must be one). None: one
+        value per row.
+    truncated : bool, default=False
+        Divide by ``min(k, number held out)`` [1]_ rather than by the number held out.
+
+    Returns
+    -------
+    recall : float or ndarray of float64 of shape (n_rows,)
+        In [0, 1], greater is better; with ``average=None``, NaN where nothing is held out.
+
+    See Also
+    --------
+    precision_at_k : The same hits, divided by k.
+
+    Notes
+    -----
+    With :math:`h_u` hits in the top k and :math:`n_u` items held out, a row's value is
+    :math:`h_u / n_u`, which cannot reach 1 where :math:`n_u > k`. The literature on variational
+    autoencoders reports :math:`h_u / \min(k, n_u)` [1]_ under the same name, which can:
+    ``truncated=True``. Figures under the two conventions must not be compared.
+
+    References
+    ----------
+    .. [1] D. Liang, R. G. Krishnan, M. D. Hoffman, T. Jebara, "Variational Autoencoders for
+       Collaborative Filtering", WWW 2018.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_recsys.metrics import recall_at_k
+    >>> y_true = csr_array([[1, 1, 0, 1], [0, 0, 1, 0]])
+    >>> y_pred = [[0, 2, 1], [2, 0, 1]]
+    >>> recall_at_k(y_true, y_pred, k=2, average=None).round(3)
+    array([0.333, 1.   ])
+    >>> recall_at_k(y_true, y_pred, k=2, truncated=True)
+    0.75
+    """
+    return _metric(_recall, y_true, y_pred, k, average, truncated=truncated)
+
+
+def precision_at_k(y_true, y_pred, k=10, *, average="mean"):
+    """Precision at k: the share of the k slots that hold a held-out item.
+
+    Parameters
+    ----------
+    y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
+        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row.
+    y_pred : array-like of int of shape (n_rows, n_slots)
+        Ranked item ids, best first, each at most once per row; -1 is an empty slot, which is a
+        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots.
+    k : int, default=10
+        The number of slots that count.
+    average : {"mean"} or None, default="mean"
+        ``"mean"``: the mean over the rows with something held out (there must be one). None: one
+        value per row.
+
+    Returns
+    -------
+    precision : float or ndarray of float64 of shape (n_rows,)
+        In [0, 1], greater is better; with ``average=None``, NaN where nothing is held out.
+
+    See Also
+    --------
+    recall_at_k : The same hits, divided by the number held out.
+
+    Notes
+    -----
+    The denominator is always `k`: not the number of filled slots, and not
+    ``min(k, number held out)``, which some libraries call precision and which is
+    ``recall_at_k(..., truncated=True)`` here. A row with fewer than `k` items held out cannot
+    reach 1.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_recsys.metrics import precision_at_k
+    >>> y_true = csr_array([[1, 1, 0, 1], [0, 0, 1, 0]])
+    >>> precision_at_k(y_true, [[0, 1, 2], [2, -1, -1]], k=2, average=None)
+    array([1. , 0.5])
+    """
+    return _metric(_precision, y_true, y_pred, k, average)
+
+
+def ndcg_at_k(y_true, y_pred, k=10, *, average="mean"):
+    r"""Normalised discounted cumulative gain at k, with binary relevance.
+
+    Parameters
+    ----------
+    y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
+        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row.
+    y_pred : array-like of int of shape (n_rows, n_slots)
+        Ranked item ids, best first, each at most once per row; -1 is an empty slot, which is a
+        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots.
+    k : int, default=10
+        The number of slots that count.
+    average : {"mean"} or None, default="mean"
+        ``"mean"``: the mean over the rows with something held out (there must be one). None: one
+        value per row.
+
+    Returns
+    -------
+    ndcg : float or ndarray of float64 of shape (n_rows,)
+        In [0, 1], greater is better; with ``average=None``, NaN where nothing is held out.
+
+    See Also
+    --------
+    sklearn.metrics.ndcg_score : The same on scores, with graded relevance and ties averaged.
+
+    Notes
+    -----
+    A hit at rank r (from 1) gains :math:`1 / \log_2(r + 1)` [1]_; the gain is binary, so the values
+    stored in `y_true` do not matter. The sum is divided by that of an ideal list, which has its
+    :math:`\min(k, n_u)` held-out items first: the ideal is truncated at k, as in [2]_, so that a
+    row with more than k items held out can reach 1.
+
+    It equals ``sklearn.metrics.ndcg_score(relevance, scores, k=k, ignore_ties=True)`` on 0/1
+    relevance and complete rankings.
+
+    References
+    ----------
+    .. [1] K. Järvelin, J. Kekäläinen, "Cumulated gain-based evaluation of IR techniques", ACM
+       Transactions on Information Systems 20(4), 2002.
+    .. [2] D. Liang, R. G. Krishnan, M. D. Hoffman, T. Jebara, "Variational Autoencoders for
+       Collaborative Filtering", WWW 2018.
+
+    Examples
+    --------
+    >>> from sklearn_recsys.metrics import ndcg_at_k
+    >>> ndcg_at_k([3, 1], [[3, 0, 2], [0, 2, 1]], k=3)
+    0.75
+    """
+    return _metric(_ndcg, y_true, y_pred, k, average)
+
+
+def map_at_k(y_true, y_pred, k=10, *, average="mean"):
+    r"""Mean average precision at k.
+
+    Parameters
+    ----------
+    y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
+        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row.
+    y_pred : array-like of int of shape (n_rows, n_slots)
+        Ranked item ids, best first, each at most once per row; -1 is an empty slot, which is a
+        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots.
+    k : int, default=10
+        The number of slots that count.
+    average : {"mean"} or None, default="mean"
+        ``"mean"``: the mean over the rows with something held out (there must be one). None: one
+        value per row.
+
+    Returns
+    -------
+    map : float or ndarray of float64 of shape (n_rows,)
+        In [0, 1], greater is better; with ``average=None``, NaN where nothing is held out.
+
+    See Also
+    --------
+    sklearn.metrics.label_ranking_average_precision_score : The same on complete rankings.
+
+    Notes
+    -----
+    A row's value is the sum, over its hits in the top k, of the precision at the hit's rank,
+    divided by :math:`\min(k, n_u)` with :math:`n_u` the number held out, so that 1 can be
+    reached. Others divide by :math:`n_u` itself (trec_eval's ``map_cut``), by k, or by the number
+    of hits.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_recsys.metrics import map_at_k
+    >>> round(map_at_k(csr_array([[1, 0, 1, 0]]), [[0, 1, 2]], k=3), 4)
+    0.8333
+    """
+    return _metric(_map, y_true, y_pred, k, average)
+
+
+def mrr_at_k(y_true, y_pred, k=10, *, average="mean"):
+    """Mean reciprocal rank at k: one over the rank of the first hit.
+
+    Parameters
+    ----------
+    y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
+        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row.
+    y_pred : array-like of int of shape (n_rows, n_slots)
+        Ranked item ids, best first, each at most once per row; -1 is an empty slot, which is a
+        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots.
+    k : int, default=10
+        The number of slots that count.
+    average : {"mean"} or None, default="mean"
+        ``"mean"``: the mean over the rows with something held out (there must be one). None: one
+        value per row.
+
+    Returns
+    -------
+    mrr : float or ndarray of float64 of shape (n_rows,)
+        In [0, 1], greater is better; with ``average=None``, NaN where nothing is held out.
+
+    See Also
+    --------
+    hr_at_k : Whether there is a hit at all.
+
+    Notes
+    -----
+    A row's value is ``1 / rank`` of its first hit, ranks counted from 1, and 0 if its top k holds
+    none. Empty slots keep their rank: an item behind one does not move up.
+
+    Examples
+    --------
+    >>> from sklearn_recsys.metrics import mrr_at_k
+    >>> mrr_at_k([3, 1], [[0, 3, 2], [0, 2, 3]], k=2)
+    0.25
+    """
+    return _metric(_mrr, y_true, y_pred, k, average)

@@ -1,0 +1,118 @@
+"""Metric names, and scorers that compute several metrics from one ranking."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+
+from sklearn_recsys.metrics._hits import padded_hits
+from sklearn_recsys.metrics._ranking import _PER_ROW
+from sklearn_recsys.metrics._rating import mae, rmse
+
+_RATING = {"neg_rmse": rmse, "neg_mae": mae}
+
+
+def parse_metric(metric, k=10):
+    """Return the label, the name and the list length of a metric; None as length for ratings.
+
+    Parameters
+    ----------
+    metric : str
+        As in ``"ndcg"``, ``"ndcg@20"`` or ``"neg_rmse"``.
+    k : int, default=10
+        The list length where the metric names none.
+    """
+    if not isinstance(k, Integral) or k < 1:
+        raise ValueError(f"k must be an integer of at least 1; got {k!r}.")
+    if metric in _RATING:
+        return metric, metric, None
+    name, at, depth = metric.partition("@") if isinstance(metric, str) else (metric, "", "")
+    if name not in _PER_ROW or (at and not (depth.isdecimal() and int(depth))):
+        known = ", ".join([f'"{name}"' for name in (*_PER_ROW, *_RATING)])
+        raise ValueError(
+            f"Unknown metric {metric!r}. Known are {known}; a ranking metric may name the length "
+            'of the list, as in "ndcg@20".'
+        )
+    if at and k != 10:
+        raise ValueError(f"The metric {metric!r} names the length of the list; drop k={k}.")
+    depth = int(depth) if at else int(k)
+    return f"{name}@{depth}", name, depth
+
+
+def ranking_scores(parsed, y, ids):
+    """Return a dict of the ranking metrics among `parsed`, means over rows with held-out cells."""
+    rows = np.diff(y.indptr) > 0
+    hits, n_relevant = padded_hits(y, ids, ids.shape[1])
+    return {
+        label: float(_PER_ROW[name](hits[rows], n_relevant[rows], depth).mean())
+        for label, name, depth in parsed
+        if depth is not None
+    }
+
+
+def rating_scores(parsed, y_true, y_pred):
+    """Return a dict of the rating metrics among `parsed`, pooled over cells."""
+    return {label: -_RATING[name](y_true, y_pred) for label, name, depth in parsed if depth is None}
+
+
+def make_recommender_scorer(metrics="ndcg@10", *, exclude_seen=True, candidates=None):
+    """Make a scorer for scikit-learn's searches and cross-validation.
+
+    Parameters
+    ----------
+    metrics : str or list of str, default="ndcg@10"
+        Metric names, as in ``"hr@10"``, ``"ndcg"`` (of the first 10) or ``"neg_rmse"``. All of a
+        list are computed from one ranking.
+    exclude_seen : bool, default=True
+        Whether the items of `X` are left out of the ranking.
+    candidates : array-like of int of shape (n_candidates,), default=None
+        Rank only these items, together with each row's held-out ones.
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(estimator, X, y=None)`` returns a float for one metric, a dict for a list (name
+        the metric to refit on in a search: ``GridSearchCV(..., refit="ndcg@10")``).
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn_recsys import EASE
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> from sklearn_recsys.metrics import make_recommender_scorer
+    >>> R = make_interactions(n_users=60, n_items=40, random_state=0)
+    >>> scorer = make_recommender_scorer(["ndcg@10", "hr@10"])
+    >>> search = GridSearchCV(EASE(), {"l2": [1, 100]}, scoring=scorer, refit="ndcg@10", cv=2)
+    >>> sorted(name for name in search.fit(R).cv_results_ if name.startswith("mean_test"))
+    ['mean_test_hr@10', 'mean_test_ndcg@10']
+    """
+    return _RecommenderScorer(metrics, exclude_seen, candidates)
+
+
+class _RecommenderScorer:
+    def __init__(self, metrics, exclude_seen, candidates):
+        self.metrics = metrics
+        self.exclude_seen = exclude_seen
+        self.candidates = candidates
+        for metric in self._names:
+            parse_metric(metric)
+
+    @property
+    def _names(self):
+        return [self.metrics] if isinstance(self.metrics, str) else list(self.metrics)
+
+    def __call__(self, estimator, X, y=None):
+        if not hasattr(estimator, "_score_metrics"):
+            raise TypeError(
+                f"{type(estimator).__name__} is no recommender: it does not inherit from "
+                "sklearn_recsys.base.RecommenderMixin. Put transformers before a model into a "
+                "RecommenderPipeline."
+            )
+        scores = estimator._score_metrics(
+            X, y, self._names, exclude_seen=self.exclude_seen, candidates=self.candidates
+        )
+        return next(iter(scores.values())) if isinstance(self.metrics, str) else scores
+
+    def __repr__(self):
+        return f"make_recommender_scorer({self.metrics!r})"

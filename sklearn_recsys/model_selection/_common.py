@@ -1,0 +1,182 @@
+"""What the splits share: checks of orders and sizes, the last cells of rows, the warning."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import scipy.sparse as sp
+
+from sklearn_recsys.utils._cells import cell_rows, in_cells
+from sklearn_recsys.utils.validation import check_csr
+
+
+def check_nonempty(X):
+    """Return `X` as a canonical csr_array that holds at least one interaction."""
+    X = check_csr(X)
+    if X.nnz == 0:
+        raise ValueError(
+            f"X holds no interaction (shape {X.shape}); expected a user × item matrix with at "
+            "least one stored nonzero value."
+        )
+    # plain ndarrays: numpy < 2 makes even copies of a read-only memmap read-only
+    parts = tuple(np.asarray(part) for part in (X.data, X.indices, X.indptr))
+    return sp.csr_array(parts, shape=X.shape)
+
+
+def check_order(order, X, *, name="order"):
+    """Return the times of the stored cells of the canonical `X`, one value per cell."""
+    order = check_csr(order, name=name)
+    if order.shape != X.shape:
+        raise ValueError(
+            f"{name} must have the shape of X, {X.shape}; got shape {order.shape}. Encode it with "
+            'the same encoder, values="timestamp" or values="position".'
+        )
+    missing = np.count_nonzero(~in_cells(X, order))
+    if missing:
+        raise ValueError(
+            f"{name} must store a time or position for every cell that X stores; it lacks "
+            f"{missing} of the {X.nnz}. Zeros count as not stored: count positions and times "
+            "from 1."
+        )
+    return check_times(order.data[in_cells(order, X)], name=name)
+
+
+def check_times(times, *, name):
+    """Refuse times in a float type that cannot tell neighbouring seconds apart."""
+    if times.dtype.kind == "f" and times.dtype.itemsize < 8:
+        exact = 2 ** (np.finfo(times.dtype).nmant + 1)
+        if np.abs(times).max() > exact:
+            raise ValueError(
+                f"{name} holds values up to {times.max():.0f} as {times.dtype}, which merges "
+                f"different times above {exact}; pass int64 or float64."
+            )
+    return times
+
+
+def check_size(size, name, total=None):
+    """Check a share in (0, 1) or a count of at least 1; with `total`, return the count meant."""
+    if isinstance(size, Integral) and not isinstance(size, bool):
+        count = int(size)
+        valid = count >= 1 and (total is None or count < total)
+    elif isinstance(size, Real) and not isinstance(size, bool):
+        valid = 0 < size < 1
+        count = None if total is None or not valid else min(max(round(size * total), 1), total - 1)
+        valid = valid and (total is None or total > 1)
+    else:
+        raise TypeError(
+            f"{name} must be a share (float between 0 and 1) or a count (int); got {size!r}."
+        )
+    if not valid:
+        most = "" if total is None else f" and less than the {total} there are"
+        raise ValueError(
+            f"{name} must be a share, a float strictly between 0 and 1, or a count, an int of at "
+            f"least 1{most}; got {size!r}."
+        )
+    return count
+
+
+def held_out_counts(lengths, size, min_train):
+    """Return how many cells to hold out of rows with `lengths` cells: a count or floored share."""
+    if isinstance(size, Integral):
+        return np.where(lengths >= size + min_train, size, 0)
+    # the tiny addend: 0.29 * 100 is 28.999999999999996
+    counts = np.floor(size * lengths + 1e-9).astype(np.int64)
+    counts[(counts == 0) & (lengths >= 2)] = 1
+    return np.minimum(counts, np.maximum(lengths - min_train, 0))
+
+
+def sort_within_rows(X, keys):
+    """Return the permutation of the stored cells that sorts `keys` within every row, stably."""
+    rows = cell_rows(X)
+    if np.can_cast(keys.dtype, np.int64):
+        low = int(keys.min(initial=0))
+        span = int(keys.max(initial=0)) - low + 1
+        if span * X.shape[0] < 2**63:
+            # one key, ascending from row to row: timsort sorts rows and has nothing to merge
+            return np.argsort(rows * span + (keys.astype(np.int64) - low), kind="stable")
+    return np.lexsort((keys, rows))
+
+
+def last_cells(X, keys, counts):
+    """Return a mask of the ``counts[row]`` cells with the largest `keys` of every row.
+
+    The sort is stable: among equal keys the higher item index comes later.
+    """
+    order = sort_within_rows(X, keys)
+    first = np.repeat(X.indptr[1:] - counts, np.diff(X.indptr))
+    mask = np.zeros(X.nnz, dtype=bool)
+    mask[order[np.arange(X.nnz) >= first]] = True
+    return mask
+
+
+def reduce_rows(ufunc, X, values, mask):
+    """Return `ufunc` over the cells of every row in `mask`, and which rows have any (else 0)."""
+    lengths = np.bincount(cell_rows(X)[mask], minlength=X.shape[0])
+    any_cell = lengths > 0
+    reduced = np.zeros(X.shape[0], dtype=values.dtype)
+    if any_cell.any():
+        starts = np.cumsum(lengths) - lengths
+        reduced[any_cell] = ufunc.reduceat(values[mask], starts[any_cell])
+    return reduced, any_cell
+
+
+def older_than_train(X, times, test):
+    """Count the cells in `test` that are older than their row's newest cell outside of it."""
+    newest, trained = reduce_rows(np.maximum, X, times, ~test)
+    rows = cell_rows(X)[test]
+    return int(np.count_nonzero(trained[rows] & (times[test] < newest[rows])))
+
+
+def warn_future_trains_past(n_older, n_test):
+    """Warn if test cells are older than their user's newest training cell."""
+    if n_older:
+        warnings.warn(
+            f"The future trains the past: {100 * n_older / n_test:.3g} % of the test interactions "
+            "are older than their user's newest training interaction. leave_last_out and "
+            "temporal_split avoid this.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def check_own_times(X, test):
+    """Notice that the values of `X`, by which `test` was cut, cannot have been meant as times."""
+    newest, in_train = reduce_rows(np.maximum, X, X.data, ~test)
+    oldest, in_test = reduce_rows(np.minimum, X, X.data, test)
+    cut = in_train & in_test
+    if not cut.any():
+        return
+    if X.data.min() == X.data.max():
+        raise ValueError(
+            f"Without order the values of X are the times, but all of them are {X.data[0]}. Pass "
+            'order, a matrix of times or positions (InteractionEncoder(values="position")).'
+        )
+    tied = np.mean(newest[cut] == oldest[cut])
+    if tied > 0.5:
+        warnings.warn(
+            f"Without order the values of X are the times, but in {100 * tied:.0f} % of the rows "
+            "equal values meet at the cut and the item index decided. If they are ratings or "
+            "counts, pass order, a matrix of times or positions "
+            '(InteractionEncoder(values="position")).',
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def warn_positions(X, times):
+    """Warn if the times are 1 … length in every row: positions, which users do not share."""
+    everything = np.ones(X.nnz, dtype=bool)
+    first, filled = reduce_rows(np.minimum, X, times, everything)
+    last, _ = reduce_rows(np.maximum, X, times, everything)
+    lengths = np.diff(X.indptr)
+    counted = np.all(first[filled] == 1) and np.all(last == lengths)
+    if counted and np.count_nonzero(lengths > 1) > 1:
+        warnings.warn(
+            "order runs from 1 to the number of interactions in every row: it looks like "
+            "positions, which cannot be compared between users. Pass times "
+            '(InteractionEncoder(values="timestamp")).',
+            UserWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,39 @@
+"""The hold-out of ``score(X)``: by content, so that it is the same wherever a row stands."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sklearn_recsys.utils._cells import cell_rows, rank_cells, take_cells
+from sklearn_recsys.utils._history_index import item_hashes, mix, row_hashes
+
+
+def hold_out_by_content(X, share=0.2, *, latest=False):
+    """Hold out a share of each row with at least two interactions, at least one.
+
+    The cells are drawn by a hash of the row's content: neither the row's number nor a random state
+    matters, so that every candidate of a search is scored on one split.
+
+    Parameters
+    ----------
+    X : csr_array of shape (n_rows, n_items)
+        A canonical matrix.
+    share : float, default=0.2
+        The share to hold out of each row, rounded down.
+    latest : bool, default=False
+        Whether to hold out the cells with the greatest values (the latest interactions) instead of
+        drawing them.
+
+    Returns
+    -------
+    X_known, y : csr_array of shape (n_rows, n_items)
+        What stays known, and what is held out.
+    """
+    lengths = np.diff(X.indptr)
+    n_held_out = np.where(lengths > 1, np.maximum(1, (share * lengths).astype(np.int64)), 0)
+    rows = cell_rows(X)
+    keys = X.copy()
+    if not latest:
+        keys.data = mix(row_hashes(X)[rows] + item_hashes(X.indices))
+    held_out = rank_cells(keys) > (lengths - n_held_out)[rows]
+    return take_cells(X, ~held_out), take_cells(X, held_out)

@@ -1,0 +1,172 @@
+"""Cross-validation with held-out cells, and tables of metrics."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.model_selection import check_cv
+from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils.parallel import Parallel, delayed
+
+from sklearn_recsys.metrics import (
+    _scorer,
+    coverage_at_k,
+    gini_at_k,
+    novelty_at_k,
+    popularity_bias_at_k,
+)
+
+_BEYOND_ACCURACY = {
+    "coverage": lambda ids, X, model, k: coverage_at_k(ids, X.shape[1], k),
+    "gini": lambda ids, X, model, k: gini_at_k(ids, X.shape[1], k),
+    "novelty": lambda ids, X, model, k: novelty_at_k(ids, model.interactions_, k),
+    "popularity_bias": lambda ids, X, model, k: popularity_bias_at_k(ids, X, k),
+}
+
+
+def cross_validate(
+    estimator, X, y=None, *, cv=None, scoring=None, n_jobs=None, return_estimator=False
+):
+    """Evaluate by cross-validation; `y` may be a sparse matrix of held-out cells.
+
+    :func:`sklearn.model_selection.cross_validate`, which refuses a sparse `y`, for recommenders.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A recommender; it is cloned for each split.
+    X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+        What is known of each row.
+    y : {sparse matrix, sparse array, array-like}, default=None
+        What was held out of each row, or None: `score` holds out 20 % of each test row.
+    cv : int, cross-validator or iterable of (train, test), default=None
+        Splits of the rows. An integer, or None for 5: that many folds over users. With held-out
+        cells as `y`: :class:`HoldoutSplit`, or the `cv` of :func:`cell_kfold`.
+    scoring : callable, default=None
+        As :func:`sklearn_recsys.metrics.make_recommender_scorer` makes it; None: the estimator's
+        `score`.
+    n_jobs : int, default=None
+        Splits run in parallel.
+    return_estimator : bool, default=False
+        Whether to return the fitted estimators.
+
+    Returns
+    -------
+    results : dict
+        Arrays with a value for each split: ``fit_time`` and ``score_time`` in seconds, and
+        ``test_score`` (or ``test_<name>`` for each name if the scorer returns a dict), and
+        ``estimator`` if asked for.
+
+    Examples
+    --------
+    >>> from sklearn_recsys import EASE
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> from sklearn_recsys.model_selection import cross_validate
+    >>> R = make_interactions(n_users=60, n_items=40, random_state=0)
+    >>> cross_validate(EASE(l2=10), R, cv=3)["test_score"].shape
+    (3,)
+    """
+    X, y = indexable(X, y)
+
+    def run(train, test):
+        model = clone(estimator)
+        start = time.perf_counter()
+        model.fit(_safe_indexing(X, train), None if y is None else _safe_indexing(y, train))
+        fitted = time.perf_counter()
+        held_out = None if y is None else _safe_indexing(y, test)
+        known = _safe_indexing(X, test)
+        score = model.score(known, held_out) if scoring is None else scoring(model, known, held_out)
+        return model, score, fitted - start, time.perf_counter() - fitted
+
+    splits = check_cv(cv).split(X, y)
+    models, scores, fit_times, score_times = zip(
+        *Parallel(n_jobs=n_jobs)(delayed(run)(train, test) for train, test in splits), strict=True
+    )
+    results = {"fit_time": np.array(fit_times), "score_time": np.array(score_times)}
+    if isinstance(scores[0], dict):
+        for name in scores[0]:
+            results[f"test_{name}"] = np.array([score[name] for score in scores])
+    else:
+        results["test_score"] = np.array(scores)
+    if return_estimator:
+        results["estimator"] = list(models)
+    return results
+
+
+def evaluate(
+    model,
+    X,
+    y=None,
+    metrics=("hr", "ndcg", "recall", "precision", "coverage"),
+    k=10,
+    *,
+    exclude_seen=True,
+    candidates=None,
+):
+    """Evaluate fitted models on held-out interactions; a frame with a row for each model.
+
+    Parameters
+    ----------
+    model : estimator or dict of str to estimator
+        A fitted recommender, or several by name.
+    X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+        What is known of each row.
+    y : {sparse matrix, sparse array, array-like}, default=None
+        What was held out of each row, as in `score`.
+    metrics : sequence of str, default=("hr", "ndcg", "recall", "precision", "coverage")
+        The metrics of `score`, and beyond accuracy ``"coverage"``, ``"gini"``, ``"novelty"`` and
+        ``"popularity_bias"``; each may name the length of the list, ``"coverage@20"``.
+    k : int, default=10
+        Length of the list for metrics that name none.
+    exclude_seen : bool, default=True
+        Whether the items of `X` are left out of the ranking.
+    candidates : array-like or sparse, default=None
+        Rank only these items, together with the row's held-out ones, as in `score`.
+
+    Returns
+    -------
+    table : DataFrame
+        A row for each model, a column for each metric.
+
+    Examples
+    --------
+    >>> from sklearn_recsys import EASE, PopularityRecommender
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> from sklearn_recsys.model_selection import evaluate, random_holdout
+    >>> R = make_interactions(n_users=60, n_items=40, random_state=0)
+    >>> train, test = random_holdout(R, per_user=True, random_state=0)
+    >>> models = {"EASE": EASE(l2=10).fit(train), "popular": PopularityRecommender().fit(train)}
+    >>> evaluate(models, train, test, metrics=["ndcg", "coverage@5"]).columns.tolist()
+    ['ndcg@10', 'coverage@5']
+    """
+    models = model if isinstance(model, dict) else {type(model).__name__: model}
+    parsed = [_parse(metric, k) for metric in metrics]
+    depth = max((depth for *_, depth in parsed if depth is not None), default=None)
+    accuracy = [label for label, name, _ in parsed if name not in _BEYOND_ACCURACY]
+    rows = {}
+    for label, fitted in models.items():
+        values = {}
+        if accuracy:
+            values = fitted._score_metrics(
+                X, y, accuracy, exclude_seen=exclude_seen, candidates=candidates
+            )
+        if len(accuracy) < len(parsed):
+            known, held_out = fitted._known_and_held_out(X, y, warn_overlap=False)
+            ids = fitted._rank_for_score(known, held_out, depth, exclude_seen, candidates)
+            for name, metric, at in parsed:
+                if metric in _BEYOND_ACCURACY:
+                    values[name] = _BEYOND_ACCURACY[metric](ids, known, fitted, at)
+        rows[label] = {name: values[name] for name, *_ in parsed}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _parse(metric, k):
+    name, _, depth = metric.partition("@")
+    if name not in _BEYOND_ACCURACY:
+        return _scorer.parse_metric(metric, k)
+    _scorer.parse_metric(metric.replace(name, "ndcg", 1), k)  # the same rules for the length
+    depth = int(depth or k)
+    return f"{name}@{depth}", name, depth

@@ -1,0 +1,181 @@
+"""Sampled negatives: items to rank together with the held-out ones."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_random_state, check_scalar
+
+from sklearn_recsys.model_selection._common import check_nonempty
+from sklearn_recsys.utils.validation import check_held_out
+
+_BLOCK_CELLS = 2**24  # cells of a block's dense mask
+_MAX_ROUNDS = 6  # of rejection, before the rows still unfinished are drawn exactly
+
+
+def sample_negatives(X, n=99, *, exclude=None, weights=None, random_state=None):
+    """Draw items that a user has not interacted with, without replacement.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+        Interactions; none of a row's own items is drawn for it.
+    n : int, default=99
+        Number of items for each row; He et al. [1]_ rank 99 with one held-out item.
+    exclude : matrix or list of matrices of shape (n_users, n_items), default=None
+        More cells not to draw, such as the test cells; an ndarray of shape (n_users,) is one
+        held-out item for each row.
+    weights : {None, "popularity"} or array-like of shape (n_items,), default=None
+        Probability of an item relative to others: uniform, its number of interactions in `X`, or
+        as given. Items of weight 0 are never drawn.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the draw.
+
+    Returns
+    -------
+    negatives : ndarray of shape (n_users, n) of int64
+        Distinct items for each row, in the order of the draw. Slots of rows with fewer than `n`
+        items to draw from are -1, at the end: empty, as in the `candidates` of ``recommend`` and
+        ``score``.
+
+    Raises
+    ------
+    ValueError
+        If `n` is less than 1, `exclude` or `weights` has another shape, or weights are negative
+        or all zero.
+
+    See Also
+    --------
+    leave_last_out : Make the held-out items.
+
+    Notes
+    -----
+    Weighted draws are successive: after each, the others keep their relative probability.
+
+    References
+    ----------
+    .. [1] X. He, L. Liao, H. Zhang, L. Nie, X. Hu, T.-S. Chua (2017). Neural Collaborative
+       Filtering. WWW 2017, section 4.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_recsys.model_selection import sample_negatives
+    >>> R = np.array([[1, 1, 0, 0, 1], [0, 1, 1, 1, 1]])
+    >>> np.sort(sample_negatives(R, n=2, random_state=0))
+    array([[ 2,  3],
+           [-1,  0]])
+    """
+    X = check_nonempty(X)
+    check_scalar(n, "n", Integral, min_val=1)
+    sets = [X]
+    if exclude is not None:
+        exclude = exclude if isinstance(exclude, (list, tuple)) else [exclude]
+        sets += [check_held_out(cells, X.shape, name="exclude") for cells in exclude]
+    weights = _check_weights(weights, X)
+    rng = check_random_state(random_state)
+    n_users, n_items = X.shape
+    negatives = np.full((n_users, n), -1, dtype=np.int64)
+    step = max(1, _BLOCK_CELLS // n_items)
+    for start in range(0, n_users, step):
+        out = negatives[start : start + step]
+        taken = np.zeros((len(out), n_items), dtype=bool)
+        if weights is not None:
+            taken[:, weights == 0] = True
+        for cells in sets:
+            indptr = cells.indptr[start : start + len(out) + 1]
+            rows = np.repeat(np.arange(len(out)), np.diff(indptr))
+            taken[rows, cells.indices[indptr[0] : indptr[-1]]] = True
+        _fill_block(out, taken, weights, rng)
+    return negatives
+
+
+def _check_weights(weights, X):
+    """Return None or float64 weights of the items that sum to 1."""
+    if weights is None:
+        return None
+    n_items = X.shape[1]
+    if isinstance(weights, str):
+        if weights != "popularity":
+            raise ValueError(
+                f'weights must be None, "popularity" or one weight for each item; got {weights!r}.'
+            )
+        weights = np.bincount(X.indices, minlength=n_items)
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != (n_items,):
+        raise ValueError(
+            f"weights must hold one weight for each of the {n_items} items; got shape "
+            f"{weights.shape}."
+        )
+    if not np.all(np.isfinite(weights)) or weights.min() < 0 or weights.sum() == 0:
+        raise ValueError(
+            "weights must be finite, not negative and not all zero; got values from "
+            f"{weights.min()} to {weights.max()}."
+        )
+    return weights / weights.sum()
+
+
+def _fill_block(out, taken, weights, rng):
+    """Fill the rows of `out` with items that are free in `taken`, which is used up.
+
+    Drawing items one after the other and rejecting those taken or drawn before is sampling without
+    replacement, so a row's draws have to be accepted in the order in which they came.
+    """
+    n_items = taken.shape[1]
+    need = np.minimum(n_items - np.count_nonzero(taken, axis=1), out.shape[1])
+    filled = np.zeros(len(out), dtype=np.int64)
+    cumulative = None if weights is None else np.cumsum(weights)
+    open_rows = np.flatnonzero(need > 0)
+    for _ in range(_MAX_ROUNDS):
+        if open_rows.size == 0:
+            return
+        width = (need - filled).max()
+        width += width // 8 + 1
+        draws = _draw(n_items, cumulative, (len(open_rows), width), rng)
+        keys = (open_rows[:, None] * n_items + draws).ravel()
+        keys = keys[~taken.ravel()[keys]]
+        keys = keys[np.sort(np.unique(keys, return_index=True)[1])]
+        _accept(out, taken, need, filled, keys)
+        open_rows = open_rows[filled[open_rows] < need[open_rows]]
+    step = max(1, _BLOCK_CELLS // (8 * n_items))  # the race takes a float64 for each cell
+    for start in range(0, len(open_rows), step):
+        rows = open_rows[start : start + step]
+        _accept(out, taken, need, filled, _race(rows, taken, need - filled, weights, rng))
+
+
+def _draw(n_items, cumulative, shape, rng):
+    """Draw items with replacement."""
+    if cumulative is None:
+        return rng.randint(n_items, size=shape)
+    draws = np.searchsorted(cumulative, rng.uniform(size=shape) * cumulative[-1], side="right")
+    return np.minimum(draws, n_items - 1)
+
+
+def _race(rows, taken, need, weights, rng):
+    """Return the cells of `rows` in the order of the draw, exactly and at once.
+
+    The items with the smallest times E / weight, E standard exponential, are a successive sample.
+    """
+    n_items = taken.shape[1]
+    times = rng.exponential(size=(len(rows), n_items))
+    if weights is not None:
+        np.divide(times, weights, out=times, where=weights > 0)
+    times[taken[rows]] = np.inf
+    width = need[rows].max()
+    items = np.argpartition(times, width - 1, axis=1)[:, :width]
+    items = np.take_along_axis(items, np.argsort(np.take_along_axis(times, items, 1), axis=1), 1)
+    ranked = np.arange(width) < need[rows, None]
+    return (rows[:, None] * n_items + items)[ranked]
+
+
+def _accept(out, taken, need, filled, keys):
+    """Write the drawn cells, distinct and grouped by row, to the next empty slots of `out`."""
+    n_items = taken.shape[1]
+    rows, items = np.divmod(keys, n_items)
+    drawn = np.bincount(rows, minlength=len(out))
+    slots = filled[rows] + np.arange(len(rows)) - (np.cumsum(drawn) - drawn)[rows]
+    kept = slots < need[rows]
+    out[rows[kept], slots[kept]] = items[kept]
+    taken.ravel()[keys[kept]] = True
+    filled += np.bincount(rows[kept], minlength=len(out))

@@ -1,0 +1,396 @@
+"""Splits of a user × item matrix into what is known and what is held out."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import Bunch, check_random_state, check_scalar
+
+from sklearn_recsys.model_selection._common import (
+    check_nonempty,
+    check_order,
+    check_own_times,
+    check_size,
+    check_times,
+    held_out_counts,
+    last_cells,
+    older_than_train,
+    warn_future_trains_past,
+    warn_positions,
+)
+from sklearn_recsys.utils._cells import take_cells
+
+
+def leave_last_out(X, order=None, *, n=1, min_train=1):
+    """Hold out the last interactions of every user.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+        Interactions; zero means *not observed*.
+    order : {array-like, sparse matrix, sparse array} of shape (n_users, n_items), default=None
+        Time or position of every interaction in `X` (of others, too: the train part of a split
+        goes with the whole order): int64 or float64, counted from 1, since zeros are not stored.
+        None: the values of `X` are the order
+        (``InteractionEncoder(values="timestamp")`` or ``"position"``).
+    n : int, default=1
+        Number of interactions held out of a row.
+    min_train : int, default=1
+        Rows with fewer than ``n + min_train`` interactions stay in `X_train` whole.
+
+    Returns
+    -------
+    X_train, X_test : csr_array of shape (n_users, n_items)
+        Disjoint; their sum is `X`, values and dtype kept.
+
+    Raises
+    ------
+    ValueError
+        If `order` has another shape than `X` or lacks cells of it, if `order` is None and all
+        values of `X` are equal, or if no row is long enough.
+
+    Warns
+    -----
+    UserWarning
+        If `order` is None and in more than half of the rows equal values meet at the cut, as they
+        do when `X` holds ratings.
+
+    See Also
+    --------
+    temporal_split : Split at one moment for all users.
+    random_holdout : Hold out random interactions.
+
+    Notes
+    -----
+    Among equal times in a row the higher item index counts as later, because the matrix does not
+    know the order of the events that it was made from. The encoder's positions do (a stable sort
+    on time, then on input row) and have no ties: prefer them.
+
+    No interaction trains on its own user's future. But other users' later interactions do train
+    the model: for one moment that nobody's future crosses use :func:`temporal_split`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_recsys.model_selection import leave_last_out
+    >>> R = np.array([[5, 3, 0, 4], [0, 2, 0, 0], [1, 0, 5, 0]])
+    >>> times = np.array([[30, 10, 0, 20], [0, 5, 0, 0], [7, 0, 9, 0]])
+    >>> R_train, R_test = leave_last_out(R, times)
+    >>> R_test.toarray()
+    array([[5, 0, 0, 0],
+           [0, 0, 0, 0],
+           [0, 0, 5, 0]])
+    """
+    X = check_nonempty(X)
+    n = check_scalar(n, "n", Integral, min_val=1)
+    min_train = check_scalar(min_train, "min_train", Integral, min_val=0)
+    times = check_times(X.data, name="X") if order is None else check_order(order, X)
+    lengths = np.diff(X.indptr)
+    counts = held_out_counts(lengths, n, min_train)
+    if not counts.any():
+        raise ValueError(
+            f"No row has the n + min_train = {n + min_train} interactions that a row needs for "
+            f"{n} to be held out; the longest has {lengths.max()}."
+        )
+    test = last_cells(X, times, counts)
+    if order is None:
+        check_own_times(X, test)
+    return take_cells(X, ~test), take_cells(X, test)
+
+
+def random_holdout(
+    X, test_size=0.2, *, per_user=False, min_train=None, order=None, random_state=None
+):
+    """Hold out random interactions.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+        Interactions; zero means *not observed*.
+    test_size : float or int, default=0.2
+        Share (float) or number (int) of interactions held out: of all of them, or of every row
+        with ``per_user=True``. A row's share is rounded down, but a row with at least two
+        interactions gives at least one; a row too short for an int `test_size` and `min_train`
+        gives none.
+    per_user : bool, default=False
+        Draw in every row for itself instead of among all interactions.
+    min_train : int, default=None
+        Every row keeps this many interactions in `X_train`, or all that it has. None: 1 with
+        ``per_user=True``, otherwise 0, the plain draw over all cells of the rating papers.
+    order : {array-like, sparse matrix, sparse array} of shape (n_users, n_items), default=None
+        Times or positions, if they are known, in the cells of `X`. They change no draw; they are
+        there to warn you.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the draw.
+
+    Returns
+    -------
+    X_train, X_test : csr_array of shape (n_users, n_items)
+        Disjoint; their sum is `X`, values and dtype kept.
+
+    Raises
+    ------
+    ValueError
+        If `test_size` is out of range, `min_train` leaves too few interactions to hold out, or
+        `order` has another shape than `X` or lacks cells of it.
+
+    Warns
+    -----
+    UserWarning
+        If `order` is given and test interactions are older than their user's newest training
+        interaction, with their share: the future trains the past.
+
+    See Also
+    --------
+    leave_last_out : Hold out the last interactions of every user.
+    cell_kfold : Every interaction held out once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_recsys.model_selection import random_holdout
+    >>> R = np.arange(1, 21).reshape(4, 5)
+    >>> R_train, R_test = random_holdout(R, 0.4, per_user=True, random_state=0)
+    >>> (R_test > 0).sum(axis=1)
+    array([2, 2, 2, 2])
+    >>> bool(np.all((R_train + R_test).toarray() == R))
+    True
+    """
+    X = check_nonempty(X)
+    min_train = int(bool(per_user)) if min_train is None else min_train
+    check_scalar(min_train, "min_train", Integral, min_val=0)
+    times = None if order is None else check_order(order, X)
+    rng = check_random_state(random_state)
+    lengths = np.diff(X.indptr)
+    if per_user:
+        check_size(test_size, "test_size")
+        counts = held_out_counts(lengths, test_size, min_train)
+        if not counts.any():
+            raise ValueError(
+                f"No row is long enough to hold out test_size={test_size!r} and keep "
+                f"min_train={min_train}; the longest has {lengths.max()} interactions."
+            )
+        test = last_cells(X, rng.permutation(X.nnz), counts)
+    else:
+        n_test = check_size(test_size, "test_size", X.nnz)
+        free = np.ones(X.nnz, dtype=bool)
+        if min_train:
+            free = ~last_cells(X, rng.permutation(X.nnz), np.minimum(lengths, min_train))
+        cells = np.flatnonzero(free)
+        if n_test > cells.size:
+            raise ValueError(
+                f"test_size={test_size!r} asks for {n_test} interactions, but min_train="
+                f"{min_train} leaves {cells.size} to draw from; lower one of them."
+            )
+        test = np.zeros(X.nnz, dtype=bool)
+        test[rng.permutation(cells)[:n_test]] = True
+    if times is not None:
+        warn_future_trains_past(older_than_train(X, times, test), np.count_nonzero(test))
+    return take_cells(X, ~test), take_cells(X, test)
+
+
+def temporal_split(X, order, *, test_size=None, cutoff=None):
+    """Split at one moment for all users: the past trains, the future tests.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+        Interactions; zero means *not observed*.
+    order : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+        Time of every interaction in `X`, in the same cells: int64 or float64, comparable between
+        users (not positions). `X` itself if its values are the times.
+    test_size : float or int, default=None
+        Share (float) or number (int) of the newest interactions that are held out; 0.2 if `cutoff`
+        is None too. Interactions at the moment of the cut are all held out, so it may be more.
+    cutoff : int or float, default=None
+        Hold out the interactions at or after this time, in the units of `order`, instead.
+
+    Returns
+    -------
+    X_train, X_test : csr_array of shape (n_users, n_items)
+        Disjoint; their sum is `X`, values and dtype kept. Rows may be empty in either.
+
+    Raises
+    ------
+    ValueError
+        If both or bad `test_size` and `cutoff` are given, if all interactions fall on one side, or
+        if `order` has another shape than `X` or lacks cells of it.
+
+    Warns
+    -----
+    UserWarning
+        If `order` counts 1, 2, … in every row: positions are no times.
+
+    See Also
+    --------
+    leave_last_out : Hold out the last interactions of every user.
+
+    Notes
+    -----
+    No training interaction is newer than any test interaction. Users and items that first occur
+    in the test are unknown to a model fitted on `X_train`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_recsys.model_selection import temporal_split
+    >>> times = np.array([[30, 10, 0, 20], [0, 5, 0, 0], [7, 0, 25, 0]])
+    >>> past, future = temporal_split(times, times, cutoff=25)
+    >>> future.toarray()
+    array([[30,  0,  0,  0],
+           [ 0,  0,  0,  0],
+           [ 0,  0, 25,  0]])
+    """
+    X = check_nonempty(X)
+    times = check_order(order, X)
+    warn_positions(X, times)
+    if cutoff is None:
+        n_test = check_size(0.2 if test_size is None else test_size, "test_size", X.nnz)
+        cutoff = np.partition(times, X.nnz - n_test)[X.nnz - n_test]
+    elif test_size is not None:
+        raise ValueError(
+            f"Give test_size or cutoff, not both; got test_size={test_size!r}, cutoff={cutoff!r}."
+        )
+    elif not isinstance(cutoff, Real):
+        raise TypeError(f"cutoff must be a number in the units of order; got {cutoff!r}.")
+    test = times >= cutoff
+    if test.all() or not test.any():
+        raise ValueError(
+            f"All interactions lie {'at or after' if test.all() else 'before'} the cut at "
+            f"{cutoff}: times run from {times.min()} to {times.max()}. Choose another cut-off "
+            "between them."
+        )
+    return take_cells(X, ~test), take_cells(X, test)
+
+
+def user_split(
+    X,
+    *,
+    test_size=0.1,
+    valid_size=0.1,
+    holdout=0.2,
+    order=None,
+    min_interactions=2,
+    drop_unseen_items=False,
+    random_state=None,
+):
+    """Split users into train, validation and test users: strong generalisation.
+
+    The model never sees the validation and test users while it is fitted; it is given most of
+    their history afterwards and asked for the rest [1]_.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+        Interactions; zero means *not observed*.
+    test_size : float or int, default=0.1
+        Share (of all rows) or number of test users.
+    valid_size : float, int or None, default=0.1
+        Share (of all rows) or number of validation users; None: no validation users.
+    holdout : float or int, default=0.2
+        Share or number of interactions held out of every validation and test row. The share is
+        rounded down, but is at least one. A row that is not longer than an int `holdout`, or that
+        has fewer than two interactions, has nothing held out.
+    order : {array-like, sparse matrix, sparse array} of shape (n_users, n_items), default=None
+        Times or positions in the cells of `X`. Given, the last interactions of a row are held out
+        (among equal times the higher item index is later); None: random ones.
+    min_interactions : int, default=2
+        Rows with fewer interactions are no validation or test users; they are train users.
+    drop_unseen_items : bool, default=False
+        Remove interactions with items that no train user has from the validation and test rows,
+        before holding out, as [1]_ does. The columns stay.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the draw.
+
+    Returns
+    -------
+    split : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        train, valid, test : ndarray of shape (n_train,), (n_valid,), (n_test,)
+            Row indices into `X`, ascending.
+        X_train : csr_array of shape (n_train, n_items)
+            Whole rows of the train users.
+        X_valid, y_valid : csr_array of shape (n_valid, n_items)
+            What is known of the validation users and what is held out of them.
+        X_test, y_test : csr_array of shape (n_test, n_items)
+            The same for the test users.
+
+    Raises
+    ------
+    ValueError
+        If sizes are out of range or no train user would be left, or if `order` has another shape
+        than `X` or lacks cells of it.
+
+    See Also
+    --------
+    leave_last_out : Weak generalisation, the same users in train and test.
+
+    Notes
+    -----
+    With `order`, no held-out interaction is older than its user's known ones. Train users are
+    known whole, so that their later interactions do train the model; `X` cut by
+    :func:`temporal_split` beforehand avoids that.
+
+    References
+    ----------
+    .. [1] D. Liang, R. G. Krishnan, M. D. Hoffman, T. Jebara (2018). Variational Autoencoders for
+       Collaborative Filtering. WWW 2018, section 4.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_recsys.model_selection import user_split
+    >>> R = np.ones((10, 6))
+    >>> split = user_split(R, test_size=2, valid_size=2, random_state=0)
+    >>> split.X_train.shape, split.X_test.shape
+    ((6, 6), (2, 6))
+    >>> split.y_test.sum(axis=1)
+    array([1., 1.])
+    """
+    X = check_nonempty(X)
+    min_interactions = check_scalar(min_interactions, "min_interactions", Integral, min_val=0)
+    check_size(holdout, "holdout")
+    n_users = X.shape[0]
+    n_test = check_size(test_size, "test_size", n_users)
+    n_valid = 0 if valid_size is None else check_size(valid_size, "valid_size", n_users)
+    times = None if order is None else check_order(order, X)
+    rng = check_random_state(random_state)
+
+    eligible = np.flatnonzero(np.diff(X.indptr) >= min_interactions)
+    if n_test + n_valid > len(eligible) or n_test + n_valid >= n_users:
+        raise ValueError(
+            f"test_size={test_size!r} and valid_size={valid_size!r} ask for {n_test} + {n_valid} "
+            f"users, but {len(eligible)} of the {n_users} have at least min_interactions="
+            f"{min_interactions} interactions, and one at least must be left to train."
+        )
+    drawn = rng.permutation(eligible)
+    test, valid = np.sort(drawn[:n_test]), np.sort(drawn[n_test : n_test + n_valid])
+    train = np.setdiff1d(np.arange(n_users), np.concatenate((test, valid)))
+    X_train = X[train]
+    if X_train.nnz == 0:
+        raise ValueError("No train user has an interaction; lower test_size and valid_size.")
+
+    if order is not None:  # in the cells of X, so that both can be cut alike
+        times = sp.csr_array((times, X.indices, X.indptr), shape=X.shape)
+    trained = np.bincount(X_train.indices, minlength=X.shape[1]) > 0
+    split = Bunch(train=train, valid=valid, test=test, X_train=X_train)
+    for name, rows in (("valid", valid), ("test", test)):
+        part = X[rows]
+        keys = rng.permutation(part.nnz) if order is None else times[rows].data
+        if drop_unseen_items:
+            seen = trained[part.indices]
+            part, keys = take_cells(part, seen), keys[seen]
+        held_out = last_cells(part, keys, held_out_counts(np.diff(part.indptr), holdout, 1))
+        if len(rows) and not held_out.any():
+            raise ValueError(
+                f"None of the {len(rows)} {name} users has enough interactions to hold out "
+                f"holdout={holdout!r}; raise min_interactions={min_interactions} or lower holdout."
+            )
+        split[f"X_{name}"], split[f"y_{name}"] = (
+            take_cells(part, ~held_out),
+            take_cells(part, held_out),
+        )
+    return split

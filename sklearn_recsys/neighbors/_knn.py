@@ -1,0 +1,210 @@
+"""Item-based and user-based nearest neighbours.
+
+Sarwar, Karypis, Konstan and Riedl, "Item-based collaborative filtering recommendation algorithms",
+WWW 2001; Herlocker, Konstan, Borchers and Riedl, "An algorithmic framework for performing
+collaborative filtering", SIGIR 1999.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.neighbors._similarity import METRICS, RowSimilarity, warn_if_constant
+from sklearn_recsys.utils._history_index import HistoryIndex
+from sklearn_recsys.utils._threads import sparse_dot
+from sklearn_recsys.utils._topk import top_n_cells
+from sklearn_recsys.utils.validation import check_indices, check_length
+
+_CONSTRAINTS: dict = {
+    "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+    "metric": [StrOptions(set(METRICS))],
+    "shrinkage": [Interval(Real, 0, None, closed="left")],
+}
+
+
+class ItemKNN(RecommenderMixin, BaseEstimator):
+    """Item-based nearest neighbours.
+
+    The score of an item is the sum of its similarities to the items of the history, weighted by
+    their values, over the `n_neighbors` items most similar to it. Only these are kept: memory grows
+    with items × neighbours, never with items × items.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=100
+        Neighbours kept for each item, those with a positive similarity.
+    metric : {"cosine", "jaccard", "pearson"}, default="cosine"
+        Similarity of two items: cosine of their columns; Jaccard index of the users with positive
+        values; Pearson's correlation over the users who rated both.
+    shrinkage : float, default=5.0
+        Similarities are multiplied by n / (n + shrinkage), n the number of common users: it keeps
+        similarities that few users vouch for from leading.
+
+    Attributes
+    ----------
+    similarity_ : csr_array of float32 of shape (n_items, n_items)
+        Row i holds the similarities of the neighbours of item i.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+
+    See Also
+    --------
+    UserKNN : The same over users.
+    sklearn_recsys.linear_model.EASE : Item weights learnt together; usually more accurate, dense.
+
+    References
+    ----------
+    .. [1] Badrul Sarwar, George Karypis, Joseph Konstan, John Riedl. "Item-based collaborative
+       filtering recommendation algorithms". WWW 2001.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_recsys import ItemKNN
+    >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
+    >>> model = ItemKNN(n_neighbors=2).fit(R)
+    >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=2)  # somebody new
+    array([[2, 0]])
+    >>> ids, similarities = model.similar_items([0], n=1)
+    >>> ids
+    array([[1]])
+    """
+
+    _parameter_constraints = _CONSTRAINTS
+
+    def __init__(self, n_neighbors=100, *, metric="cosine", shrinkage=5.0):
+        self.n_neighbors = n_neighbors
+        self.metric = metric
+        self.shrinkage = shrinkage
+
+    def _fit(self, X):
+        warn_if_constant(X, self.metric)
+        items = X.T.tocsr()
+        similarity = RowSimilarity(items, self.metric, self.shrinkage)
+        self.similarity_ = similarity.top(items, self.n_neighbors, skip=np.arange(X.shape[1]))
+        self._weights_ = self.similarity_.T.tocsr()  # from an item of the history to its score
+
+    def _score_items(self, X):
+        return sparse_dot(X, self._weights_)
+
+    def similar_items(self, items, n=10):
+        """Return the items most similar to each of `items`.
+
+        Parameters
+        ----------
+        items : int or array-like of int of shape (n_asked,)
+            Item indices.
+        n : int, default=10
+            Items per row; of the `n_neighbors` that `fit` kept.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_asked, n)
+            Nearest first, the item itself left out; −1 in empty slots.
+        similarities : ndarray of float32 of shape (n_asked, n)
+            Their similarities, −inf in empty slots.
+        """
+        check_is_fitted(self)
+        n = check_length(n)
+        items = check_indices(np.atleast_1d(items), self.n_features_in_, name="items")
+        neighbors = self.similarity_[items]
+        return top_n_cells(neighbors, neighbors.data, n)
+
+
+class UserKNN(RecommenderMixin, BaseEstimator):
+    """User-based nearest neighbours.
+
+    The score of an item is the sum of the values that the `n_neighbors` training users most similar
+    to the history gave it, weighted by their similarity. A history that is a training row is not
+    its own neighbour.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=50
+        Neighbours of each history, those with a positive similarity.
+    metric : {"cosine", "jaccard", "pearson"}, default="cosine"
+        Similarity of two users: cosine of their rows; Jaccard index of the items with positive
+        values; Pearson's correlation over the items that both rated.
+    shrinkage : float, default=5.0
+        Similarities are multiplied by n / (n + shrinkage), n the number of common items.
+
+    Attributes
+    ----------
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix; the model itself.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+
+    See Also
+    --------
+    ItemKNN : The same over items; faster at answering.
+
+    References
+    ----------
+    .. [1] Jonathan Herlocker, Joseph Konstan, Al Borchers, John Riedl. "An algorithmic framework
+       for performing collaborative filtering". SIGIR 1999.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_recsys import UserKNN
+    >>> R = csr_array([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
+    >>> model = UserKNN(n_neighbors=1).fit(R)
+    >>> model.recommend(0, n=1)
+    array([[2]])
+    >>> ids, similarities = model.similar_users(0, n=1)
+    >>> ids
+    array([[1]])
+    """
+
+    _parameter_constraints = _CONSTRAINTS
+
+    def __init__(self, n_neighbors=50, *, metric="cosine", shrinkage=5.0):
+        self.n_neighbors = n_neighbors
+        self.metric = metric
+        self.shrinkage = shrinkage
+
+    def _fit(self, X):
+        warn_if_constant(X, self.metric)
+        self._similarity_ = RowSimilarity(X, self.metric, self.shrinkage)
+        self._index_ = HistoryIndex(X)
+
+    def _neighbors(self, X, n):
+        return self._similarity_.top(X, n, skip=self._index_.lookup(X))
+
+    def _score_items(self, X):
+        return sparse_dot(self._neighbors(X, self.n_neighbors), self._index_.X)
+
+    def similar_users(self, users=None, n=10):
+        """Return the training users most similar to each of `users`.
+
+        Parameters
+        ----------
+        users : None, int, 1-D array-like of int or bool, or matrix, default=None
+            As in `recommend`: training rows, or the histories of anyone.
+        n : int, default=10
+            Users per row.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_rows, n)
+            Training rows, nearest first, the user left out; −1 in empty slots.
+        similarities : ndarray of float32 of shape (n_rows, n)
+            Their similarities, −inf in empty slots.
+        """
+        check_is_fitted(self)
+        n = check_length(n)
+        neighbors = self._neighbors(self._read(self._histories(users)), n)
+        return top_n_cells(neighbors, neighbors.data, n)

@@ -1,0 +1,362 @@
+"""A pipeline of transformers and a recommender."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import _clone_parametrized
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.utils.validation import check_csr, check_indices
+
+
+def _model_has(name):
+    """Return a check that the model at the end of the pipeline has a method."""
+
+    def check(self):
+        return hasattr(self.steps[-1][1], name)
+
+    return check
+
+
+class RecommenderPipeline(RecommenderMixin, Pipeline):
+    """scikit-learn's Pipeline with a recommender at its end.
+
+    Raw `X` decides what a user has seen, and `score` holds out raw interactions before anything is
+    transformed. Every step keeps the shape (n_users, n_items).
+
+    Parameters
+    ----------
+    steps : list of tuple of (str, estimator)
+        Transformers and a recommender, as in :class:`sklearn.pipeline.Pipeline`.
+    encoder : InteractionEncoder, default=None
+        A fitted encoder whose `transform` made the training matrix. It is no step (a search would
+        split events): it only translates ids, so that `recommend`, `similar_items` and `explain`
+        take raw ids and return tidy frames of raw ids. Clones share it.
+    transform_input : list of str, default=None
+        As in :class:`sklearn.pipeline.Pipeline`.
+    memory : str or object with the joblib.Memory interface, default=None
+        Where fitted transformers are cached.
+    verbose : bool, default=False
+        Whether to print the time of each step.
+
+    Attributes
+    ----------
+    interactions_ : csr_array of shape (n_users, n_items)
+        The raw training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+
+    See Also
+    --------
+    sklearn_recsys.preprocessing.InteractionEncoder : Events to matrices and back.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import Binarizer
+    >>> from sklearn_recsys import EASE, RecommenderPipeline
+    >>> from sklearn_recsys.datasets import make_movies
+    >>> from sklearn_recsys.preprocessing import InteractionEncoder
+    >>> movies = make_movies(n_users=50, n_items=40, random_state=0)
+    >>> encoder = InteractionEncoder()
+    >>> R = encoder.fit_transform(movies.interactions)
+    >>> pipe = RecommenderPipeline(
+    ...     [("like", Binarizer(threshold=3)), ("ease", EASE(l2=10))], encoder=encoder
+    ... ).fit(R)
+    >>> pipe.recommend(encoder.user_ids_[:1], n=2).columns.tolist()
+    ['user', 'rank', 'item']
+    """
+
+    _parameter_constraints: dict = {**getattr(Pipeline, "_parameter_constraints", {})}
+
+    def __init__(self, steps, encoder=None, *, transform_input=None, memory=None, verbose=False):
+        super().__init__(steps, transform_input=transform_input, memory=memory, verbose=verbose)
+        self.encoder = encoder
+
+    def __sklearn_clone__(self):
+        clone = _clone_parametrized(self)
+        clone.encoder = self.encoder  # fitted: it stands for the meaning of rows and columns
+        return clone
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        model = getattr(get_tags(self.steps[-1][1]), "recommender_tags", None)
+        if model is not None:
+            tags.recommender_tags = model
+        return tags
+
+    # Pipeline looks both up in its first step; here they belong to the raw matrix.
+
+    @property
+    def n_features_in_(self):
+        """Number of items."""
+        return self._n_items_
+
+    @n_features_in_.setter
+    def n_features_in_(self, value):
+        self._n_items_ = value
+
+    @property
+    def feature_names_in_(self):
+        """Names of the items."""
+        return self._item_names_
+
+    @feature_names_in_.setter
+    def feature_names_in_(self, value):
+        self._item_names_ = value
+
+    @feature_names_in_.deleter
+    def feature_names_in_(self):
+        del self._item_names_
+
+    # ---------------------------------------------------------------- fitting
+
+    def fit(self, X, y=None, **params):
+        """Fit the transformers one after the other, and the recommender at the end.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_users, n_items)
+            The raw interactions; zero means *not observed*.
+        y : Ignored
+            Exists so that scikit-learn's tools can carry held-out cells to `score`.
+        **params : dict
+            Parameters of the steps' `fit`, as in :class:`sklearn.pipeline.Pipeline`.
+
+        Returns
+        -------
+        self : object
+            The fitted pipeline.
+
+        Raises
+        ------
+        TypeError
+            If a step changes the shape of the matrix, or the last step is no recommender.
+        """
+        return self._fit_matrix(X, **params)
+
+    def _fit_interactions(self, X, **params):
+        name, model = self.steps[-1]
+        if not isinstance(model, RecommenderMixin):
+            raise TypeError(
+                f"The last step of a RecommenderPipeline must be a recommender; step {name!r} is "
+                f"{type(model).__name__}."
+            )
+        if not X.nnz:
+            raise ValueError("X holds no interaction: every cell is zero (not observed).")
+        try:
+            Pipeline.fit(self, X, None, **params)
+        except Exception:
+            self._check_shapes(X)  # a step that changed the shape is the likelier reason
+            raise
+        self._check_shapes(X)
+        self.interactions_ = X
+        return self
+
+    def _check_shapes(self, X):
+        """Raise TypeError if a fitted step changes the shape of a matrix."""
+        X = X[:1]
+        for _, name, step in self._iter(with_final=False):
+            try:
+                check_is_fitted(step)
+                transformed = step.transform(X)
+            except Exception:
+                return
+            if transformed.shape != X.shape:
+                raise TypeError(
+                    f"Step {name!r} ({type(step).__name__}) changes the shape of the matrix: a row "
+                    f"of {X.shape[1]} items became {transformed.shape[1]} columns. Every step "
+                    "before a recommender must keep (n_users, n_items)."
+                )
+            X = transformed
+
+    # ---------------------------------------------------------------- scores
+
+    @property
+    def _model(self):
+        return self.steps[-1][1]
+
+    def _read(self, X):
+        return X
+
+    def _transformed(self, X):
+        for _, _, step in self._iter(with_final=False):
+            X = step.transform(X)
+        return check_csr(X, dtype=np.float32)
+
+    def _scores(self, X):
+        return self._model._scores(self._transformed(X))
+
+    def _scores_at(self, X, rows, items):
+        return self._model._scores_at(self._transformed(X), rows, items)
+
+    def _in_rating_range(self, scores):
+        return self._model._in_rating_range(scores)
+
+    # ---------------------------------------------------------------- raw ids
+
+    def recommend(
+        self,
+        users=None,
+        n=10,
+        *,
+        exclude_seen=True,
+        candidates=None,
+        exclude=None,
+        return_scores=False,
+    ):
+        """Recommend items, best first.
+
+        Parameters
+        ----------
+        users : None, 1-D array-like, matrix or DataFrame, default=None
+            Without an encoder as in every recommender. With one: None for every training user; raw
+            user ids; a frame of events, the histories of anyone; or a matrix of histories.
+        n : int, default=10
+            Items per row.
+        exclude_seen : bool, default=True
+            Whether to leave out the items of the row's own raw history.
+        candidates : array-like or sparse, default=None
+            Recommend nothing but these items, in the forms that every recommender takes; 1-D raw
+            item ids if there is an encoder.
+        exclude : array-like or sparse, default=None
+            Never recommend these items; forms as in `candidates`.
+        return_scores : bool, default=False
+            Whether to return the scores, too.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_rows, n), or DataFrame
+            Item indices by falling score, −1 in empty slots. With an encoder: a frame of the user,
+            the rank from 1 and the item, as raw ids, with the score if `return_scores`.
+        scores : ndarray of float32 of shape (n_rows, n)
+            Only if `return_scores` and there is no encoder.
+        """
+        if self.encoder is None:
+            return super().recommend(
+                users,
+                n,
+                exclude_seen=exclude_seen,
+                candidates=candidates,
+                exclude=exclude,
+                return_scores=return_scores,
+            )
+        histories, labels = self._encoded(users)
+        ids, scores = super().recommend(
+            histories,
+            n,
+            exclude_seen=exclude_seen,
+            candidates=self._encoded_items(candidates),
+            exclude=self._encoded_items(exclude),
+            return_scores=True,
+        )
+        return self.encoder.decode(ids, scores=scores if return_scores else None, users=labels)
+
+    def _encoded(self, users):
+        """Return what raw `users` are to the models, and how to name the rows of the answer."""
+        self._check_encoder()
+        if users is None:
+            return None, self.encoder.user_ids_
+        if {self.encoder.user, self.encoder.item} <= set(getattr(users, "columns", ())):
+            return self.encoder.transform_histories(users)
+        if np.ndim(users) >= 2:  # sparse matrices, too
+            return users, np.arange(users.shape[0] if hasattr(users, "shape") else len(users))
+        users = np.atleast_1d(users)
+        return self.encoder.encode_users(users), users
+
+    def _encoded_items(self, items):
+        if items is None or np.ndim(items) != 1:
+            return items
+        return self.encoder.encode_items(items)
+
+    def _check_encoder(self):
+        check_is_fitted(self)
+        known = (len(self.encoder.user_ids_), len(self.encoder.item_ids_))
+        if known != self.interactions_.shape:
+            raise ValueError(
+                f"The encoder knows {known[0]} users and {known[1]} items, but the pipeline was "
+                f"fitted on a matrix of shape {self.interactions_.shape}: fit it on what "
+                "encoder.transform returns."
+            )
+
+    @available_if(_model_has("similar_items"))
+    def similar_items(self, items, n=10):
+        """Return the items most similar to each of `items`.
+
+        Parameters
+        ----------
+        items : scalar or array-like of shape (n_asked,)
+            Item indices; raw item ids if there is an encoder.
+        n : int, default=10
+            Items per row.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_asked, n)
+            Nearest first, the item itself left out; −1 in empty slots.
+        similarities : ndarray of float32 of shape (n_asked, n)
+            Their similarities, −inf in empty slots. With an encoder, one frame takes the place of
+            both: the raw item, the rank from 1, the raw id of the similar item, the score.
+        """
+        check_is_fitted(self)
+        if self.encoder is None:
+            return self._model.similar_items(items, n)
+        self._check_encoder()
+        items = np.atleast_1d(items)
+        ids, scores = self._model.similar_items(self.encoder.encode_items(items), n)
+        frame = self.encoder.decode(ids, scores=scores, users=items)
+        similar = f"similar_{self.encoder.item}"
+        return frame.rename(
+            columns={self.encoder.item: similar, self.encoder.user: self.encoder.item}
+        )
+
+    @available_if(_model_has("similar_users"))
+    def similar_users(self, users=None, n=10):
+        """Return the training users most similar to each of `users`.
+
+        Parameters
+        ----------
+        users : None, 1-D array-like or matrix, default=None
+            As in `recommend` without an encoder: training rows, or the histories of anyone.
+        n : int, default=10
+            Users per row.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_rows, n)
+            Training rows, nearest first, the user left out; −1 in empty slots.
+        similarities : ndarray of float32 of shape (n_rows, n)
+            Their similarities, −inf in empty slots.
+        """
+        check_is_fitted(self)
+        return self._model.similar_users(self._transformed(self._histories(users)), n)
+
+    @available_if(_model_has("explain"))
+    def explain(self, X, row, item):
+        """Explain a score by the items of the history.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            Raw histories of known or new users.
+        row : int
+            The row of `X`.
+        item : int
+            The index of the item whose score is to be explained.
+
+        Returns
+        -------
+        items : ndarray of int64 of shape (n_history,)
+            The items of the row's history, the greatest contribution first.
+        contributions : ndarray of float32 of shape (n_history,)
+            What each adds to the score of `item`.
+        """
+        check_is_fitted(self)
+        X = self._checked(X)
+        (row,) = check_indices([row], X.shape[0], name="row", what="row")
+        return self._model.explain(self._transformed(X[[row]]), 0, item)

@@ -1,0 +1,94 @@
+"""Reading the columns of a frame of events."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+
+def check_column(events, column):
+    """Raise unless `column` is there once and without NaN."""
+    if column not in events.columns:
+        raise ValueError(
+            f"events has no column {column!r}; its columns are {list(events.columns)}. Name the "
+            "columns in the constructor: InteractionEncoder(user=…, item=…, rating=…, timestamp=…)."
+        )
+    series = events[column]
+    if series.ndim != 1:
+        raise ValueError(f"events has several columns named {column!r}.")
+    missing = series.isna()
+    if missing.any():
+        raise ValueError(
+            f"Column {column!r} holds NaN in {missing.sum()} of {len(events)} events. Drop them: "
+            f"events.dropna(subset=[{column!r}])."
+        )
+    return series
+
+
+def read_ratings(events, column):
+    """Return the ratings as finite float64 without zeros."""
+    series = check_column(events, column)
+    if not pd.api.types.is_numeric_dtype(series) or pd.api.types.is_complex_dtype(series):
+        raise ValueError(f"Column {column!r} must hold numbers; its dtype is {series.dtype}.")
+    ratings = series.to_numpy(dtype=np.float64)
+    if not np.all(np.isfinite(ratings)):
+        raise ValueError(f"Column {column!r} holds infinite values.")
+    if np.any(ratings == 0):
+        raise ValueError(
+            f"Column {column!r} holds {np.sum(ratings == 0)} rating(s) of 0, and a zero in a "
+            "user × item matrix means 'not observed'. Shift the scale "
+            "(for example by adding 1), drop these events, or ignore ratings with values='one'."
+        )
+    return ratings
+
+
+def read_times(events, column):
+    """Return the times as int64, finite float64 or datetime64."""
+    series = check_column(events, column)
+    if isinstance(series.dtype, pd.DatetimeTZDtype):
+        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+    if pd.api.types.is_datetime64_dtype(series):
+        return series.to_numpy()
+    if pd.api.types.is_bool_dtype(series) or not pd.api.types.is_numeric_dtype(series):
+        raise ValueError(
+            f"Column {column!r} must hold times as numbers or datetimes; its dtype is "
+            f"{series.dtype}. Convert it, for example with pandas.to_datetime."
+        )
+    integer = pd.api.types.is_integer_dtype(series)
+    times = series.to_numpy(dtype=np.int64 if integer else np.float64)
+    if not np.all(np.isfinite(times)):
+        raise ValueError(f"Column {column!r} holds infinite values.")
+    return times
+
+
+def as_seconds(times):
+    """Return datetimes as seconds since 1970: int64 if all are whole, else float64."""
+    seconds = times.astype("datetime64[s]")
+    if np.all(seconds == times):
+        return seconds.astype(np.int64)
+    return (times - np.datetime64(0, "s")) / np.timedelta64(1, "s")
+
+
+def factorize(series):
+    """Return codes and raw ids, sorted if they can be, else in order of appearance."""
+    codes, ids = pd.factorize(series)
+    ids = np.asarray(ids)
+    try:
+        order = np.argsort(ids, kind="stable")
+    except TypeError:  # ids of mixed types have no order
+        return codes, ids
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return rank[codes], ids[order]
+
+
+def as_index(raw_ids, kind):
+    """Return 1-D raw ids as an Index, which leaves mixed ids as they are."""
+    if isinstance(raw_ids, str) or np.ndim(raw_ids) == 0:
+        raise ValueError(f"Expected a 1-D sequence of {kind} ids; got {raw_ids!r}.")
+    return index(raw_ids)
+
+
+def index(ids):
+    """Return an Index that keeps tuples as single ids."""
+    return pd.Index(ids, tupleize_cols=False)

@@ -1,0 +1,442 @@
+"""Tidy events to a user × item matrix and back, with the raw ids kept."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metadata_routing import UNUSED
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_recsys.preprocessing._columns import (
+    as_index,
+    as_seconds,
+    check_column,
+    factorize,
+    index,
+    read_ratings,
+    read_times,
+)
+from sklearn_recsys.utils.validation import check_csr, check_indices
+
+
+class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
+    """Encode a tidy frame of events as a sparse user × item matrix.
+
+    One row of the frame is one event: a user met an item. The matrix has one row per user and one
+    column per item known at fit, always all of them and always in the same order, so that the
+    matrices of different sets of events (train and test) line up.
+
+    Parameters
+    ----------
+    user, item : hashable, default="user" and "item"
+        Names of the columns with the raw ids: integers, strings, or anything hashable.
+    values : {"rating", "count", "one", "timestamp", "position"}, default="rating"
+        What a stored value of the matrix says:
+
+        - ``"rating"``: the value of the column `rating` (float32);
+        - ``"count"``: the number of events of the pair (float32);
+        - ``"one"``: 1 for every pair (float32);
+        - ``"timestamp"``: the value of the column `timestamp`: int64 for integer columns, float64
+          for floats, never float32. Datetime columns become seconds since 1970-01-01 UTC, int64
+          if all of them are whole seconds and float64 otherwise;
+        - ``"position"``: 1 … n_u (int64), the place of the pair among the user's pairs in time:
+          a stable sort on the time of the pair's last event, then on its row in the frame.
+
+    rating : hashable, default="rating"
+        Name of the column of ratings; read only where `values` is "rating".
+    timestamp : hashable or None, default="timestamp"
+        Name of the column of times. Needed for ``values="timestamp"``. None says that the order of
+        the frame's rows is the order in time.
+    duplicates : {"last", "sum", "mean", "max"}, default="last"
+        The rule for several events of one user with one item, applied to their values: "last" is
+        the latest by `timestamp` (equal times: the later row; without such a column: the last
+        row). A count is the number of events, "one" is 1, and a position is the place of the last
+        event, whatever the rule.
+    unknown : {"error", "ignore"}, default="error"
+        Whether ids that were not seen at fit raise a ValueError which names them, or their events
+        are dropped.
+
+    Attributes
+    ----------
+    user_ids_ : ndarray of shape (n_users,)
+        Raw user ids by row: sorted if they can be sorted, else in order of appearance.
+    item_ids_ : ndarray of shape (n_items,)
+        Raw item ids by column, ordered likewise.
+    n_users_, n_items_ : int
+        The numbers of known users and items.
+
+    See Also
+    --------
+    sklearn_recsys.preprocessing.filter_k_core : Drop rare users and items first.
+
+    Notes
+    -----
+    A stored zero would mean *not observed*. Wherever a value comes out as 0 (a rating scale that
+    contains 0, ratings that sum to 0, time 0) a ValueError asks to shift the scale.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn_recsys.preprocessing import InteractionEncoder
+    >>> events = pd.DataFrame({"user": ["ann", "bob", "ann"], "item": [7, 7, 9],
+    ...                        "rating": [5, 3, 4]})
+    >>> encoder = InteractionEncoder()
+    >>> encoder.fit_transform(events).toarray()
+    array([[5., 4.],
+           [3., 0.]], dtype=float32)
+    >>> encoder.decode([[1, 0]], users=["bob"])
+      user  rank  item
+    0  bob     1     9
+    1  bob     2     7
+    """
+
+    # The frame is data, not metadata that a meta-estimator could route.
+    __metadata_request__fit = {"events": UNUSED}
+    __metadata_request__transform = {"events": UNUSED}
+
+    _parameter_constraints: dict = {
+        "user": [Hashable],
+        "item": [Hashable],
+        "values": [StrOptions({"rating", "count", "one", "timestamp", "position"})],
+        "rating": [Hashable],
+        "timestamp": [Hashable, None],
+        "duplicates": [StrOptions({"last", "sum", "mean", "max"})],
+        "unknown": [StrOptions({"error", "ignore"})],
+    }
+
+    def __init__(
+        self,
+        user="user",
+        item="item",
+        values="rating",
+        *,
+        rating="rating",
+        timestamp="timestamp",
+        duplicates="last",
+        unknown="error",
+    ):
+        self.user = user
+        self.item = item
+        self.values = values
+        self.rating = rating
+        self.timestamp = timestamp
+        self.duplicates = duplicates
+        self.unknown = unknown
+
+    def fit(self, events, y=None):
+        """Learn the users and the items.
+
+        Parameters
+        ----------
+        events : DataFrame of shape (n_events, n_columns)
+            Tidy events. Everything `transform` reads is checked here already.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : InteractionEncoder
+        """
+        self._fit(events)
+        return self
+
+    def fit_transform(self, events, y=None):
+        """Learn the users and the items, and encode their events.
+
+        Parameters
+        ----------
+        events : DataFrame of shape (n_events, n_columns)
+            Tidy events.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        X : csr_array of shape (n_users, n_items)
+        """
+        return self._fit(events)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def _fit(self, events):
+        """Set the fitted attributes once the whole encoding has succeeded; return the matrix."""
+        value, time = self._read(events)
+        if len(events) == 0:
+            raise ValueError("events is an empty frame; at least one event is needed to fit.")
+        users, user_ids = factorize(events[self.user])
+        items, item_ids = factorize(events[self.item])
+        X = self._matrix(users, items, value, time, (len(user_ids), len(item_ids)))
+        self.user_ids_, self.item_ids_ = user_ids, item_ids
+        self.n_users_, self.n_items_ = X.shape
+        return X
+
+    def transform(self, events):
+        """Encode events of known users.
+
+        Parameters
+        ----------
+        events : DataFrame of shape (n_events, n_columns)
+            Tidy events; users without any keep an empty row.
+
+        Returns
+        -------
+        X : csr_array of shape (n_users, n_items)
+            Canonical: sorted indices, no duplicates, no explicit zeros.
+        """
+        check_is_fitted(self)
+        value, time = self._read(events)
+        users = self._lookup(events[self.user], "user", self.unknown)
+        items = self._lookup(events[self.item], "item", self.unknown)
+        return self._matrix(users, items, value, time, (self.n_users_, self.n_items_))
+
+    def transform_histories(self, events):
+        """Encode the histories of anyone: known users, new users, or both.
+
+        Parameters
+        ----------
+        events : DataFrame of shape (n_events, n_columns)
+            Tidy events. Unknown items follow the parameter `unknown`.
+
+        Returns
+        -------
+        X : csr_array of shape (n_histories, n_items)
+            One row per user of `events`; empty if all the user's items were unknown and dropped.
+        user_ids : ndarray of shape (n_histories,)
+            Their raw ids: sorted if they can be sorted, else in order of appearance.
+        """
+        check_is_fitted(self)
+        value, time = self._read(events)
+        users, user_ids = factorize(events[self.user])
+        items = self._lookup(events[self.item], "item", self.unknown)
+        X = self._matrix(users, items, value, time, (len(user_ids), self.n_items_))
+        return X, user_ids
+
+    def encode_users(self, raw_ids):
+        """Return the row of each raw user id.
+
+        Parameters
+        ----------
+        raw_ids : array-like of shape (n,)
+            Raw ids; an unknown one raises ValueError, whatever `unknown` says.
+
+        Returns
+        -------
+        rows : ndarray of int64 of shape (n,)
+        """
+        check_is_fitted(self)
+        return self._lookup(as_index(raw_ids, "user"), "user", "error")
+
+    def encode_items(self, raw_ids):
+        """Return the column of each raw item id.
+
+        Parameters
+        ----------
+        raw_ids : array-like of shape (n,)
+            Raw ids; an unknown one raises ValueError, whatever `unknown` says.
+
+        Returns
+        -------
+        columns : ndarray of int64 of shape (n,)
+        """
+        check_is_fitted(self)
+        return self._lookup(as_index(raw_ids, "item"), "item", "error")
+
+    def decode(self, items, scores=None, users=None):
+        """Turn what ``recommend`` returns into a tidy frame of raw ids.
+
+        Parameters
+        ----------
+        items : array-like of int of shape (n_rows, n)
+            Item indices, best first; −1 marks an empty slot, which is left out.
+        scores : array-like of shape (n_rows, n), default=None
+            Scores of the items.
+        users : array-like of shape (n_rows,), default=None
+            Raw user ids, the labels of the rows. None: all users known at fit, in their order.
+
+        Returns
+        -------
+        frame : DataFrame
+            Columns: the user column, "rank" (1 = best), the item column and, with `scores`,
+            "score".
+        """
+        check_is_fitted(self)
+        items = np.asarray(items)
+        if items.ndim != 2:
+            raise ValueError(
+                f"items must be 2-D (n_rows, n), as recommend returns it; got shape {items.shape}."
+            )
+        if users is None:
+            if len(items) != self.n_users_:
+                raise ValueError(
+                    f"items has {len(items)} rows, but {self.n_users_} users are known: say whose "
+                    "the rows are with users=[raw ids]."
+                )
+            users = self.user_ids_
+        users = as_index(users, "user")
+        if len(users) != len(items):
+            raise ValueError(
+                f"users must label each of the {len(items)} rows of items; got {len(users)} labels."
+            )
+        rows, slots = np.nonzero(items != -1)
+        columns = check_indices(items[rows, slots], self.n_items_, name="items")
+        frame = {self.user: users.take(rows), "rank": slots + 1, self.item: self.item_ids_[columns]}
+        if scores is not None:
+            scores = np.asarray(scores)
+            if scores.shape != items.shape:
+                raise ValueError(
+                    f"scores must have the shape of items, {items.shape}; got {scores.shape}."
+                )
+            frame["score"] = scores[rows, slots]
+        return pd.DataFrame(frame)
+
+    def inverse_transform(self, X):
+        """Turn a matrix back into a tidy frame, one row per stored cell.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+            A matrix of this encoder's users and items.
+
+        Returns
+        -------
+        events : DataFrame
+            Columns: the user column, the item column, and the value, named like the column it
+            came from or, without one, "count", "one" or "position". By user, then by item.
+        """
+        check_is_fitted(self)
+        X = check_csr(X)
+        if X.shape != (self.n_users_, self.n_items_):
+            raise ValueError(
+                f"X must have a row for each known user and a column for each known item, "
+                f"{(self.n_users_, self.n_items_)}; got shape {X.shape}."
+            )
+        name = {"rating": self.rating, "timestamp": self.timestamp}.get(self.values, self.values)
+        rows = np.repeat(np.arange(self.n_users_), np.diff(X.indptr))
+        return pd.DataFrame(
+            {self.user: self.user_ids_[rows], self.item: self.item_ids_[X.indices], name: X.data}
+        )
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the columns: the raw item ids as strings.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        feature_names_out : ndarray of object of shape (n_items,)
+        """
+        check_is_fitted(self)
+        return np.array([str(item) for item in self.item_ids_], dtype=object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.no_validation = True  # frames of events, not feature matrices
+        return tags
+
+    def _read(self, events):
+        """Check the columns in use; return the events' values and times, or None for each."""
+        if not isinstance(events, pd.DataFrame):
+            raise TypeError(
+                "events must be a pandas DataFrame with one row per event; got "
+                f"{type(events).__name__}."
+            )
+        for column in (self.user, self.item):
+            check_column(events, column)
+        value = time = None
+        if self.values == "rating":
+            value = read_ratings(events, self.rating)
+        last_counts = self.values == "position" or (
+            self.values == "rating" and self.duplicates == "last"
+        )
+        if self.values == "timestamp":
+            if self.timestamp is None:
+                raise ValueError('values="timestamp" needs the name of the column of times.')
+            value = time = read_times(events, self.timestamp)
+            value = as_seconds(value) if value.dtype.kind == "M" else value
+        elif last_counts and self.timestamp is not None:
+            # A mistyped name must not pass silently where the order in time is what is asked for.
+            if self.values == "position" or self.timestamp in events.columns:
+                time = read_times(events, self.timestamp)
+        return value, time
+
+    def _lookup(self, raw, kind, unknown):
+        """Return the codes of raw ids, −1 for the unknown ones if they are to be ignored."""
+        known = self.user_ids_ if kind == "user" else self.item_ids_
+        codes, ids = pd.factorize(raw, use_na_sentinel=False)
+        ids = np.asarray(ids)
+        found = index(known).get_indexer(index(ids))
+        if unknown == "error" and np.any(found < 0):
+            missing = ids[found < 0].tolist()
+            raise ValueError(
+                f"{len(missing)} unknown {kind} id(s) that were not seen at fit: "
+                f"{', '.join(map(repr, missing[:5]))}{', …' if len(missing) > 5 else '.'} The ids "
+                f'known are in {kind}_ids_; unknown="ignore" drops events of unknown ids.'
+            )
+        return found[codes].astype(np.int64, copy=False)
+
+    def _matrix(self, users, items, value, time, shape):
+        """Resolve duplicates and build the csr_array; events with a code of −1 are dropped."""
+        kept = (users >= 0) & (items >= 0)
+        if not np.all(kept):
+            users, items = users[kept], items[kept]
+            value = value if value is None else value[kept]
+            time = time if time is None else time[kept]
+
+        # Events by pair, within a pair by time, equal times by input row (both sorts are stable).
+        pairs = users.astype(np.int64) * shape[1] + items
+        order = np.argsort(pairs, kind="stable") if time is None else np.lexsort((time, pairs))
+        pairs = pairs[order]
+        starts = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)])
+        counts = np.diff(np.append(starts, len(pairs)))
+        rows, columns = np.divmod(pairs[starts], max(shape[1], 1))
+
+        if self.values == "one":
+            data = np.ones(len(starts), dtype=np.float32)
+        elif self.values == "count":
+            data = counts.astype(np.float32)
+        elif self.values == "position":
+            data = _positions(rows, order[starts + counts - 1], time)
+        else:
+            data = _aggregate(value[order], starts, counts, self.duplicates)
+            if self.values == "rating":
+                with np.errstate(over="ignore"):
+                    data = data.astype(np.float32)
+            if np.any(data == 0):
+                raise ValueError(
+                    f"{np.sum(data == 0)} value(s) of column "
+                    f"{getattr(self, self.values)!r} come out as 0, and a zero in a user × item "
+                    "matrix means 'not observed'. Shift the scale (for example by adding 1)."
+                )
+            if not np.all(np.isfinite(data)):
+                raise ValueError(f"Column {self.rating!r} holds values too large for float32.")
+        indptr = np.append(0, np.cumsum(np.bincount(rows, minlength=shape[0])))
+        return check_csr(sp.csr_array((data, columns, indptr), shape=shape))
+
+
+def _positions(rows, last, time):
+    """Return 1 … n within each run of equal `rows`, by time of the event `last`, then by it."""
+    order = np.lexsort((last, rows) if time is None else (last, time[last], rows))
+    counts = np.bincount(rows)
+    before = np.repeat(np.cumsum(counts) - counts, counts)
+    positions = np.empty(len(rows), dtype=np.int64)
+    positions[order] = np.arange(1, len(rows) + 1) - before
+    return positions
+
+
+def _aggregate(value, starts, counts, rule):
+    """Apply the rule for duplicates to values sorted by pair and time."""
+    if len(value) == 0:
+        return value
+    if rule == "last":
+        return value[starts + counts - 1]
+    if rule == "max":
+        return np.maximum.reduceat(value, starts)
+    total = np.add.reduceat(value, starts)
+    return total / counts if rule == "mean" else total

@@ -1,0 +1,146 @@
+"""Weightings of a user × item matrix that tell telling interactions from ordinary ones."""
+
+from __future__ import annotations
+
+from numbers import Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_recsys.utils.validation import check_interactions
+
+
+class BM25Transformer(
+    OneToOneFeatureMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
+):
+    r"""Weight a user × item matrix by Okapi BM25.
+
+    Users are the documents and items the terms: an interaction weighs less if the user has many
+    others, or the item many other users.
+
+    Parameters
+    ----------
+    k1 : float, default=1.2
+        How slowly a weight saturates as a value grows; 0 ignores the values and lengths.
+    b : float in [0, 1], default=0.75
+        How far a user's total is held against it: 0 not at all, 1 fully.
+
+    Attributes
+    ----------
+    idf_ : ndarray of float64 of shape (n_items,)
+        Inverse document frequency of each item.
+    mean_length_ : float
+        Mean row sum of the training matrix, over all its rows.
+    n_features_in_ : int
+        The number of items.
+    feature_names_in_ : ndarray of str of shape (n_items,)
+        Names of the items, where fit was given a DataFrame whose columns are strings.
+
+    See Also
+    --------
+    sklearn.feature_extraction.text.TfidfTransformer : Tf-idf, which works on the same matrix.
+
+    Notes
+    -----
+    A value :math:`x_{ui}` becomes
+
+    .. math::
+
+        \mathrm{idf}_i \,
+        \frac{x_{ui}\,(k_1 + 1)}{x_{ui} + k_1\,(1 - b + b\, l_u / \bar l)}, \qquad
+        \mathrm{idf}_i = \log\Bigl(1 + \frac{N - n_i + 0.5}{n_i + 0.5}\Bigr)
+
+    with :math:`l_u` the sum of row u, :math:`\bar l` its training mean, N the number of training
+    rows and :math:`n_i` the number of them with item i ([1]_, section 3.4). The 1 inside the
+    logarithm keeps the weights of items that more than half of the users have above zero. Only
+    ``idf_`` and ``mean_length_`` come from the training matrix, so new rows are weighted like known
+    ones.
+
+    References
+    ----------
+    .. [1] S. Robertson, H. Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond",
+       Foundations and Trends in Information Retrieval 3(4), 2009.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_recsys.preprocessing import BM25Transformer
+    >>> X = np.array([[1, 1, 0], [1, 0, 0], [1, 0, 2]])
+    >>> BM25Transformer().fit_transform(X).toarray().round(2)
+    array([[0.13, 0.98, 0.  ],
+           [0.17, 0.  , 0.  ],
+           [0.11, 0.  , 1.18]])
+    """
+
+    _parameter_constraints: dict = {
+        "k1": [Interval(Real, 0, None, closed="left")],
+        "b": [Interval(Real, 0, 1, closed="both")],
+    }
+
+    def __init__(self, k1=1.2, b=0.75):
+        self.k1 = k1
+        self.b = b
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the items' document frequencies and the mean row sum.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+            The matrix; no negative values.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : BM25Transformer
+        """
+        X = self._check(X, reset=True)
+        n_users, n_items = X.shape
+        frequency = np.bincount(X.indices, minlength=n_items)
+        self.idf_ = np.log1p((n_users - frequency + 0.5) / (frequency + 0.5))
+        self.mean_length_ = float(X.data.sum(dtype=np.float64)) / n_users
+        return self
+
+    def transform(self, X):
+        """Weight the rows of a matrix.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+            Rows of known or new users; no negative values.
+
+        Returns
+        -------
+        X_weighted : csr_array of shape (n_rows, n_items)
+            Sparse whatever `X` is; float32 if `X` is, else float64.
+        """
+        check_is_fitted(self)
+        X = self._check(X, reset=False)
+        lengths = X.sum(axis=1, dtype=np.float64) / (self.mean_length_ or 1.0)
+        saturation = np.repeat(self.k1 * (1 - self.b + self.b * lengths), np.diff(X.indptr))
+        weights = X.data * (self.k1 + 1.0) / (X.data + saturation) * self.idf_[X.indices]
+        X_weighted = X.copy()  # shares nothing with the input
+        X_weighted.data = weights.astype(X.dtype)
+        return X_weighted
+
+    def _check(self, X, *, reset):
+        """Validate `X`: a canonical csr_array of floats without negatives."""
+        X = check_interactions(self, X, reset=reset, dtype=[np.float64, np.float32])
+        if X.nnz and X.data.min() < 0:
+            raise ValueError(
+                f"Negative values in data passed to BM25Transformer: the smallest is "
+                f"{X.data.min():g}, but counts or weights of at least 0 were expected. Shift or "
+                "binarize the values first."
+            )
+        return X
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.positive_only = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,51 @@
+"""Stored cells of canonical csr_arrays as sets."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+
+def cell_rows(X):
+    """Return the row of each stored cell."""
+    return np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+
+
+def cell_keys(X):
+    """Return a number for each stored cell, ascending, equal for equal cells of equal shapes."""
+    return cell_rows(X) * np.int64(X.shape[1]) + X.indices
+
+
+def in_cells(X, other):
+    """Return, for each stored cell of `X`, whether `other` (of its shape) stores it too."""
+    keys = cell_keys(other)
+    if not len(keys):
+        return np.zeros(X.nnz, dtype=bool)
+    wanted = cell_keys(X)
+    place = np.searchsorted(keys, wanted)
+    return keys[np.minimum(place, len(keys) - 1)] == wanted
+
+
+def take_cells(X, mask):
+    """Return `X` with only the stored cells where `mask` holds."""
+    kept = np.concatenate([[0], np.cumsum(mask)])
+    indptr = kept[X.indptr].astype(X.indptr.dtype)
+    return sp.csr_array((X.data[mask], X.indices[mask], indptr), shape=X.shape)
+
+
+def union_cells(X, other):
+    """Return a csr_array of ones at every cell that either stores."""
+    rows = np.concatenate([cell_rows(X), cell_rows(other)])
+    columns = np.concatenate([X.indices, other.indices])
+    union = sp.csr_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=X.shape)
+    union.sort_indices()
+    return union
+
+
+def rank_cells(X):
+    """Return 1, 2, … for the stored cells of each row by rising value, ties by column."""
+    rows = cell_rows(X)
+    order = np.lexsort((X.data, rows))  # stable; rows stay in place
+    ranks = np.empty(X.nnz, dtype=np.int64)
+    ranks[order] = np.arange(X.nnz) - X.indptr[rows] + 1
+    return ranks

@@ -1,0 +1,71 @@
+"""Content hashes of rows, and the index that finds a training row by its content."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sklearn_recsys.utils._cells import cell_rows
+
+
+def mix(x):
+    """Scramble uint64 values (the finaliser of splitmix64); equal in, equal out."""
+    x = np.asarray(x, dtype=np.uint64)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def item_hashes(items):
+    """Return a uint64 hash of each item index."""
+    return mix(np.asarray(items, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15))
+
+
+def row_hashes(X):
+    """Return a uint64 hash of each row's content (items and values), whatever its row number.
+
+    Values are hashed as float64, so that a hash does not depend on the dtype that holds them.
+    """
+    bits = X.data.astype(np.float64).view(np.uint64)
+    hashes = mix(item_hashes(X.indices) + mix(bits))
+    total = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(hashes, dtype=np.uint64)])
+    return mix(total[X.indptr[1:]] - total[X.indptr[:-1]])
+
+
+class HistoryIndex:
+    """Find rows of a canonical csr_array by content.
+
+    A row is found if it is bit-identical: equal items and equal values. Among duplicates the lowest
+    row answers.
+    """
+
+    def __init__(self, X):
+        self.X = X
+        hashes = row_hashes(X)
+        self.order = np.argsort(hashes, kind="stable")  # equal hashes: lowest row first
+        self.hashes = hashes[self.order]
+
+    def lookup(self, X):
+        """Return the training row of each row of `X` as int64, −1 where there is none."""
+        hashes = row_hashes(X)
+        found = np.full(X.shape[0], -1, dtype=np.int64)
+        place = np.searchsorted(self.hashes, hashes)
+        waiting = np.arange(X.shape[0])
+        while True:  # one round, but for colliding hashes
+            waiting = waiting[place[waiting] < len(self.hashes)]
+            waiting = waiting[self.hashes[place[waiting]] == hashes[waiting]]
+            if not len(waiting):
+                return found
+            candidates = self.order[place[waiting]]
+            equal = self._equal_rows(X, waiting, candidates)
+            found[waiting[equal]] = candidates[equal]
+            waiting = waiting[~equal]
+            place[waiting] += 1
+
+    def _equal_rows(self, X, rows, candidates):
+        """Return whether each of the `rows` of `X` equals its candidate training row."""
+        A, B = X[rows], self.X[candidates]
+        equal = np.diff(A.indptr) == np.diff(B.indptr)
+        A, B = A[equal], B[equal]  # now cell stands against cell
+        unequal = (A.indices != B.indices) | (A.data != B.data)
+        equal[np.flatnonzero(equal)[cell_rows(A)[unequal]]] = False
+        return equal

@@ -1,0 +1,71 @@
+"""Row blocks of bounded memory, and the sparse product in threads.
+
+scipy's sparse products and numpy's partitions release the interpreter's lock but use one core each;
+running blocks of rows side by side uses the others.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn import get_config
+from sklearn.utils import gen_batches
+from threadpoolctl import ThreadpoolController
+
+_BLOCK_MIB = 64  # larger blocks gain no speed
+
+
+@cache
+def _controller():
+    return ThreadpoolController()
+
+
+def n_threads():
+    """Return as many threads as BLAS may use here: joblib's workers and user limits lower it."""
+    return max(
+        (lib["num_threads"] for lib in _controller().info() if lib["user_api"] == "blas"), default=1
+    )
+
+
+def rows_per_block(row_bytes):
+    """Return how many rows of `row_bytes` fit a block, under scikit-learn's `working_memory`."""
+    budget = min(get_config()["working_memory"], _BLOCK_MIB) * 2**20
+    return max(1, int(budget // max(1, row_bytes)))
+
+
+def row_blocks(n_rows, row_bytes):
+    """Return slices over `n_rows`, each of bounded memory."""
+    return gen_batches(n_rows, rows_per_block(row_bytes)) if n_rows else ()
+
+
+def map_blocks(function, n_rows, size):
+    """Return ``function(rows)`` for consecutive slices of `size` rows, run in threads."""
+    blocks = list(gen_batches(n_rows, size)) if n_rows else [slice(0, 0)]
+    threads = min(n_threads(), len(blocks))
+    if threads <= 1:
+        return [function(rows) for rows in blocks]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, blocks))
+
+
+def sparse_dot(X, B):
+    """Return the dense product of a csr_array with a dense or sparse matrix, in threads.
+
+    Each row's sum runs in the order of its stored cells, so blocks change no bit of the result.
+    """
+    out = np.empty((X.shape[0], B.shape[1]), dtype=np.result_type(X.dtype, B.dtype))
+
+    def block(rows):
+        product = X[rows] @ B
+        if sp.issparse(product):
+            product.toarray(out=out[rows])
+        else:
+            out[rows] = product
+
+    # a few blocks a thread even out rows of unequal length
+    size = min(256, -(-X.shape[0] // (4 * n_threads()))) if X.nnz > 10_000 else X.shape[0]
+    map_blocks(block, X.shape[0], max(1, size))
+    return out

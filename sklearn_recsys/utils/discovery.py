@@ -1,0 +1,34 @@
+"""Find the recommenders of the package."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+
+def all_recommenders():
+    """List every recommender class of the package.
+
+    Returns
+    -------
+    recommenders : list of tuple of (str, type)
+        Names and classes, in alphabetical order.
+
+    Examples
+    --------
+    >>> from sklearn_recsys.utils.discovery import all_recommenders
+    >>> [name for name, _ in all_recommenders()][:2]
+    ['EASE', 'ItemKNN']
+    """
+    import sklearn_recsys
+    from sklearn_recsys.base import RecommenderMixin
+
+    public = {
+        name: getattr(import_module(module), name)
+        for name, module in sklearn_recsys._TOP_LEVEL.items()
+        if name != "RecommenderPipeline"  # a composition: it is no model of its own
+    }
+    return sorted(
+        (name, item)
+        for name, item in public.items()
+        if isinstance(item, type) and issubclass(item, RecommenderMixin)
+    )

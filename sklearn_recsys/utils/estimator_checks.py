@@ -1,0 +1,544 @@
+"""Checks that a recommender keeps the contract, for every model here and for users' own.
+
+Each check takes a freshly cloned estimator and raises AssertionError (or the model's own error)
+where the contract is broken.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+import warnings
+from functools import partial
+
+import joblib
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import get_tags
+
+_TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
+
+
+def expected_failed_checks(estimator):
+    """Return the common checks of scikit-learn that a recommender fails by its contract.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A recommender.
+
+    Returns
+    -------
+    checks : dict of str to str
+        Names of checks and the reasons, for
+        :func:`sklearn.utils.estimator_checks.parametrize_with_checks`.
+    """
+    reason = (
+        "demands a 1-D predict on sparse input; a recommender predicts every item for every row"
+    )
+    return {"check_estimator_sparse_array": reason, "check_estimator_sparse_matrix": reason}
+
+
+def _seeded(estimator):
+    estimator = clone(estimator)
+    params = estimator.get_params()
+    seeds = [name for name in params if name.split("__")[-1] == "random_state"]
+    return estimator.set_params(**dict.fromkeys(seeds, 0))
+
+
+def _closed_form(estimator):
+    return not any(name.endswith("random_state") for name in estimator.get_params())
+
+
+def _matrix(estimator, n_users=40, n_items=30, seed=0):
+    """Return random interactions in the values that the estimator reads; nobody is empty."""
+    rng = np.random.RandomState(seed)
+    cells = rng.uniform(size=(n_users, n_items)) < 0.25
+    cells[np.arange(n_users), rng.randint(n_items, size=n_users)] = True
+    cells[np.arange(n_users), np.arange(n_users) % n_items] = True
+    values = get_tags(estimator).recommender_tags.values
+    if values == "order":
+        X = np.where(cells, rng.uniform(size=cells.shape), np.inf)
+        X = cells * (1 + X.argsort(axis=1).argsort(axis=1))
+    elif values == "binary":
+        X = cells
+    else:
+        X = cells * rng.randint(1, 6, size=cells.shape)
+    return sp.csr_array(X.astype(np.float32))
+
+
+def _assert_ranked(ids, scores):
+    """Assert distinct ids, best first, ties by index, empty slots last."""
+    filled = ids >= 0
+    assert np.all(filled[:, :-1] >= filled[:, 1:]), "an empty slot comes before an item"
+    assert np.all(np.isneginf(scores[~filled])), "an empty slot has a score above -inf"
+    assert np.all(np.isfinite(scores[filled])), "a recommended item has no finite score"
+    pairs = filled[:, 1:]
+    falling = scores[:, :-1] > scores[:, 1:]
+    tied = (scores[:, :-1] == scores[:, 1:]) & (ids[:, :-1] < ids[:, 1:])
+    assert np.all((falling | tied)[pairs]), "items are not by falling score, ties by index"
+
+
+def check_recommend_shape_and_order(estimator):
+    """Check that answers have width n, distinct unseen ids, and −1 where no item is left."""
+    X = _matrix(estimator)
+    n_items = X.shape[1]
+    model = estimator.fit(X)
+    for n in (1, 5, n_items, n_items + 7):
+        ids, scores = model.recommend(n=n, return_scores=True)
+        assert ids.shape == scores.shape == (X.shape[0], n)
+        assert ids.dtype == np.int64
+        _assert_ranked(ids, scores)
+        for row, items in enumerate(ids):
+            items = items[items >= 0]
+            assert len(set(items)) == len(items), "an item is recommended twice"
+            assert not set(items) & set(X[[row]].indices), "a seen item is recommended"
+    left = n_items - np.diff(X.indptr)
+    assert_array_equal((model.recommend(n=n_items) >= 0).sum(axis=1), left)
+    assert np.all(model.recommend(n=n_items, exclude_seen=False) >= 0)
+
+
+def check_recommend_is_top_n(estimator):
+    """Check that `recommend` is the stable top-n of the scores, and `predict` rises with them."""
+    X = _matrix(estimator)
+    model = estimator.fit(X)
+    histories = _matrix(estimator, seed=1)
+    predicted = model.predict(histories)
+    assert predicted.shape == histories.shape
+    assert predicted.dtype == np.float32
+    n_items = X.shape[1]
+    ids, scores = model.recommend(histories, n_items, exclude_seen=False, return_scores=True)
+    ranked = np.take_along_axis(predicted, ids, axis=1)
+    assert np.all(ranked[:, :-1] >= ranked[:, 1:]), "predict does not rise with the ranking"
+    masked = np.empty_like(scores)
+    np.put_along_axis(masked, ids, scores, axis=1)
+    rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
+    masked[rows, histories.indices] = -np.inf
+    expected = np.argsort(-masked, axis=1, kind="stable")[:, :4]
+    assert_array_equal(model.recommend(histories, 4), expected)
+
+
+def check_predict_pairs(estimator):
+    """Check that `predict_pairs` returns what `predict` returns at the asked cells."""
+    X = _matrix(estimator)
+    model = estimator.fit(X)
+    histories = sp.vstack([_matrix(estimator, seed=1), sp.csr_array((1, X.shape[1]))], format="csr")
+    rng = np.random.RandomState(0)
+    rows = rng.randint(histories.shape[0], size=200)
+    items = rng.randint(X.shape[1], size=200)
+    assert_allclose(
+        model.predict_pairs(histories, rows, items),
+        model.predict(histories)[rows, items],
+        **_TOLERANCE,
+    )
+    assert model.predict_pairs(histories, [], []).shape == (0,)
+
+
+def check_users_argument(estimator):
+    """Check that every way of naming training rows gives the answer for their histories."""
+    X = _matrix(estimator)
+    model = estimator.fit(X)
+    answer = model.recommend(n=5)
+    stored = model.interactions_
+    assert_array_equal(model.recommend(stored, 5), answer)
+    assert_array_equal(model.recommend(3, 5), answer[[3]])
+    assert_array_equal(model.recommend(np.int32(3), 5), answer[[3]])
+    assert_array_equal(model.recommend(stored[[3]], 5), answer[[3]])
+    assert_array_equal(model.recommend(stored[3], 5), answer[[3]])  # a 1-D sparse array
+    assert_array_equal(model.recommend([5, 2, 5], 5), answer[[5, 2, 5]])
+    assert model.recommend([], 5).shape == (0, 5)
+    mask = np.arange(X.shape[0]) % 3 == 0
+    assert_array_equal(model.recommend(mask, 5), answer[mask])
+    for wrong, match in [
+        (np.ones(X.shape[1]), "reshape(1, -1)"),
+        ([X.shape[0]], "training row"),
+        ([-1], "training row"),
+        (mask[:-1], "n_users"),
+        (["alice"], "Raw ids"),
+    ]:
+        _assert_raises(ValueError, match, partial(model.recommend, wrong))
+    for n in (0, -1, 2.5):
+        _assert_raises(ValueError, "n must be", partial(model.recommend, n=n))
+
+
+def check_unseen_and_empty_rows(estimator):
+    """Check that new users are served, and empty histories get the non-personalised answer."""
+    X = _matrix(estimator)
+    model = estimator.fit(X)
+    assert np.all(np.isfinite(model.predict(_matrix(estimator, seed=1))))
+    empty = sp.csr_array((2, X.shape[1]), dtype=np.float32)
+    ids = model.recommend(empty, X.shape[1])
+    assert_array_equal(ids[0], ids[1])
+    assert_array_equal(np.sort(ids[0]), np.arange(X.shape[1]))
+    tags = get_tags(model).recommender_tags
+    if tags.personalised and tags.values != "rating":
+        popularity = np.bincount(X.indices, minlength=X.shape[1])
+        assert_array_equal(ids[0], np.argsort(-popularity, kind="stable"))
+
+
+def check_candidates_and_exclude(estimator):
+    """Check that `candidates` and `exclude`, in every form, mask the full ranking."""
+    X = _matrix(estimator)
+    n_users, n_items = X.shape
+    model = estimator.fit(X)
+    full = model.recommend(n=n_items)
+    items = np.array([1, 2, 3, 5, 8, 13, 21])
+    everyone = np.isin(full, items)
+    rng = np.random.RandomState(0)
+    table = rng.randint(-1, n_items, size=(n_users, 6))
+    each = np.array([np.isin(row, kept[kept >= 0]) for row, kept in zip(full, table, strict=True)])
+    mask = np.zeros((n_users, n_items), dtype=bool)
+    mask[np.arange(n_users)[:, None], table] = table >= 0
+    for row, kept in enumerate(table):
+        mask[row] = np.isin(np.arange(n_items), kept[kept >= 0])
+    forms = [
+        (everyone, items),
+        (everyone, np.isin(np.arange(n_items), items)),
+        (each, table),
+        (each, mask),
+        (each, sp.csr_array(mask)),
+    ]
+    for kept, form in forms:
+        for name, keep in (("candidates", kept), ("exclude", ~kept)):
+            answer = model.recommend(n=n_items, **{name: form})
+            for got, row, chosen in zip(answer, full, keep, strict=True):
+                expected = row[chosen & (row >= 0)]
+                assert_array_equal(got[: len(expected)], expected, err_msg=name)
+                assert np.all(got[len(expected) :] == -1)
+    for name in ("candidates", "exclude"):
+        _assert_raises(ValueError, name, partial(model.recommend, **{name: [n_items]}))
+        _assert_raises(ValueError, name, partial(model.recommend, **{name: table[1:]}))
+
+
+def check_blocks(estimator):
+    """Check that the size of blocks changes no score beyond rounding."""
+    X = _matrix(estimator)
+    with config_context(working_memory=1e-3):
+        small = clone(estimator).fit(X).predict(X)
+    model = estimator.fit(X)
+    whole = model.predict(X)
+    assert_allclose(small, whole, **_TOLERANCE)
+    with config_context(working_memory=1e-3):
+        assert_allclose(model.predict(X), whole, **_TOLERANCE)
+        _, scores = model.recommend(return_scores=True)
+    assert_allclose(scores, model.recommend(return_scores=True)[1], **_TOLERANCE)
+    each = np.vstack([model.predict(X[[row]]) for row in range(X.shape[0])])
+    assert_allclose(each, whole, **_TOLERANCE)
+
+
+def check_permutations(estimator):
+    """Check that permuted rows permute answers; for closed forms, items and training rows, too."""
+    X = _matrix(estimator)
+    rng = np.random.RandomState(0)
+    rows, items = rng.permutation(X.shape[0]), rng.permutation(X.shape[1])
+    model = estimator.fit(X)
+    predicted = model.predict(X)
+    assert_allclose(model.predict(X[rows]), predicted[rows], **_TOLERANCE)
+    assert_allclose(model.score(X[rows]), model.score(X), rtol=1e-6)
+    if _closed_form(estimator):
+        loose = {"rtol": 1e-4, "atol": 1e-5}
+        permuted = clone(estimator).fit(X[rows])
+        assert_allclose(permuted.predict(X), predicted, **loose)
+        permuted = clone(estimator).fit(X[:, items])
+        assert_allclose(permuted.predict(X[:, items]), predicted[:, items], **loose)
+
+
+def check_containers(estimator):
+    """Check that arrays, frames and every scipy sparse format, of any index width, agree."""
+    X = _matrix(estimator)
+    expected = clone(estimator).fit(X).predict(X)
+    wide = X.copy()
+    wide.indices, wide.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+    shuffled = X.tocoo()
+    order = np.random.RandomState(0).permutation(X.nnz)
+    shuffled = sp.coo_array(
+        (shuffled.data[order], (shuffled.coords[0][order], shuffled.coords[1][order])), X.shape
+    )
+    formats = ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")
+    matrices = [X.asformat(name) for name in formats]
+    matrices += [sp.csr_matrix(X), sp.coo_matrix(X), wide, shuffled, X.toarray()]
+    matrices += [X.astype(np.float64), X.astype(np.int64), np.asfortranarray(X.toarray())]
+    for matrix in matrices:
+        model = clone(estimator).fit(matrix)
+        assert_array_equal(model.interactions_.toarray(), X.toarray())
+        assert model.interactions_.indices.dtype == np.int32
+        assert_allclose(model.predict(matrix), expected, **_TOLERANCE)
+    frame = pd.DataFrame(X.toarray(), columns=[f"item {i}" for i in range(X.shape[1])])
+    model = clone(estimator).fit(frame)
+    assert_allclose(model.predict(frame), expected, **_TOLERANCE)
+    assert_array_equal(model.feature_names_in_, frame.columns)
+    _assert_raises(ValueError, "feature names", partial(model.predict, frame.iloc[:, ::-1]))
+
+
+def check_explicit_zeros(estimator):
+    """Check that an explicit zero is not observed, and that duplicates are summed."""
+    X = _matrix(estimator)
+    dense = X.toarray()
+    stored = np.argwhere(dense == 0)[::3]
+    rows, items = X.nonzero()
+    zeros = sp.coo_array(
+        (
+            np.concatenate([X.data / 2, X.data / 2, np.zeros(len(stored), dtype=np.float32)]),
+            (
+                np.concatenate([rows, rows, stored[:, 0]]),
+                np.concatenate([items, items, stored[:, 1]]),
+            ),
+        ),
+        shape=X.shape,
+    )
+    model = clone(estimator).fit(zeros)
+    assert model.interactions_.nnz == X.nnz
+    assert_allclose(model.predict(zeros), estimator.fit(X).predict(X), **_TOLERANCE)
+
+
+def check_persistence(estimator):
+    """Check that pickle and joblib round-trip."""
+    X = _matrix(estimator)
+    model = estimator.fit(X)
+    expected = model.predict(X)
+    assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), expected)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.joblib")
+        joblib.dump(model, path)
+        assert_array_equal(joblib.load(path).predict(X), expected)
+
+
+def check_reproducible(estimator):
+    """Check that two fits are equal, a second forgets the first, and global state is left alone.
+
+    Where the estimator has a `random_state`, it is an integer here.
+    """
+    X = _matrix(estimator)
+    users_state = np.random.get_state()
+    np.random.seed(860_241)  # a seed that nobody sets
+    state = np.random.get_state()
+    try:
+        first, second = clone(estimator).fit(X), clone(estimator)
+        second.fit(_matrix(estimator, n_users=20, seed=1))
+        second.fit(X)
+        assert_array_equal(first.predict(X), second.predict(X))
+        assert_array_equal(first.recommend(), second.recommend())
+        for before, after in zip(state, np.random.get_state(), strict=True):
+            assert_array_equal(after, before, err_msg="numpy's global random state was touched")
+    finally:
+        np.random.set_state(users_state)
+
+
+def check_input_unmodified(estimator):
+    """Check that `X` is never written to, may be read-only, and may be changed after `fit`."""
+    X = _matrix(estimator)
+    expected = clone(estimator).fit(X).predict(X)
+    parts = ("data", "indices", "indptr")
+    before = [getattr(X, part).copy() for part in parts]
+    model = clone(estimator).fit(X)
+    model.recommend(X)
+    model.score(X)
+    for part, old in zip(parts, before, strict=True):
+        assert_array_equal(getattr(X, part), old)
+    changed = X.copy()
+    model = clone(estimator).fit(changed)
+    changed.data[:] = 3
+    changed.indices[:] = 0
+    assert_array_equal(model.predict(X), expected)
+    dense = X.toarray()
+    model = clone(estimator).fit(dense)
+    dense[:] = 1
+    assert_array_equal(model.interactions_.toarray(), X.toarray())
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "X.joblib")
+        joblib.dump(X, path)
+        mapped = joblib.load(path, mmap_mode="r")  # what joblib hands its workers
+        model = clone(estimator).fit(mapped)
+        assert_array_equal(model.predict(mapped), expected)
+        model.score(mapped)
+        del mapped
+
+
+def check_failing_fit(estimator):
+    """Check that a fit that raises says why, and leaves no half-fitted estimator."""
+    X = _matrix(estimator)
+    holes = X.toarray()
+    holes[0, 0] = np.nan
+    infinite = X.toarray()
+    infinite[0, 0] = np.inf
+    events = pd.DataFrame({"user": [1, 2], "item": [3, 4], "rating": [5.0, 1.0]})
+    for wrong, error, match in [
+        (holes, ValueError, "NaN"),
+        (infinite, ValueError, "infinity"),
+        (X.toarray()[0], ValueError, "2D array"),
+        (X[0], ValueError, "1-D sparse array"),
+        (X.toarray() + 1j, ValueError, "Complex"),
+        (np.full(X.shape, "a"), ValueError, "convert"),
+        (sp.csr_array(X.shape, dtype=np.float32), ValueError, "no interaction"),
+        (np.empty((0, 5)), ValueError, "0 sample"),
+        (np.empty((5, 0)), ValueError, "0 feature"),
+        (events, ValueError, "InteractionEncoder"),
+    ]:
+        model = clone(estimator).fit(X)
+        _assert_raises(error, match, partial(model.fit, wrong))
+        assert not hasattr(model, "interactions_")
+        for method in (model.predict, model.recommend, model.score):
+            _assert_raises(NotFittedError, "fitted", partial(method, X))
+    model = clone(estimator).fit(X)
+    other = _matrix(estimator, n_items=X.shape[1] + 1)
+    for method in (model.predict, model.recommend, model.score):
+        _assert_raises(ValueError, "features", partial(method, other))
+    assert_array_equal(model.predict(X), clone(estimator).fit(X).predict(X))
+
+
+def check_score(estimator):
+    """Check that `score` is a float, takes `y` in both forms, and refuses what makes no sense."""
+    X = _matrix(estimator)
+    model = estimator.fit(X)
+    assert type(model.score(X)) is float
+    rows = np.arange(X.shape[0])
+    items = X.indices[X.indptr[:-1]]
+    held_out = sp.csr_array((X.data[X.indptr[:-1]], (rows, items)), shape=X.shape)
+    known = X - held_out
+    for metric in ("ndcg", "hr@3", "recall", "precision", "map", "mrr"):
+        score = model.score(known, items, metric=metric)
+        assert 0 <= score <= 1
+        assert score == model.score(known, items.astype(float), metric=metric)
+        assert_allclose(model.score(known, held_out, metric=metric), score)
+    assert model.score(known, items, metric="ndcg", k=3) == model.score(
+        known, items, metric="ndcg@3"
+    )
+    everything = model.score(known, items, metric="hr", k=X.shape[1] + 5)
+    assert everything == 1, "with every item in the list, the held-out one must be found"
+    alone = model.score(known, items, metric="hr@1", candidates=items[:, None])
+    assert alone == 1, "a held-out item that competes with nothing must be found"
+    if get_tags(model).recommender_tags.values == "rating":
+        for metric in ("neg_rmse", "neg_mae"):
+            assert model.score(known, held_out, metric=metric) < 0
+        _assert_raises(ValueError, "1-D", partial(model.score, known, items, metric="neg_rmse"))
+    else:
+        wrong = partial(model.score, known, held_out, metric="neg_rmse")
+        _assert_raises(ValueError, "rating", wrong)
+    for kwargs, match in [
+        ({"metric": "auc"}, "Unknown metric"),
+        ({"metric": "ndcg@0"}, "Unknown metric"),
+        ({"metric": "ndcg@20", "k": 5}, "names the length"),
+        ({"metric": "ndcg", "k": 0}, "k must be"),
+    ]:
+        _assert_raises(ValueError, match, partial(model.score, known, items, **kwargs))
+    _assert_raises(ValueError, "shape", partial(model.score, known, held_out[:, :-1]))
+    _assert_raises(ValueError, "one held-out item", partial(model.score, known, items[:-1]))
+    _assert_raises(ValueError, "item indices", partial(model.score, known, items + X.shape[1]))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.score(X, held_out, metric="ndcg")
+    assert any("100.0%" in str(warning.message) for warning in caught), "overlap goes unsaid"
+
+
+def check_partial_fit(estimator):
+    """Check that the first `partial_fit` is a fit, and that closed forms then add the new rows."""
+    X = _matrix(estimator)
+    first = clone(estimator).partial_fit(X)
+    assert_array_equal(first.predict(X), clone(estimator).fit(X).predict(X))
+    if _closed_form(estimator):
+        first = clone(estimator).fit(X[:25]).partial_fit(X[25:])
+        assert_allclose(first.predict(X), estimator.fit(X).predict(X), **_TOLERANCE)
+        assert_array_equal(first.interactions_.toarray(), X.toarray())
+
+
+def check_checkerboard(estimator):
+    """Check on two groups of users and of items that the withheld item of one's own comes first."""
+    tags = get_tags(estimator).recommender_tags
+    if not tags.personalised:
+        return
+    n = 50
+    own = np.add.outer(np.arange(n), np.arange(n)) % 2 == 0
+    if tags.values == "rating":
+        board = np.where(own, 5.0, 1.0)
+    elif tags.values == "order":
+        board = own * (1.0 + np.random.RandomState(0).permuted(np.tile(np.arange(n), (n, 1)), 1))
+    else:
+        board = own.astype(np.float64)
+    np.fill_diagonal(board, 0)
+    if tags.values == "rating":  # something else must be left to choose from
+        board[np.arange(n), (np.arange(n) + 1) % n] = 0
+    model = estimator.fit(board)
+    assert_array_equal(model.recommend(n=1)[:, 0], np.arange(n))
+    if tags.values == "rating":
+        assert model.score(board, sp.csr_array(5.0 * np.eye(n)), metric="neg_rmse") > -1
+
+
+def _assert_raises(error, match, function):
+    try:
+        function()
+    except error as raised:
+        assert match in str(raised), f"the message should say {match!r}; it says: {raised}"
+    else:
+        raise AssertionError(f"{error.__name__} ({match!r}) was not raised")
+
+
+_CHECKS = [
+    check_recommend_shape_and_order,
+    check_recommend_is_top_n,
+    check_predict_pairs,
+    check_users_argument,
+    check_unseen_and_empty_rows,
+    check_candidates_and_exclude,
+    check_blocks,
+    check_permutations,
+    check_containers,
+    check_explicit_zeros,
+    check_persistence,
+    check_reproducible,
+    check_input_unmodified,
+    check_failing_fit,
+    check_score,
+    check_partial_fit,
+    check_checkerboard,
+]
+
+
+def recommender_checks(estimator):
+    """Return the checks of `check_recommender`, to be run one by one.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A recommender; it is cloned for each check.
+
+    Returns
+    -------
+    checks : list of functools.partial
+        Each runs one check when called without arguments; ``check.func.__name__`` is its name.
+    """
+    return [partial(check, _seeded(estimator)) for check in _CHECKS]
+
+
+def check_recommender(estimator):
+    """Check that a recommender keeps the contract.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A recommender, that is a :class:`~sklearn_recsys.base.RecommenderMixin`; parameters called
+        `random_state` are set to 0.
+
+    Raises
+    ------
+    AssertionError
+        At the first broken promise.
+
+    See Also
+    --------
+    sklearn.utils.estimator_checks.check_estimator : scikit-learn's own checks; see
+        :func:`expected_failed_checks`.
+
+    Examples
+    --------
+    >>> from sklearn_recsys import EASE
+    >>> from sklearn_recsys.utils.estimator_checks import check_recommender
+    >>> check_recommender(EASE())
+    """
+    for check in recommender_checks(estimator):
+        check()

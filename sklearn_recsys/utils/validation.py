@@ -1,0 +1,335 @@
+"""Validation of input: the only code in the package that tests what ``X`` is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from numbers import Integral
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+from sklearn_recsys.utils._cells import rank_cells
+
+_USER_COLUMNS = {"user", "user_id", "userid", "uid", "users"}
+_ITEM_COLUMNS = {"item", "item_id", "itemid", "iid", "items", "movie", "movie_id", "movieid"}
+
+
+def _refuse_events_frame(X):
+    """Raise if `X` looks like a tidy frame of events rather than a user × item matrix."""
+    columns = getattr(X, "columns", None)
+    if columns is None:
+        return
+    names = {str(column).lower() for column in columns}
+    if names & _USER_COLUMNS and names & _ITEM_COLUMNS:
+        raise ValueError(
+            f"X looks like a frame of events (columns {list(columns)}), but a user × item matrix "
+            "was expected: one row per user, one column per item. Encode it with "
+            "InteractionEncoder().fit_transform(events)."
+        )
+
+
+def _canonical_csr(X, *, copy=False):
+    """Return `X` as a csr_array: sorted, without duplicates or explicit zeros, int32 if it fits.
+
+    The arrays of `X` are never written to; without `copy` they are shared if nothing had to change.
+    """
+    source = X
+    X = sp.csr_array(X)
+    if isinstance(X.data, np.memmap):  # what numpy makes of a read-only memmap is read-only, too
+        parts = [np.asarray(part) for part in (X.data, X.indices, X.indptr)]
+        X = sp.csr_array(tuple(parts), shape=X.shape)
+    nnz = X.indptr[-1]
+    fits = max(X.shape[1], nnz) <= np.iinfo(np.int32).max
+    if fits and (X.indices.dtype != np.int32 or X.indptr.dtype != np.int32):
+        X = sp.csr_array(
+            (X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32)), shape=X.shape
+        )
+    canonical = X.has_canonical_format and X.data.size == nnz and np.all(X.data != 0)
+    if canonical and not (copy and _shares_memory(X, source)):
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    X.eliminate_zeros()
+    return X
+
+
+def _shares_memory(X, source):
+    if not sp.issparse(source):
+        return False
+    parts = [getattr(source, name, None) for name in ("data", "indices", "indptr", "row", "col")]
+    return any(
+        isinstance(part, np.ndarray) and np.shares_memory(own, part)
+        for part in parts
+        for own in (X.data, X.indices, X.indptr)
+    )
+
+
+def check_csr(X, *, dtype=None, name="X", copy=False):
+    """Validate a user × item matrix outside an estimator.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_users, n_items)
+        The matrix; zero means *not observed*.
+    dtype : dtype, default=None
+        Convert the values to this dtype; None keeps what came (timestamps stay int64 or float64).
+    name : str, default="X"
+        Name for error messages.
+    copy : bool, default=False
+        Whether the result must not share memory with `X`.
+
+    Returns
+    -------
+    X : csr_array of shape (n_users, n_items)
+        Sorted indices, no duplicates (they are summed), no explicit zeros, int32 indices wherever
+        they fit. The input is never written to.
+    """
+    _refuse_events_frame(X)
+    if sp.issparse(X) and X.ndim != 2:
+        raise ValueError(f"{name} must be 2-D (n_users, n_items); got shape {X.shape}.")
+    X = check_array(
+        X,
+        accept_sparse="csr",
+        dtype="numeric" if dtype is None else dtype,
+        ensure_min_samples=0,
+        ensure_min_features=0,
+        input_name=name,
+    )
+    return _canonical_csr(X, copy=copy)
+
+
+def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, copy=False):
+    """Validate `X` for an estimator: scikit-learn's checks, then one canonical float32 csr_array.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its `n_features_in_` and `feature_names_in_` are set (`reset=True`) or compared.
+    X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_users, n_items)
+        The matrix; zero means *not observed*.
+    reset : bool
+        True in ``fit``.
+    dtype : dtype or list of dtype, default=np.float32
+        What the values are cast to, as in :func:`sklearn.utils.check_array`.
+    order : bool, default=False
+        Whether the values are times or positions: they become 1, 2, … in each row (ties by item)
+        before anything is cast to float32, which would merge unix times closer than 64 s.
+    copy : bool, default=False
+        Whether the result must not share memory with `X`.
+
+    Returns
+    -------
+    X : csr_array of shape (n_users, n_items)
+        Sorted indices, no duplicates, no explicit zeros, int32 indices wherever they fit.
+    """
+    _refuse_events_frame(X)
+    if sp.issparse(X) and X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got a 1-D sparse array of shape {X.shape} instead. "
+            "Reshape your data with X.reshape(1, -1) if it is the history of one user."
+        )
+    dtype = "numeric" if order else dtype
+    X = validate_data(estimator, X, accept_sparse="csr", dtype=dtype, reset=reset)
+    X = _canonical_csr(X, copy=copy)
+    if order:
+        X = sp.csr_array((rank_cells(X).astype(np.float32), X.indices, X.indptr), shape=X.shape)
+    return X
+
+
+def check_indices(indices, size, *, name, what="item"):
+    """Return a 1-D int64 array of indices in ``[0, size)``.
+
+    Integer-valued floats count as integers. Anything else raises ValueError.
+    """
+    indices = np.asarray(indices)
+    if indices.ndim != 1:
+        raise ValueError(f"{name} must be 1-D; got an array of shape {indices.shape}.")
+    if indices.size == 0:
+        return np.empty(0, dtype=np.int64)
+    if indices.dtype.kind == "f" and np.all(indices == np.floor(indices)):
+        indices = indices.astype(np.int64)
+    if indices.dtype.kind not in "iu":
+        raise ValueError(f"{name} must hold integers ({what} indices); got {indices.dtype}.")
+    low, high = indices.min(), indices.max()
+    if low < 0 or high >= size:
+        raise ValueError(
+            f"{name} must hold {what} indices in 0 … {size - 1}; got values from {low} to {high}."
+        )
+    return indices.astype(np.int64, copy=False)
+
+
+def check_length(n):
+    """Return the length `n` of a list of recommendations as an int, or raise ValueError."""
+    if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
+        raise ValueError(f"n must be an integer of at least 1; got {n!r}.")
+    return int(n)
+
+
+def check_held_out(y, shape, *, name="y"):
+    """Return held-out cells as a canonical csr_array of `shape`.
+
+    Parameters
+    ----------
+    y : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
+        A matrix of held-out cells, or one held-out item index per row.
+    shape : tuple of int
+        ``(n_rows, n_items)``, the shape of what is known.
+    name : str, default="y"
+        Name for error messages.
+
+    Returns
+    -------
+    y : csr_array of shape (n_rows, n_items)
+    """
+    n_rows, n_items = shape
+    if not sp.issparse(y) and np.ndim(y) == 1:
+        if len(y) != n_rows:
+            raise ValueError(
+                f"{name} must hold one held-out item per row of X ({n_rows}); got {len(y)}."
+            )
+        items = check_indices(y, n_items, name=name)
+        data = np.ones(n_rows, dtype=np.float32)
+        return sp.csr_array((data, items, np.arange(n_rows + 1)), shape=shape)
+    y = check_csr(y, name=name)
+    if y.shape != tuple(shape):
+        raise ValueError(
+            f"{name} must have the shape of X, {tuple(shape)}, or hold one item index per row; "
+            f"got shape {y.shape}."
+        )
+    return y
+
+
+def check_item_sets(items, shape, *, name):
+    """Return sets of items as a boolean mask for everyone or a csr_array with a row each.
+
+    Parameters
+    ----------
+    items : array-like or sparse
+        1-D item indices (or a boolean mask over the items) for everyone; 2-D integers, a row of
+        item indices each, −1 for an empty slot; or a sparse or boolean matrix of `shape`, whose
+        nonzero cells are the sets.
+    shape : tuple of int
+        ``(n_rows, n_items)``.
+    name : str
+        Name for error messages.
+
+    Returns
+    -------
+    items : ndarray of bool of shape (n_items,) or csr_array of shape (n_rows, n_items)
+    """
+    n_rows, n_items = shape
+    if sp.issparse(items):
+        items = check_csr(items, name=name)
+        if items.shape != tuple(shape):
+            raise ValueError(
+                f"A sparse {name} must have a row for each user and a column for each item, "
+                f"{tuple(shape)}; got shape {items.shape}."
+            )
+        return items
+    items = np.asarray(items)
+    if items.ndim == 1:
+        if items.dtype == bool:
+            if len(items) != n_items:
+                raise ValueError(
+                    f"A boolean {name} must have length n_items = {n_items}; got {len(items)}."
+                )
+            return items
+        mask = np.zeros(n_items, dtype=bool)
+        mask[check_indices(items, n_items, name=name)] = True
+        return mask
+    if items.ndim != 2 or len(items) != n_rows:
+        raise ValueError(
+            f"{name} must be 1-D item indices for everyone, or have a row for each of the {n_rows} "
+            f"users; got shape {items.shape}."
+        )
+    if items.dtype == bool:
+        return check_item_sets(sp.csr_array(items), shape, name=name)
+    rows = np.repeat(np.arange(n_rows), items.shape[1])
+    items = items.ravel()
+    filled = items != -1
+    items = check_indices(items[filled], n_items, name=name)
+    mask = sp.csr_array((np.ones(len(items), dtype=np.int8), (rows[filled], items)), shape=shape)
+    mask.data[:] = 1  # an item listed twice is one item
+    return mask
+
+
+def available_memory():
+    """Return the bytes that an allocation may take now, or None where it cannot be told."""
+    try:
+        import psutil
+
+        available = psutil.virtual_memory().available
+    except ImportError:
+        available = None
+        if sys.platform == "linux":
+            with open("/proc/meminfo") as lines:
+                for line in lines:
+                    if line.startswith("MemAvailable:"):
+                        available = int(line.split()[1]) * 1024
+        elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+            available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:  # a container's own limit (cgroup v2)
+        with (
+            open("/sys/fs/cgroup/memory.max") as limit,
+            open("/sys/fs/cgroup/memory.current") as current,
+        ):
+            free = int(limit.read()) - int(current.read())
+            available = free if available is None else min(available, free)
+    except (OSError, ValueError):
+        pass
+    return available
+
+
+def check_memory(n_bytes, what, alternative):
+    """Raise MemoryError before an allocation of `n_bytes` that cannot fit.
+
+    Parameters
+    ----------
+    n_bytes : int
+        Bytes about to be allocated.
+    what : str
+        What needs them, for the message.
+    alternative : str
+        What the user can do instead.
+    """
+    available = available_memory()
+    if available is not None and n_bytes > available:
+        raise MemoryError(
+            f"{what} needs {n_bytes / 2**30:.1f} GiB, but {available / 2**30:.1f} GiB are "
+            f"available. {alternative}"
+        )
+
+
+def check_device(device):
+    """Return a torch device that is there, or raise ValueError.
+
+    Parameters
+    ----------
+    device : str
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"``: a GPU if there is one.
+    """
+    import torch
+
+    if device == "auto":
+        mps = torch.backends.mps.is_available()
+        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    try:
+        found = torch.device(device)
+        there = {
+            "cpu": lambda: True,
+            "cuda": lambda: (found.index or 0) < torch.cuda.device_count(),
+            "mps": torch.backends.mps.is_available,
+        }[found.type]()
+    except (RuntimeError, KeyError):
+        raise ValueError(
+            f'device={device!r} is unknown; use "cpu", "cuda", "cuda:1", "mps" or "auto".'
+        ) from None
+    if not there:
+        raise ValueError(
+            f"device={device!r} is not available to this installation of torch "
+            f'({torch.__version__}); use device="cpu" or "auto".'
+        )
+    return found

@@ -1,0 +1,234 @@
+"""Neighbour models against their definitions, written out in loops."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+
+from sklearn_recsys.neighbors import ItemKNN, UserKNN
+
+metrics = pytest.mark.parametrize("metric", ["cosine", "jaccard", "pearson"])
+
+
+def random_matrix(n_users=40, n_items=25, density=0.3, seed=0, negative=False):
+    """Return continuous values, so that no two similarities are equal but by definition."""
+    rng = np.random.default_rng(seed)
+    values = rng.uniform(0.5, 5, (n_users, n_items))
+    if negative:
+        values *= np.where(rng.random(values.shape) < 0.3, -1, 1)
+    X = values * (rng.random(values.shape) < density)
+    X[3], X[:, 4] = 0, 0  # an empty user, an item that nobody has
+    return X.astype(np.float32)
+
+
+def similarity(a, b, metric, shrinkage):
+    """Return the similarity of two rows; a zero is not observed."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    if metric == "jaccard":
+        common = np.sum((a > 0) & (b > 0))
+        value = common / max(np.sum((a > 0) | (b > 0)), 1)
+    else:
+        both = (a != 0) & (b != 0)
+        common = both.sum()
+        if metric == "pearson":
+            a, b = a[both], b[both]
+            a, b = (a - a.mean(), b - b.mean()) if common else (a, b)
+        norms = np.sqrt(np.sum(a * a) * np.sum(b * b))
+        value = np.sum(a * b) / norms if norms > 1e-9 else 0.0
+    return value * common / (common + shrinkage) if shrinkage else value
+
+
+def neighbours(rows, others, metric, shrinkage, k, skip):
+    """Return the k most similar of `others` for each row, ties by index, only the positive ones."""
+    kept = np.zeros((len(rows), len(others)))
+    for i, row in enumerate(rows):
+        values = np.array([similarity(row, other, metric, shrinkage) for other in others])
+        values[np.abs(values) < 1e-7] = 0
+        if skip[i] >= 0:
+            values[skip[i]] = 0
+        best = np.argsort(-values.astype(np.float32), kind="stable")[:k]
+        best = best[values[best] > 0]
+        kept[i, best] = values[best]
+    return kept
+
+
+def first_equal(rows, X):
+    equal = (rows[:, None] == X[None]).all(axis=2)
+    return np.where(equal.any(axis=1), equal.argmax(axis=1), -1)
+
+
+@metrics
+@pytest.mark.parametrize("shrinkage", [0, 7.5])
+@pytest.mark.parametrize("k", [1, 4, 100])
+def test_item_knn_is_its_definition(metric, shrinkage, k):
+    """The score of an item sums over the k items most similar to *it*, not to the history's."""
+    X, new = random_matrix(), random_matrix(n_users=10, seed=1)
+    model = ItemKNN(k, metric=metric, shrinkage=shrinkage).fit(X)
+    S = neighbours(X.T, X.T, metric, shrinkage, k, skip=np.arange(25))
+    assert_allclose(model.similarity_.toarray(), S, atol=1e-5)
+    assert sp.issparse(model.similarity_)
+    assert model.similarity_.dtype == np.float32
+    kept = new.any(axis=1)  # an empty row gets popularity
+    assert_allclose(model.predict(new)[kept], (new @ S.T)[kept], atol=1e-4)
+
+
+@metrics
+@pytest.mark.parametrize("shrinkage", [0, 7.5])
+@pytest.mark.parametrize("k", [1, 4, 100])
+def test_user_knn_is_its_definition(metric, shrinkage, k):
+    X, new = random_matrix(), random_matrix(n_users=10, seed=1)
+    model = UserKNN(k, metric=metric, shrinkage=shrinkage).fit(X)
+    for rows, skip in ((X, np.arange(40)), (new, np.full(10, -1))):
+        S = neighbours(rows, X, metric, shrinkage, k, skip)
+        kept = rows.any(axis=1)
+        assert_allclose(model.predict(rows)[kept], (S @ X)[kept], atol=1e-4)
+
+
+@metrics
+@pytest.mark.parametrize("recommender", [ItemKNN, UserKNN])
+def test_negative_values(recommender, metric):
+    """Cosine and Pearson use them, Jaccard's sets are the positive cells; scores weigh them."""
+    X = random_matrix(negative=True)
+    if metric == "pearson":  # two common users correlate to exactly 1: keep rounding out of ties
+        X = np.rint(X)
+    model = recommender(6, metric=metric, shrinkage=2).fit(X)
+    if recommender is ItemKNN:
+        expected = X @ neighbours(X.T, X.T, metric, 2, 6, np.arange(25)).T
+    else:
+        expected = neighbours(X, X, metric, 2, 6, np.arange(40)) @ X
+    kept = X.any(axis=1)
+    assert_allclose(model.predict(X)[kept], expected[kept], atol=1e-4)
+
+
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_ties_among_neighbours_go_by_index(k):
+    """Jaccard on few users is full of ties."""
+    X = (np.random.default_rng(0).random((12, 30)) < 0.4).astype(np.float32)
+    S = neighbours(X.T, X.T, "jaccard", 0, k, np.arange(30))
+    model = ItemKNN(k, metric="jaccard", shrinkage=0).fit(X)
+    assert_array_equal(model.similarity_.toarray() > 0, S > 0)
+    ids, values = model.similar_items(np.arange(30), n=k + 2)
+    for item in range(30):
+        ranked = [i for i in np.argsort(-S[item].astype(np.float32), kind="stable") if S[item, i]]
+        assert_array_equal(ids[item, : len(ranked)], ranked)
+        assert_array_equal(ids[item, len(ranked) :], -1)
+        assert_allclose(values[item, : len(ranked)], S[item, ranked], rtol=1e-6)
+        assert np.all(np.isneginf(values[item, len(ranked) :]))
+    X = X.T.copy()
+    users = UserKNN(k, metric="jaccard", shrinkage=0).fit(X)
+    skip = first_equal(X, X)
+    ids, _ = users.similar_users(n=k)
+    S = neighbours(X, X, "jaccard", 0, k, skip)
+    for user in range(30):
+        ranked = [i for i in np.argsort(-S[user].astype(np.float32), kind="stable") if S[user, i]]
+        assert_array_equal(ids[user, : len(ranked)], ranked)
+
+
+@pytest.mark.parametrize("start", [100, 1000])
+def test_pearson_does_not_care_where_a_scale_starts(start):
+    X = np.rint(2 * random_matrix(density=0.7))
+    shifted = np.where(X > 0, X + start, 0)
+    items = [ItemKNN(5, metric="pearson").fit(Z).similar_items(range(25), 5) for Z in (X, shifted)]
+    users = [UserKNN(5, metric="pearson").fit(Z).similar_users(n=5) for Z in (X, shifted)]
+    for (_, expected), (_, values) in (items, users):
+        assert_allclose(np.maximum(values, 0), np.maximum(expected, 0), atol=1e-5)
+
+
+def test_pearson_of_constants_warns_and_finds_nobody():
+    X = np.eye(6) + np.eye(6, k=1)
+    for recommender in (ItemKNN, UserKNN):
+        with pytest.warns(UserWarning, match="Pearson's correlation needs values that differ"):
+            model = recommender(metric="pearson").fit(X)
+        assert_array_equal(model.predict(X), 0)
+
+
+def test_cosine_of_a_scaled_row_is_one():
+    X = np.array([[1.0, 2, 0], [2, 4, 0], [0, 1, 1]])
+    ids, values = UserKNN(shrinkage=0).fit(X).similar_users(0, n=1)
+    assert ids[0, 0] == 1
+    assert values[0, 0] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_known_row_is_not_its_own_neighbour_but_its_duplicate_is():
+    X = np.array([[1.0, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [1, 1, 0, 0]])
+    model = UserKNN(1, shrinkage=0).fit(X)
+    ids, values = model.similar_users(n=2)
+    # the lowest of equal rows stands for all of them
+    assert_array_equal(ids, [[1, 3], [1, 3], [0, 1], [1, 3]])
+    assert_allclose(values[[0, 1, 3]], 1, atol=1e-6)
+    # rows are known by their content, wherever they come from
+    assert_array_equal(model.similar_users(X[[3, 0]], n=2)[0], [[1, 3], [1, 3]])
+    # scaled, they are somebody new
+    assert_array_equal(model.similar_users(2 * X[[0]], n=3)[0], [[0, 1, 3]])
+
+
+def test_similar_items_are_those_kept_by_fit():
+    X = random_matrix()
+    model = ItemKNN(5).fit(X)
+    S = model.similarity_.toarray()
+    ids, values = model.similar_items([7, 7, 2], n=8)
+    assert ids.shape == values.shape == (3, 8)
+    assert ids.dtype == np.int64
+    assert_array_equal(ids[0], ids[1])
+    assert_array_equal(ids[:, 5:], -1)
+    assert 7 not in ids[0]
+    assert_array_equal(values[0, :5], np.sort(S[7])[::-1][:5])
+    assert_array_equal(model.similar_items(7, n=8)[0], ids[[0]])
+    with pytest.raises(ValueError, match="item indices"):
+        model.similar_items([25])
+    for n in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="n must be"):
+            model.similar_items([0], n=n)
+        with pytest.raises(ValueError, match="n must be"):
+            UserKNN().fit(X).similar_users([0], n=n)
+
+
+def test_similar_users_may_ask_for_more_than_n_neighbors():
+    X = random_matrix(density=0.6)
+    ids, values = UserKNN(2).fit(X).similar_users([0], n=20)
+    wide = UserKNN(30).fit(X).similar_users([0], n=20)
+    assert_array_equal(ids, wide[0])
+    assert_array_equal(values, wide[1])
+
+
+def test_known_users_are_recognised_in_a_pipeline_of_queries():
+    """Adding users keeps the others' answers up to date with a fit on all of them."""
+    X = random_matrix()
+    grown = UserKNN(5).fit(X[:20]).partial_fit(X[20:])
+    whole = UserKNN(5).fit(X)
+    assert_array_equal(grown.recommend(), whole.recommend())
+
+
+@metrics
+@pytest.mark.parametrize("recommender", [ItemKNN, UserKNN])
+def test_blocks_change_nothing(recommender, metric):
+    X = random_matrix(n_users=60, n_items=50)
+    whole = recommender(8, metric=metric).fit(X).predict(X)
+    with config_context(working_memory=1e-3):
+        assert_allclose(
+            recommender(8, metric=metric).fit(X).predict(X), whole, rtol=1e-5, atol=1e-6
+        )
+
+
+@metrics
+@pytest.mark.parametrize("recommender", [ItemKNN, UserKNN])
+def test_nothing_is_squared(recommender, metric):
+    """Neither items × items nor users × users is ever dense."""
+    n = 4000
+    rng = np.random.default_rng(0)
+    cells = (rng.integers(0, n, 15_000), rng.integers(0, n, 15_000))
+    X = sp.csr_array((rng.integers(1, 6, 15_000).astype(np.float32), cells), shape=(n, n))
+    model = recommender(10, metric=metric)
+    model.fit(X[:50])
+    with config_context(working_memory=4):
+        tracemalloc.start()
+        model.fit(X)
+        model.recommend(np.arange(300), n=5)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 0.75 * 4 * n**2, f"{peak / (4 * n**2):.2f} times a float32 square"

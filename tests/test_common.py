@@ -1,0 +1,253 @@
+"""scikit-learn's checks and the package's own, over every recommender."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from importlib import import_module
+from numbers import Real
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, clone
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.preprocessing import Binarizer
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import sklearn_recsys
+from sklearn_recsys import EASE, ItemKNN, RecommenderPipeline, UserKNN
+from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.preprocessing import BM25Transformer
+from sklearn_recsys.utils.discovery import all_recommenders
+from sklearn_recsys.utils.estimator_checks import (
+    check_recommender,
+    expected_failed_checks,
+    recommender_checks,
+)
+
+# scikit-learn's checks score on the data that they fitted: the one warning that is ignored
+OVERLAP = "ignore:.*held-out interactions are in X:UserWarning"
+
+ALLOWED_FAILURES = {"check_estimator_sparse_array", "check_estimator_sparse_matrix"}
+
+# public estimators that scikit-learn's checks do not apply to
+EXEMPT = {
+    "InteractionEncoder": "takes a tidy frame of events; the checks pass it arrays",
+    "RecommenderPipeline": "has no default steps; scikit-learn exempts its own Pipeline likewise",
+}
+
+
+class ItemMeanRatings(RecommenderMixin, BaseEstimator):
+    """Rating model: the item's shrunk mean, moved by how far the user's mean is from the norm."""
+
+    _parameter_constraints: dict = {"shrinkage": [Interval(Real, 0, None, closed="left")]}
+
+    def __init__(self, shrinkage=5.0):
+        self.shrinkage = shrinkage
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.values = "rating"
+        tags.recommender_tags.personalised = False
+        return tags
+
+    def _fit(self, X):
+        counts = np.bincount(X.indices, minlength=X.shape[1])
+        sums = np.bincount(X.indices, weights=X.data, minlength=X.shape[1])
+        self.mean_ = X.data.mean(dtype=np.float64)
+        self.item_means_ = (sums + self.shrinkage * self.mean_) / (counts + self.shrinkage)
+
+    def _score_items(self, X):
+        lengths = np.diff(X.indptr)
+        sums = X.sum(axis=1, dtype=np.float64)
+        shift = (sums - lengths * self.mean_) / (lengths + self.shrinkage)
+        return (self.item_means_ + shift[:, None]).astype(np.float32)
+
+
+class NeighbourRatings(RecommenderMixin, BaseEstimator):
+    """Rating model: the mean rating of the users whose centred rows point the same way."""
+
+    _parameter_constraints: dict = {}
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.values = "rating"
+        return tags
+
+    @staticmethod
+    def _centred(X):
+        dense = X.toarray().astype(np.float64)
+        observed = dense != 0
+        means = dense.sum(axis=1, keepdims=True) / np.maximum(observed.sum(axis=1), 1)[:, None]
+        dense = np.where(observed, dense - means, 0)
+        norms = np.linalg.norm(dense, axis=1, keepdims=True)
+        return dense / np.where(norms > 0, norms, 1)
+
+    def _fit(self, X):
+        self.centred_ = self._centred(X)
+        self.ratings_ = X.toarray().astype(np.float64)
+
+    def _score_items(self, X):
+        similarity = np.maximum(self._centred(X) @ self.centred_.T, 0) + 1e-3
+        observed = (self.ratings_ != 0).astype(np.float64)
+        sums, weights = similarity @ self.ratings_, similarity @ observed
+        overall = self.ratings_.sum() / observed.sum()
+        return ((sums + 1e-3 * overall) / (weights + 1e-3)).astype(np.float32)
+
+
+class CoOccurrence(RecommenderMixin, BaseEstimator):
+    """The least that a model is: two methods and nothing else."""
+
+    def _fit(self, X):
+        counts = (X.T @ X).toarray()
+        np.fill_diagonal(counts, 0)
+        self.counts_ = counts
+
+    def _score_items(self, X):
+        return X @ self.counts_
+
+
+TOYS = [ItemMeanRatings(), NeighbourRatings()]
+MODELS = [recommender() for _, recommender in all_recommenders()]
+
+VARIANTS = [
+    EASE(l2=1e-2),
+    ItemKNN(metric="jaccard"),
+    ItemKNN(metric="pearson"),
+    ItemKNN(shrinkage=0),
+    ItemKNN(n_neighbors=3),
+    UserKNN(metric="jaccard"),
+    UserKNN(metric="pearson"),
+    UserKNN(shrinkage=0),
+    UserKNN(n_neighbors=3),
+    RecommenderPipeline([("like", Binarizer()), ("model", EASE())]),
+    RecommenderPipeline([("tfidf", TfidfTransformer()), ("model", ItemKNN())]),
+    RecommenderPipeline([("bm25", BM25Transformer()), ("model", UserKNN())]),
+]
+
+
+def own_checks(estimators):
+    for estimator in estimators:
+        for check in recommender_checks(estimator):
+            name = check.func.__name__
+            # the board of a ranker holds nothing but ones, which correlate with nothing
+            constant = getattr(estimator, "metric", None) == "pearson"
+            if constant and name == "check_checkerboard":
+                continue
+            yield pytest.param(check, id=f"{estimator!r}-{name}")
+
+
+def sklearn_checks(estimators):
+    mark = parametrize_with_checks(estimators, expected_failed_checks=expected_failed_checks)
+    names, checks = mark.args  # a generator in older versions, which pytest is about to refuse
+    return pytest.mark.parametrize(names, list(checks), **mark.kwargs)
+
+
+@pytest.mark.filterwarnings(OVERLAP)
+@sklearn_checks(MODELS + TOYS)
+def test_sklearn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("check", list(own_checks(MODELS + VARIANTS + TOYS)))
+def test_own_checks(check):
+    check()
+
+
+def test_expected_failures_are_allowed_and_strict(request):
+    """An expected failure that passes is an error, and nothing else is expected to fail."""
+    assert request.config.getini("xfail_strict"), "a check that passes would stay expected to fail"
+    for estimator in MODELS + TOYS:
+        expected = expected_failed_checks(estimator)
+        assert set(expected) <= ALLOWED_FAILURES
+        assert all(reason.strip() for reason in expected.values())
+
+
+_ARRAY_API = """
+import warnings
+warnings.simplefilter("error")
+warnings.filterwarnings("ignore", ".*held-out interactions are in X", UserWarning)
+import scipy._lib._array_api as array_api
+from sklearn.exceptions import SkipTestWarning
+from sklearn.utils.estimator_checks import check_estimator
+from sklearn_recsys.utils.discovery import all_recommenders
+from sklearn_recsys.utils.estimator_checks import expected_failed_checks, recommender_checks
+
+warnings.simplefilter("ignore", SkipTestWarning)
+assert array_api.SCIPY_ARRAY_API
+for name, recommender in all_recommenders():
+    results = check_estimator(recommender(), on_fail=None)
+    assert len(results) > 30, len(results)
+    failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
+    assert set(failed) == set(expected_failed_checks(recommender())), (name, failed)
+    for check in recommender_checks(recommender()):
+        check()
+    print(name, len(results))
+"""
+
+
+def test_checks_under_scipy_array_api():
+    """The variable is read when scipy is imported, so the checks run in an interpreter of their own."""
+    run = subprocess.run(
+        [sys.executable, "-c", _ARRAY_API],
+        env={**os.environ, "SCIPY_ARRAY_API": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-4000:]
+    assert len(run.stdout.splitlines()) == len(MODELS)
+
+
+def public_estimators():
+    for module, names in sklearn_recsys._PUBLIC.items():
+        for name in names:
+            item = getattr(import_module(module), name)
+            if inspect.isclass(item) and issubclass(item, BaseEstimator):
+                yield name, item
+
+
+def test_every_estimator_is_checked_or_exempt_by_name():
+    transformers = {"BM25Transformer"}  # checked beside its own tests
+    checked = {type(model).__name__ for model in MODELS} | transformers
+    public = dict(public_estimators())
+    assert checked | set(EXEMPT) == set(public)
+    assert not checked & set(EXEMPT)
+    assert all(EXEMPT.values())
+
+
+def test_all_recommenders_lists_every_model_once():
+    names = [name for name, _ in all_recommenders()]
+    assert names == sorted(set(names))
+    public = dict(public_estimators())
+    models = {name for name, item in public.items() if issubclass(item, RecommenderMixin)}
+    assert set(names) == models - {"RecommenderPipeline"}
+    assert {"EASE", "ItemKNN", "PopularityRecommender", "RandomRecommender", "UserKNN"} <= set(
+        names
+    )
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_parameters_are_only_validated_by_fit(model):
+    """Constructors and set_params assign; fit gives the usual error."""
+    X = sp.csr_array(np.eye(4))
+    for name in model.get_params():
+        wrong = clone(model).set_params(**{name: object()})
+        assert wrong.get_params()[name] is not None
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of"):
+            wrong.fit(X)
+        assert not hasattr(wrong, "interactions_")
+
+
+def test_a_model_is_two_methods():
+    """Nothing but `_fit` and `_score_items` has to be written."""
+    check_recommender(CoOccurrence())
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_no_model_has_predict_proba(model):
+    assert not hasattr(model, "predict_proba")
+    assert not hasattr(model, "decision_function")

@@ -1,0 +1,77 @@
+"""What `import sklearn_recsys` costs and offers, and the example of CONTRIBUTING.md."""
+
+import doctest
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from sklearn.utils.estimator_checks import check_estimator
+
+import sklearn_recsys
+from sklearn_recsys.utils.estimator_checks import check_recommender, expected_failed_checks
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(code):
+    """Run code in a new interpreter and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import sklearn_recsys",
+        "from sklearn_recsys import EASE, ItemKNN, PopularityRecommender, RecommenderPipeline",
+        "import sklearn_recsys.metrics, sklearn_recsys.model_selection",
+        "import sklearn_recsys.preprocessing, sklearn_recsys.datasets",
+    ],
+)
+def test_import_loads_no_torch(statement):
+    heavy = run(f"import sys\n{statement}\nprint(sorted({{'torch', 'skorch'}} & set(sys.modules)))")
+    assert heavy == "[]"
+
+
+def test_import_is_lazy():
+    loaded = run(
+        "import sys\nimport sklearn_recsys\n"
+        "print(sorted({'numpy', 'pandas', 'scipy', 'sklearn'} & set(sys.modules)))"
+    )
+    assert loaded == "[]"
+
+
+def test_import_star_and_dir_offer_the_public_names():
+    namespace = {}
+    exec("from sklearn_recsys import *", namespace)
+    assert set(sklearn_recsys.__all__) <= set(namespace)
+    assert set(sklearn_recsys.__all__) <= set(dir(sklearn_recsys))
+
+
+@pytest.mark.parametrize("module", sorted(sklearn_recsys._PUBLIC))
+def test_public_names_exist_and_are_documented(module):
+    for name in sklearn_recsys._PUBLIC[module]:
+        assert getattr(import_module(module), name).__doc__, name
+
+
+def test_unknown_attribute():
+    with pytest.raises(AttributeError, match="has no attribute 'SVDpp'"):
+        sklearn_recsys.SVDpp  # noqa: B018
+
+
+def test_example_in_contributing(tmp_path, monkeypatch):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", text, flags=re.DOTALL).group(1)
+    (tmp_path / "contributed_model.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = import_module("contributed_model")
+    model = module.P3alpha()
+
+    assert doctest.testmod(module) == (0, 3)
+    check_estimator(model, expected_failed_checks=expected_failed_checks(model), on_skip=None)
+    check_recommender(model)

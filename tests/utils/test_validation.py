@@ -1,0 +1,293 @@
+"""Input becomes one canonical csr_array, once, and is never written to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+from sklearn.base import BaseEstimator
+
+from sklearn_recsys.utils import validation
+from sklearn_recsys.utils.validation import (
+    available_memory,
+    check_csr,
+    check_device,
+    check_held_out,
+    check_indices,
+    check_interactions,
+    check_item_sets,
+    check_memory,
+)
+
+DENSE = np.array([[0.0, 2, 0, 1], [0, 0, 0, 0], [3, 0, 4, 0]])
+
+FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"]
+CONTAINERS = [
+    *[pytest.param(getattr(sp, f"{name}_array"), id=f"{name}_array") for name in FORMATS],
+    *[pytest.param(getattr(sp, f"{name}_matrix"), id=f"{name}_matrix") for name in FORMATS],
+    pytest.param(np.asarray, id="array"),
+    pytest.param(np.asfortranarray, id="fortran"),
+    pytest.param(pd.DataFrame, id="frame"),
+    pytest.param(lambda X: X.tolist(), id="list"),
+]
+
+
+def checks():
+    yield "csr", lambda X, **kwargs: check_csr(X, **kwargs)
+    yield "interactions", lambda X, **kw: check_interactions(BaseEstimator(), X, reset=True, **kw)
+
+
+both = pytest.mark.parametrize("check", [pytest.param(c, id=name) for name, c in checks()])
+
+
+def assert_canonical(X, dense=DENSE):
+    assert isinstance(X, sp.csr_array)
+    assert X.indices.dtype == X.indptr.dtype == np.int32
+    assert X.has_sorted_indices
+    assert X.has_canonical_format
+    assert X.nnz == np.count_nonzero(dense)
+    assert_array_equal(X.toarray(), dense)
+
+
+@both
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.uint8])
+def test_every_container_becomes_one(check, container, dtype):
+    X = container(DENSE.astype(dtype))
+    assert_canonical(check(X))
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_interactions_are_float32(container):
+    assert check_interactions(BaseEstimator(), container(DENSE), reset=True).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float64, np.float32, np.int32])
+def test_check_csr_keeps_the_dtype(dtype):
+    big = np.array([[2**33, 0], [0, 7]]) if np.dtype(dtype).itemsize == 8 else np.eye(2)
+    for X in (big.astype(dtype), sp.csr_array(big.astype(dtype))):
+        checked = check_csr(X)
+        assert checked.dtype == dtype
+        assert_array_equal(checked.toarray(), big)
+    assert check_csr(np.eye(2), dtype=np.float32).dtype == np.float32
+
+
+def messy(index_dtype=np.int32):
+    """Return DENSE as a CSR of unsorted, doubled and zero cells."""
+    indices = np.array([3, 1, 0, 1, 2, 2, 0, 2], dtype=index_dtype)
+    data = np.array([1.0, 1, 0, 1, 0, 1, 3, 3], dtype=np.float32)
+    return sp.csr_array((data, indices, np.array([0, 4, 5, 8], dtype=index_dtype)), shape=(3, 4))
+
+
+@both
+@pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
+def test_messy_matrices_are_tidied_and_left_as_they_were(check, index_dtype):
+    X = messy(index_dtype)
+    before = [X.data.copy(), X.indices.copy(), X.indptr.copy()]
+    assert_canonical(check(X))
+    for part, old in zip((X.data, X.indices, X.indptr), before, strict=True):
+        assert_array_equal(part, old)
+        assert part.dtype == old.dtype
+
+
+@both
+@pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("make", [lambda: sp.csr_array(DENSE.astype(np.float32)), messy])
+def test_read_only_input(check, make, index_dtype):
+    X = make()
+    X = sp.csr_array(
+        (X.data, X.indices.astype(index_dtype), X.indptr.astype(index_dtype)), shape=X.shape
+    )
+    for part in (X.data, X.indices, X.indptr):
+        part.flags.writeable = False
+    assert_canonical(check(X))
+
+
+@both
+def test_cells_that_cancel_are_gone(check):
+    X = sp.coo_array(([2.0, -2.0, 5.0], ([0, 0, 1], [1, 1, 0])), shape=(2, 2))
+    assert_canonical(check(X), np.array([[0, 0], [5, 0]]))
+
+
+@both
+def test_copies_share_nothing(check):
+    for X in (
+        sp.csr_array(DENSE.astype(np.float32)),
+        sp.csr_matrix(DENSE.astype(np.float32)),
+        sp.csc_array(DENSE.astype(np.float32)),
+        sp.coo_array(DENSE.astype(np.float32)),
+        sp.bsr_array(DENSE.astype(np.float32), blocksize=(1, 1)),
+        sp.dia_array(DENSE.astype(np.float32)),
+    ):
+        checked = check(X, copy=True)
+        names = ("data", "indices", "indptr", "row", "col")
+        theirs = [part for name in names if isinstance(part := getattr(X, name, None), np.ndarray)]
+        for part in (checked.data, checked.indices, checked.indptr):
+            assert not any(np.shares_memory(part, other) for other in theirs), X.format
+
+
+def test_an_array_in_float32_csr_form_is_not_copied_for_nothing():
+    X = sp.csr_array(DENSE.astype(np.float32))
+    assert np.shares_memory(check_interactions(BaseEstimator(), X, reset=True).data, X.data)
+
+
+@both
+@pytest.mark.parametrize(
+    ("columns", "refused"),
+    [
+        (["user", "item", "rating"], True),
+        (["user_id", "item_id"], True),
+        (["userId", "movieId", "rating", "timestamp"], True),
+        (["user", "rating"], False),
+        (["item 1", "item 2"], False),
+    ],
+)
+def test_frames_of_events_are_told_from_matrices(check, columns, refused):
+    frame = pd.DataFrame(np.ones((2, len(columns))), columns=columns)
+    if refused:
+        with pytest.raises(ValueError, match=r"InteractionEncoder\(\).fit_transform"):
+            check(frame)
+    else:
+        assert check(frame).shape == frame.shape
+
+
+def test_feature_names_are_compared():
+    frame = pd.DataFrame(DENSE, columns=list("abcd"))
+    estimator = BaseEstimator()
+    check_interactions(estimator, frame, reset=True)
+    check_interactions(estimator, frame, reset=False)
+    with pytest.raises(ValueError, match="feature names"):
+        check_interactions(estimator, frame[list("abdc")], reset=False)
+    with pytest.raises(ValueError, match="3 features, but BaseEstimator is expecting 4"):
+        check_interactions(estimator, DENSE[:, :3], reset=False)
+
+
+# ------------------------------------------------------------------------------------ indices
+
+
+def test_check_indices():
+    for indices in ([0, 3], (0, 3), np.array([0.0, 3.0]), pd.Series([0, 3]), np.uint8([0, 3])):
+        checked = check_indices(indices, 4, name="items")
+        assert checked.dtype == np.int64
+        assert_array_equal(checked, [0, 3])
+    assert check_indices([], 0, name="items").dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("indices", "match"),
+    [
+        ([4], "items must hold item indices in 0 … 3; got values from 4 to 4"),
+        ([-1, 2], "in 0 … 3; got values from -1 to 2"),
+        (np.array([2**63], dtype=np.uint64), "in 0 … 3"),
+        ([0.5], "items must hold integers"),
+        ([np.nan], "items must hold integers"),
+        ([np.inf], "items must hold"),
+        ([-np.inf], "items must hold"),
+        ([1e300], "items must hold"),
+        (["a"], "items must hold integers"),
+        ([True, False], "items must hold integers"),
+        ([None], "items must hold integers"),
+        ([[1, 2]], r"items must be 1-D; got an array of shape \(1, 2\)"),
+        (1, "items must be 1-D"),
+    ],
+)
+def test_wrong_indices(indices, match):
+    with pytest.raises(ValueError, match=match):
+        check_indices(indices, 4, name="items")
+
+
+# ------------------------------------------------------------------------------------ held out
+
+
+def test_check_held_out():
+    y = check_held_out([2, 0, 2], (3, 4))
+    assert_canonical(y, [[0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0]])
+    assert_array_equal(check_held_out(np.array([2.0, 0, 2]), (3, 4)).toarray(), y.toarray())
+    for container in (np.asarray, sp.csr_array, sp.coo_matrix, pd.DataFrame):
+        assert_canonical(check_held_out(container(DENSE), (3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("y", "match"),
+    [
+        ([0, 1], r"one held-out item per row of X \(3\); got 2"),
+        ([0, 1, 4], "item indices in 0 … 3"),
+        ([0, 1, 0.5], "integers"),
+        (DENSE[:, :3], r"the shape of X, \(3, 4\).*got shape \(3, 3\)"),
+        (DENSE[:2], r"got shape \(2, 4\)"),
+        (sp.csr_array(DENSE.T), r"got shape \(4, 3\)"),
+        (np.full((3, 4), np.nan), "NaN"),
+    ],
+)
+def test_wrong_held_out_cells(y, match):
+    with pytest.raises(ValueError, match=match):
+        check_held_out(y, (3, 4))
+
+
+# ------------------------------------------------------------------------------------ item sets
+
+
+def test_check_item_sets():
+    everyone = np.array([True, False, True, False])
+    for items in ([0, 2], [2, 0, 2], everyone, everyone.tolist(), pd.Series([0, 2])):
+        assert_array_equal(check_item_sets(items, (3, 4), name="candidates"), everyone)
+    each = np.array([[0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 1]], dtype=bool)
+    for items in (
+        each,
+        sp.csr_array(each),
+        sp.coo_matrix(each.astype(float)),
+        [[1, 1, -1], [-1, -1, -1], [3, 0, 3]],
+        np.array([[1.0, -1.0], [-1.0, -1.0], [0.0, 3.0]]),
+    ):
+        sets = check_item_sets(items, (3, 4), name="candidates")
+        assert sp.issparse(sets)
+        assert_array_equal(sets.toarray().astype(bool), each)
+    assert not check_item_sets([], (3, 4), name="candidates").any()
+
+
+@pytest.mark.parametrize(
+    ("items", "match"),
+    [
+        ([4], "candidates must hold item indices in 0 … 3"),
+        ([[0], [1], [4]], "item indices in 0 … 3"),
+        ([[0], [1], [-2]], "item indices in 0 … 3"),
+        ([[0], [1]], r"a row for each of the 3 users; got shape \(2, 1\)"),
+        ([True, False], "length n_items = 4; got 2"),
+        (np.ones((3, 5), dtype=bool), r"\(3, 4\).*got shape \(3, 5\)"),
+        (sp.csr_array((2, 4)), r"\(3, 4\).*got shape \(2, 4\)"),
+        (["a", "b"], "integers"),
+        (np.ones((3, 4, 1)), "got shape"),
+    ],
+)
+def test_wrong_item_sets(items, match):
+    with pytest.raises(ValueError, match=match):
+        check_item_sets(items, (3, 4), name="candidates")
+
+
+# ------------------------------------------------------------------------------------ machine
+
+
+def test_available_memory_is_plausible():
+    available = available_memory()
+    assert available is None or 2**20 < available < 2**50
+
+
+def test_check_memory_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(validation, "available_memory", lambda: 3 * 2**30)
+    check_memory(3 * 2**30, "A matrix", "Take less.")
+    with pytest.raises(MemoryError, match=r"A matrix needs 8\.0 GiB, but 3\.0 GiB .* Take less\."):
+        check_memory(8 * 2**30, "A matrix", "Take less.")
+    monkeypatch.setattr(validation, "available_memory", lambda: None)
+    check_memory(2**60, "A matrix", "Take less.")
+
+
+def test_check_device():
+    assert check_device("cpu").type == "cpu"
+    assert check_device("auto").type in {"cpu", "cuda", "mps"}
+    for device in ("gpu", "cuda:x", "", "meta"):
+        with pytest.raises(ValueError, match='use "cpu", "cuda", "cuda:1", "mps" or "auto"'):
+            check_device(device)
+    with pytest.raises(ValueError, match="not available"):
+        check_device("cuda:99")
