@@ -1,0 +1,43 @@
+"""Print tables: accuracy on real data, speed as ratios to references, memory.
+
+Run ``make bench``, or ``python -m benchmarks [section ...]``. Real data is looked for in
+``$SKLEARN_RECSYS_DATA``. The sections that take minutes and gigabytes run only when named.
+"""
+
+import argparse
+import platform
+
+import numpy as np
+import scipy
+import sklearn
+import torch
+
+from benchmarks import accuracy, memory, speed
+
+SECTIONS = {
+    "figures": (accuracy.known_figures, "EASE and popularity against independently known figures"),
+    "new-users": (accuracy.new_users, "new users on ml-1m: 5-fold over users, likes"),
+    "ease": (speed.ease_fit, "EASE fit on ml-1m against LAPACK"),
+    "top": (speed.top_items, "top-10 of all ml-1m users against a bare product and top-k"),
+    "ease-20k": (speed.ease_fit_20k, "EASE fit on 20,000 items against LAPACK"),
+    "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
+    "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
+}
+LONG = {"ease-20k", "ease-ml20m", "memory"}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "sections",
+        nargs="*",
+        choices=[[], *SECTIONS],
+        metavar="section",
+        help=f"of {', '.join(SECTIONS)}; default: all but {', '.join(sorted(LONG))}",
+    )
+    sections = parser.parse_args().sections or [name for name in SECTIONS if name not in LONG]
+    versions = ", ".join(f"{lib.__name__} {lib.__version__}" for lib in (np, scipy, sklearn, torch))
+    print(f"Python {platform.python_version()}, {versions}, {torch.get_num_threads()} threads")
+    for name in sections:
+        section, title = SECTIONS[name]
+        print(f"\n## {title}\n", flush=True)
+        print(section().to_string(), flush=True)

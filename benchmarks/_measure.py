@@ -1,0 +1,60 @@
+"""Measuring: interleaved ratios, and peak resident memory in a process of its own."""
+
+import multiprocessing
+import time
+
+import numpy as np
+import pandas as pd
+
+
+def seconds(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def ratio(ours, references, repeats):
+    """Time `ours` and the fastest of `references` side by side; return medians as a Series."""
+    rounds = []
+    for _ in range(repeats):
+        rounds.append([seconds(ours), min(seconds(reference) for reference in references)])
+    ours, reference = np.array(rounds).T
+    return pd.Series(
+        {
+            "ours, s": np.median(ours),
+            "reference, s": np.median(reference),
+            "ratio": np.median(ours / reference),
+            "repeats": repeats,
+        }
+    ).round(3)
+
+
+def _status(field):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 2**20
+
+
+def _child(prepare, run, queue):
+    prepared = prepare()
+    before = _status("VmRSS")
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the peak starts here
+    elapsed = seconds(lambda: run(prepared))
+    queue.put((before, _status("VmHWM") - before, elapsed))
+
+
+def peak(prepare, run):
+    """Run ``run(prepare())`` in a child; return GiB before, GiB above that at the peak, seconds."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    child = context.Process(target=_child, args=(prepare, run, queue))
+    child.start()
+    while True:
+        try:
+            result = queue.get(timeout=5)
+            break
+        except Exception as error:
+            if not child.is_alive():
+                raise RuntimeError(f"the child died with exit code {child.exitcode}") from error
+    child.join()
+    return result
