@@ -116,12 +116,10 @@ print(f"NDCG@10 on test: {best.score(X_train, X_test):.4f}")
 # ----
 # A score of EASE is a sum over the items of the history.
 
-new, _ = encoder.transform_histories(history)
-first = best.recommend(new, n=1)["item"]
-items, contributions = best.explain(new, row=0, item=encoder.encode_items(first)[0])
-print(f"{titles[first.iloc[0]]}, because of")
-for item, contribution in zip(items, contributions, strict=True):
-    print(f"  {contribution:+.3f}  {titles[encoder.item_ids_[item]]}")
+first = best.recommend(history, n=1)["item"].iloc[0]
+why = best.explain(history, row=0, item=first)
+print(f"{titles[first]}, because of")
+print(why.assign(title=why["item"].map(titles)).round(3).to_string(index=False))
 
 # %%
 # The picture

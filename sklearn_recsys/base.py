@@ -39,6 +39,13 @@ class RecommenderTags:
         whether they are greater than zero; the position or time of the interaction.
     personalised : bool, default=True
         Whether the recommendations depend on what a user likes, not only on what they have seen.
+
+    Examples
+    --------
+    >>> from sklearn.utils import get_tags
+    >>> from sklearn_recsys import PopularityRecommender
+    >>> get_tags(PopularityRecommender()).recommender_tags
+    RecommenderTags(values='binary', personalised=False)
     """
 
     values: str = "weight"
@@ -184,7 +191,8 @@ class RecommenderMixin:
 
     def _forget(self):
         """Delete the fitted attributes."""
-        for name in [name for name in vars(self) if name.endswith("_") and name[:2] != "__"]:
+        fitted = {name for name in vars(self) if name.endswith("_") and not name.startswith("__")}
+        for name in fitted - set(self._get_param_names()):
             delattr(self, name)
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+import scipy.sparse as sp
 from sklearn.base import _clone_parametrized
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
@@ -85,9 +87,8 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        model = getattr(get_tags(self.steps[-1][1]), "recommender_tags", None)
-        if model is not None:
-            tags.recommender_tags = model
+        if isinstance(self.steps[-1][1], RecommenderMixin):
+            tags.recommender_tags = get_tags(self.steps[-1][1]).recommender_tags
         return tags
 
     # Pipeline looks both up in its first step; here they belong to the raw matrix.
@@ -222,8 +223,9 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
         exclude_seen : bool, default=True
             Whether to leave out the items of the row's own raw history.
         candidates : array-like or sparse, default=None
-            Recommend nothing but these items, in the forms that every recommender takes; 1-D raw
-            item ids if there is an encoder.
+            Recommend nothing but these items, in the forms that every recommender takes. With an
+            encoder: 1-D raw item ids for everyone, a boolean mask over the items, or a sparse or
+            boolean matrix with a row each.
         exclude : array-like or sparse, default=None
             Never recommend these items; forms as in `candidates`.
         return_scores : bool, default=False
@@ -264,18 +266,26 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
             return None, self.encoder.user_ids_
         if {self.encoder.user, self.encoder.item} <= set(getattr(users, "columns", ())):
             return self.encoder.transform_histories(users)
-        if np.ndim(users) >= 2:  # sparse matrices, too
-            return users, np.arange(users.shape[0] if hasattr(users, "shape") else len(users))
+        if sp.issparse(users) or np.ndim(users) >= 2:
+            histories = self._histories(users)
+            return histories, np.arange(histories.shape[0])
         users = np.atleast_1d(users)
         return self.encoder.encode_users(users), users
 
     def _encoded_items(self, items):
-        if items is None or np.ndim(items) != 1:
+        """Return what raw `candidates` or `exclude` are to the models."""
+        if items is None or sp.issparse(items) or np.asarray(items).dtype == bool:
             return items
+        if np.ndim(items) != 1:
+            raise ValueError(
+                "With an encoder candidates and exclude are 1-D raw item ids for everyone, or a "
+                f"sparse or boolean matrix with a row each; got shape {np.shape(items)}."
+            )
         return self.encoder.encode_items(items)
 
     def _check_encoder(self):
         check_is_fitted(self)
+        check_is_fitted(self.encoder)
         known = (len(self.encoder.user_ids_), len(self.encoder.item_ids_))
         if known != self.interactions_.shape:
             raise ValueError(
@@ -343,20 +353,29 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            Raw histories of known or new users.
+            Raw histories of known or new users; with an encoder also what `recommend` takes as
+            users.
         row : int
             The row of `X`.
-        item : int
-            The index of the item whose score is to be explained.
+        item : int or raw item id
+            The item whose score is to be explained: its index, or with an encoder its raw id.
 
         Returns
         -------
         items : ndarray of int64 of shape (n_history,)
             The items of the row's history, the greatest contribution first.
         contributions : ndarray of float32 of shape (n_history,)
-            What each adds to the score of `item`.
+            What each adds to the score of `item`. With an encoder, one frame takes the place of
+            both: the raw items and their contributions.
         """
         check_is_fitted(self)
-        X = self._checked(X)
+        if self.encoder is not None:
+            X, _ = self._encoded(X)
+            (item,) = self.encoder.encode_items([item])
+        X = self._histories(X)
         (row,) = check_indices([row], X.shape[0], name="row", what="row")
-        return self._model.explain(self._transformed(X[[row]]), 0, item)
+        items, contributions = self._model.explain(self._transformed(X[[row]]), 0, item)
+        if self.encoder is None:
+            return items, contributions
+        raw = self.encoder.item_ids_[items]
+        return pd.DataFrame({self.encoder.item: raw, "contribution": contributions})

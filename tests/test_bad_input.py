@@ -60,6 +60,7 @@ def test_nan_and_inf(recommender, value, match, container):
     refuses(recommender(), container(X), match)
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
 @every_model
 def test_values_too_large_for_float32(recommender):
     X = ratings()
@@ -162,7 +163,10 @@ def test_order_of_another_shape():
 @pytest.mark.parametrize(
     ("kwargs", "match"),
     [
-        ({"users": [12]}, "users must hold training row indices in 0 … 11; got values from 12 to 12"),
+        (
+            {"users": [12]},
+            "users must hold training row indices in 0 … 11; got values from 12 to 12",
+        ),
         ({"users": -1}, "training row indices in 0 … 11"),
         ({"users": np.ones(11, dtype=bool)}, "n_users = 12; got 11"),
         ({"users": ["alice"]}, "RecommenderPipeline with an encoder"),

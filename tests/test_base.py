@@ -589,6 +589,19 @@ def test_times_are_ranked_before_float32_can_merge_them():
         assert_array_equal(model.predict(container(reverse)).argmax(axis=1), [0, 4])
 
 
+def test_order_models_read_nothing_but_the_order():
+    rng = np.random.default_rng(0)
+    X = rng.permuted(np.tile(np.arange(1, 21), (6, 1)), axis=1) * (rng.random((6, 20)) < 0.5)
+    other = np.where(X > 0, 10**9 + 7 * X**3, 0)  # later stays later
+    model = LatestItem().fit(X)
+    assert_array_equal(model.predict(other), model.predict(X))
+    assert_array_equal(LatestItem().fit(other).recommend(), model.recommend())
+    assert model.score(other) == model.score(X)
+    assert_array_equal(model.interactions_.toarray() > 0, X > 0)
+    before_1970 = np.where(X > 0, X - 100, 0)
+    assert_array_equal(model.predict(before_1970), model.predict(X))
+
+
 # ------------------------------------------------------------------------------------ routing
 
 

@@ -99,6 +99,28 @@ class NeighbourRatings(RecommenderMixin, BaseEstimator):
         return ((sums + 1e-3 * overall) / (weights + 1e-3)).astype(np.float32)
 
 
+class RecentNeighbours(RecommenderMixin, BaseEstimator):
+    """Order model: items that go together, the later ones of a history weighing more."""
+
+    _parameter_constraints: dict = {}
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.values = "order"
+        return tags
+
+    def _fit(self, X):
+        support = X.astype(bool).astype(np.float32)
+        counts = (support.T @ support).toarray()
+        np.fill_diagonal(counts, 0)
+        self.counts_ = counts
+
+    def _score_items(self, X):
+        recency = X.copy()
+        recency.data = 1 + X.data / np.repeat(np.diff(X.indptr), np.diff(X.indptr))
+        return (recency @ self.counts_).astype(np.float32)
+
+
 class CoOccurrence(RecommenderMixin, BaseEstimator):
     """The least that a model is: two methods and nothing else."""
 
@@ -111,7 +133,7 @@ class CoOccurrence(RecommenderMixin, BaseEstimator):
         return X @ self.counts_
 
 
-TOYS = [ItemMeanRatings(), NeighbourRatings()]
+TOYS = [ItemMeanRatings(), NeighbourRatings(), RecentNeighbours()]
 MODELS = [recommender() for _, recommender in all_recommenders()]
 
 VARIANTS = [
@@ -191,7 +213,7 @@ for name, recommender in all_recommenders():
 
 
 def test_checks_under_scipy_array_api():
-    """The variable is read when scipy is imported, so the checks run in an interpreter of their own."""
+    """The variable is read when scipy is imported: the checks need an interpreter of their own."""
     run = subprocess.run(
         [sys.executable, "-c", _ARRAY_API],
         env={**os.environ, "SCIPY_ARRAY_API": "1"},

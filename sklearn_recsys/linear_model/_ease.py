@@ -13,9 +13,9 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base import RecommenderMixin
-from sklearn_recsys.linear_model._gram import inverse_gram, inverse_gram_on_device
+from sklearn_recsys.linear_model._gram import inverse_gram
 from sklearn_recsys.utils._threads import sparse_dot
-from sklearn_recsys.utils.validation import check_indices, check_memory
+from sklearn_recsys.utils.validation import check_indices
 
 
 class EASE(RecommenderMixin, BaseEstimator):
@@ -53,7 +53,7 @@ class EASE(RecommenderMixin, BaseEstimator):
 
     See Also
     --------
-    sklearn_recsys.neighbors.ItemKNN : Sparse item weights, for catalogues whose square does not fit.
+    sklearn_recsys.neighbors.ItemKNN : Sparse item weights, for catalogues too large to square.
 
     Notes
     -----
@@ -86,16 +86,7 @@ class EASE(RecommenderMixin, BaseEstimator):
         self.device = device
 
     def _fit(self, X):
-        n_items = X.shape[1]
-        check_memory(
-            4 * n_items**2,
-            f"EASE's float32 matrix of {n_items:,} × {n_items:,} items",
-            "ItemKNN keeps a few neighbours per item instead; filter_k_core drops rare items.",
-        )
-        if self.device == "cpu":
-            P = inverse_gram(X, self.l2)
-        else:
-            P = inverse_gram_on_device(X, self.l2, self.device)
+        P = inverse_gram(X, self.l2, self.device)
         P /= -P.diagonal().copy()
         np.fill_diagonal(P, 0)
         self.coef_ = P.astype(np.float32, copy=False)

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
 from sklearn_recsys.utils._threads import map_blocks, row_blocks
-from sklearn_recsys.utils.validation import check_device
+from sklearn_recsys.utils.validation import check_device, check_memory
 
 _WHOLE = 4096  # up to here LAPACK inverts the matrix at once: it is safe, and faster
 _BLOCK = 512  # columns swept at once beyond
@@ -95,7 +95,7 @@ def invert_in_place(A):
     return A
 
 
-def inverse_gram(X, l2):
+def inverse_gram(X, l2, device="cpu"):
     """Return (XᵀX + l2 I)⁻¹ as a dense array, in float32 wherever that is accurate.
 
     Parameters
@@ -104,12 +104,20 @@ def inverse_gram(X, l2):
         The matrix.
     l2 : float
         The ridge penalty.
+    device : str, default="cpu"
+        Where to compute; another device than the CPU does so by torch, in float32 only.
 
     Raises
     ------
+    MemoryError
+        If the matrix cannot fit, before it is allocated.
     ValueError
-        If the matrix is too close to singular for float64, too.
+        If the matrix is too close to singular for float64, too, or the device is not there.
     """
+    if device != "cpu":
+        device = check_device(device)
+        if device.type != "cpu":
+            return _inverse_on_device(X, l2, device)
     for dtype in (np.float32, np.float64):
         P = _try_inverse(X, l2, dtype)
         if P is not None:
@@ -117,15 +125,13 @@ def inverse_gram(X, l2):
     raise ValueError(f"l2={l2:g} is too small for these interactions: XᵀX + l2·I is singular.")
 
 
-def _try_inverse(X, l2, dtype):
-    """Return (XᵀX + l2 I)⁻¹, or None if this precision is too short for it."""
-    P = lower_gram(X, dtype)
-    P[np.diag_indices_from(P)] += dtype(l2)
-    try:
-        invert_in_place(P)
-    except np.linalg.LinAlgError:
-        return None
-    return P if _is_inverse(P, X, l2) else None
+def _check_memory(n_items, dtype):
+    dtype = np.dtype(dtype)
+    check_memory(
+        dtype.itemsize * n_items**2,
+        f"EASE's {dtype} matrix of {n_items:,} × {n_items:,} items",
+        "ItemKNN keeps a few neighbours per item instead; filter_k_core drops rare items.",
+    )
 
 
 def _is_inverse(P, X, l2):
@@ -136,12 +142,24 @@ def _is_inverse(P, X, l2):
     return np.abs(residual).max() < 1e-3
 
 
-def inverse_gram_on_device(X, l2, device):
+def _try_inverse(X, l2, dtype):
+    """Return (XᵀX + l2 I)⁻¹, or None if this precision is too short for it."""
+    _check_memory(X.shape[1], dtype)
+    P = lower_gram(X, dtype)
+    P[np.diag_indices_from(P)] += dtype(l2)
+    try:
+        invert_in_place(P)
+    except np.linalg.LinAlgError:
+        return None
+    return P if _is_inverse(P, X, l2) else None
+
+
+def _inverse_on_device(X, l2, device):
     """Return (XᵀX + l2 I)⁻¹ as a float32 array, computed by torch on `device`."""
     import torch
 
-    device = check_device(device)
     n_items = X.shape[1]
+    _check_memory(n_items, np.float32)
     with torch.no_grad():
         P = torch.zeros((n_items, n_items), device=device)
         for rows in row_blocks(X.shape[0], 4 * n_items):

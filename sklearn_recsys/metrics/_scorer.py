@@ -13,7 +13,7 @@ from sklearn_recsys.metrics._rating import mae, rmse
 _RATING = {"neg_rmse": rmse, "neg_mae": mae}
 
 
-def parse_metric(metric, k=10):
+def parse_metric(metric, k=10, *, also=()):
     """Return the label, the name and the list length of a metric; None as length for ratings.
 
     Parameters
@@ -22,14 +22,17 @@ def parse_metric(metric, k=10):
         As in ``"ndcg"``, ``"ndcg@20"`` or ``"neg_rmse"``.
     k : int, default=10
         The list length where the metric names none.
+    also : iterable of str, default=()
+        Names of further metrics of lists.
     """
     if not isinstance(k, Integral) or k < 1:
         raise ValueError(f"k must be an integer of at least 1; got {k!r}.")
     if metric in _RATING:
         return metric, metric, None
     name, at, depth = metric.partition("@") if isinstance(metric, str) else (metric, "", "")
-    if name not in _PER_ROW or (at and not (depth.isdecimal() and int(depth))):
-        known = ", ".join([f'"{name}"' for name in (*_PER_ROW, *_RATING)])
+    ranking = [*_PER_ROW, *also]
+    if name not in ranking or (at and not (depth.isdecimal() and int(depth))):
+        known = ", ".join([f'"{name}"' for name in (*ranking, *_RATING)])
         raise ValueError(
             f"Unknown metric {metric!r}. Known are {known}; a ranking metric may name the length "
             'of the list, as in "ndcg@20".'

@@ -143,7 +143,10 @@ def evaluate(
     ['ndcg@10', 'coverage@5']
     """
     models = model if isinstance(model, dict) else {type(model).__name__: model}
-    parsed = [_parse(metric, k) for metric in metrics]
+    parsed = [
+        _scorer.parse_metric(metric, 10 if "@" in str(metric) else k, also=_BEYOND_ACCURACY)
+        for metric in metrics
+    ]
     depth = max((depth for *_, depth in parsed if depth is not None), default=None)
     accuracy = [label for label, name, _ in parsed if name not in _BEYOND_ACCURACY]
     rows = {}
@@ -161,12 +164,3 @@ def evaluate(
                     values[name] = _BEYOND_ACCURACY[metric](ids, known, fitted, at)
         rows[label] = {name: values[name] for name, *_ in parsed}
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _parse(metric, k):
-    name, _, depth = metric.partition("@")
-    if name not in _BEYOND_ACCURACY:
-        return _scorer.parse_metric(metric, k)
-    _scorer.parse_metric(metric.replace(name, "ndcg", 1), k)  # the same rules for the length
-    depth = int(depth or k)
-    return f"{name}@{depth}", name, depth

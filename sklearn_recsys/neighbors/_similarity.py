@@ -111,13 +111,15 @@ class RowSimilarity:
             similarity = self._dense(P[rows])
             own = np.flatnonzero(skip[rows] >= 0)
             similarity[own, skip[rows][own]] = 0
+            similarity[similarity <= 0] = -np.inf
             ids, values = top_n(similarity, min(k, self.n_things))
-            kept = values > 0
+            kept = values > -np.inf
             indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
             shape = (len(ids), self.n_things)
             return sp.csr_array((values[kept], ids[kept].astype(np.int32), indptr), shape=shape)
 
-        size = min(256, rows_per_block(16 * self.n_things))
+        row_bytes = (96 if self.metric == "pearson" else 24) * self.n_things  # with temporaries
+        size = min(256, rows_per_block(row_bytes))
         neighbors = sp.vstack(map_blocks(block, P.shape[0], size), format="csr")
         neighbors.sort_indices()
         return neighbors

@@ -38,6 +38,13 @@ def expected_failed_checks(estimator):
     checks : dict of str to str
         Names of checks and the reasons, for
         :func:`sklearn.utils.estimator_checks.parametrize_with_checks`.
+
+    Examples
+    --------
+    >>> from sklearn_recsys import EASE
+    >>> from sklearn_recsys.utils.estimator_checks import expected_failed_checks
+    >>> sorted(expected_failed_checks(EASE()))
+    ['check_estimator_sparse_array', 'check_estimator_sparse_matrix']
     """
     reason = (
         "demands a 1-D predict on sparse input; a recommender predicts every item for every row"
@@ -374,7 +381,7 @@ def check_failing_fit(estimator):
         (X.toarray()[0], ValueError, "2D array"),
         (X[0], ValueError, "1-D sparse array"),
         (X.toarray() + 1j, ValueError, "Complex"),
-        (np.full(X.shape, "a"), ValueError, "convert"),
+        (np.full(X.shape, "a"), ValueError, "onvert"),
         (sp.csr_array(X.shape, dtype=np.float32), ValueError, "no interaction"),
         (np.empty((0, 5)), ValueError, "0 sample"),
         (np.empty((5, 0)), ValueError, "0 feature"),
@@ -457,7 +464,9 @@ def check_checkerboard(estimator):
     if tags.values == "rating":
         board = np.where(own, 5.0, 1.0)
     elif tags.values == "order":
-        board = own * (1.0 + np.random.RandomState(0).permuted(np.tile(np.arange(n), (n, 1)), 1))
+        board = own * (
+            1.0 + np.random.default_rng(0).permuted(np.tile(np.arange(n), (n, 1)), axis=1)
+        )
     else:
         board = own.astype(np.float64)
     np.fill_diagonal(board, 0)

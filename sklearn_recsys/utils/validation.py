@@ -149,9 +149,8 @@ def check_indices(indices, size, *, name, what="item"):
         raise ValueError(f"{name} must be 1-D; got an array of shape {indices.shape}.")
     if indices.size == 0:
         return np.empty(0, dtype=np.int64)
-    if indices.dtype.kind == "f" and np.all(indices == np.floor(indices)):
-        indices = indices.astype(np.int64)
-    if indices.dtype.kind not in "iu":
+    whole = indices.dtype.kind == "f" and np.all(indices == np.floor(indices))
+    if not whole and indices.dtype.kind not in "iu":
         raise ValueError(f"{name} must hold integers ({what} indices); got {indices.dtype}.")
     low, high = indices.min(), indices.max()
     if low < 0 or high >= size:

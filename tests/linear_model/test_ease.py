@@ -265,3 +265,14 @@ def test_device_cuda_says_when_float32_is_too_short():
     X = random_matrix(40, 80, density=0.3)
     with pytest.raises(ValueError, match="too small"):
         EASE(l2=1e-9, device="cuda").fit(X)
+
+
+def test_the_inverse_of_other_devices():
+    """What runs on a GPU is torch's; it can be tried on the CPU."""
+    torch = pytest.importorskip("torch")
+    X = random_matrix(150, 70)
+    P = _gram._inverse_on_device(X, 20.0, torch.device("cpu"))
+    expected = np.linalg.inv((X.T @ X).toarray().astype(np.float64) + 20 * np.eye(70))
+    assert_allclose(P, expected, atol=1e-7)
+    with pytest.raises(ValueError, match=r"l2=1e-09 is too small .* in float32"):
+        _gram._inverse_on_device(random_matrix(40, 80, density=0.3), 1e-9, torch.device("cpu"))

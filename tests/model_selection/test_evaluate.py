@@ -78,6 +78,19 @@ def test_a_fifth_of_each_row_and_at_least_one_is_held_out(seed):
         assert np.all(part.data != 0)
 
 
+def test_the_latest_fifth_is_held_out_where_values_are_times():
+    rng = np.random.default_rng(0)
+    lengths = np.arange(30)
+    X = np.zeros((30, 40))
+    for row, length in enumerate(lengths):
+        X[row, rng.choice(40, length, replace=False)] = rng.permutation(length) + 1
+    known, y = hold_out_by_content(sp.csr_array(X), latest=True)
+    n_held_out = np.where(lengths > 1, np.maximum(1, lengths // 5), 0)
+    latest = X > (lengths - n_held_out)[:, None]
+    assert_array_equal(y.toarray(), np.where(latest, X, 0))
+    assert_array_equal(known.toarray(), np.where(latest, 0, X))
+
+
 def test_the_hold_out_follows_content_alone():
     X = random_matrix()
     _, y = hold_out_by_content(X)

@@ -160,6 +160,8 @@ def test_feature_names_are_compared():
     check_interactions(estimator, frame, reset=False)
     with pytest.raises(ValueError, match="feature names"):
         check_interactions(estimator, frame[list("abdc")], reset=False)
+    estimator = BaseEstimator()
+    check_interactions(estimator, DENSE, reset=True)
     with pytest.raises(ValueError, match="3 features, but BaseEstimator is expecting 4"):
         check_interactions(estimator, DENSE[:, :3], reset=False)
 
@@ -203,7 +205,8 @@ def test_wrong_indices(indices, match):
 
 def test_check_held_out():
     y = check_held_out([2, 0, 2], (3, 4))
-    assert_canonical(y, [[0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0]])
+    assert isinstance(y, sp.csr_array)
+    assert_array_equal(y.toarray(), [[0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0]])
     assert_array_equal(check_held_out(np.array([2.0, 0, 2]), (3, 4)).toarray(), y.toarray())
     for container in (np.asarray, sp.csr_array, sp.coo_matrix, pd.DataFrame):
         assert_canonical(check_held_out(container(DENSE), (3, 4)))
