@@ -41,6 +41,7 @@ _PUBLIC = {
         "recall_at_k",
         "rmse",
     ],
+    "sklearn_recsys.persistence": ["ModelFileError", "load", "save"],
     "sklearn_recsys.preprocessing": ["BM25Transformer", "InteractionEncoder", "filter_k_core"],
     "sklearn_recsys.datasets": [
         "fetch_movielens",
@@ -54,7 +55,8 @@ _PUBLIC = {
     "sklearn_recsys.utils.estimator_checks": ["check_recommender", "expected_failed_checks"],
 }
 
-# models and the pipeline are names of the package itself; everything else lives in its submodule
+# models, the pipeline, save and load are names of the package itself; everything else lives in its
+# submodule
 _TOP_LEVEL = {
     name: module
     for module, names in _PUBLIC.items()

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_recsys.metrics import _scorer
 from sklearn_recsys.model_selection._content_split import hold_out_by_content
 from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells, union_cells
+from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._threads import row_blocks
 from sklearn_recsys.utils._topk import top_n, top_n_cells
 from sklearn_recsys.utils.validation import (
@@ -23,6 +24,7 @@ from sklearn_recsys.utils.validation import (
     check_interactions,
     check_item_sets,
     check_length,
+    check_memory,
 )
 
 _SHRINKAGE = 10.0  # ratings of the global mean that a shrunk item mean starts from
@@ -183,7 +185,11 @@ class RecommenderMixin:
                     stacklevel=5,
                 )
             self.rating_range_ = (float(X.data.min()), float(X.data.max()))
+        for part in (X.data, X.indices, X.indptr):  # whatever a model does to its input shows
+            part.flags.writeable = False
         read = self._read(X)
+        if not read.nnz:
+            raise ValueError(f"X holds no positive value, which {type(self).__name__} reads.")
         self._fallback_ = self._non_personalised(read)
         self._fit(read, **params)
         self.interactions_ = X
@@ -216,21 +222,46 @@ class RecommenderMixin:
         mean = X.data.mean(dtype=np.float64)
         return ((sums + _SHRINKAGE * mean) / (counts + _SHRINKAGE)).astype(np.float32)
 
+    def save(self, path):
+        """Save the model to one file, for :func:`sklearn_recsys.load`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; one that exists is replaced, at once and as a whole.
+
+        See Also
+        --------
+        sklearn_recsys.persistence.save : What can be saved, and an example.
+        """
+        from sklearn_recsys.persistence import save
+
+        save(self, path)
+
     # ---------------------------------------------------------------- scores
 
     def _scores(self, X):
         """Return the scores of a block of canonical histories, empty ones included."""
         X = self._read(X)
-        scores = self._score_items(X)
+        scores = self._refuse_nan(self._score_items(X))
         empty = np.diff(X.indptr) == 0
         if empty.any():
             scores[empty] = self._fallback_
         return scores
 
+    def _refuse_nan(self, scores):
+        """Return `scores`, which must be comparable."""
+        if scores.size and np.isnan(scores.min()):
+            raise ValueError(
+                f"{type(self).__name__} scores items as NaN. If it was trained, it may have "
+                "diverged."
+            )
+        return scores
+
     def _scores_at(self, X, rows, items):
         """Return the scores of canonical histories at the cells (rows, items)."""
         X = self._read(X)
-        scores = self._score_pairs(X, rows, items)
+        scores = self._refuse_nan(self._score_pairs(X, rows, items))
         empty = (np.diff(X.indptr) == 0)[rows]
         if empty.any():
             scores[empty] = self._fallback_[items[empty]]
@@ -272,6 +303,11 @@ class RecommenderMixin:
         """
         check_is_fitted(self)
         X = self._checked(X)
+        check_memory(
+            4 * X.shape[0] * X.shape[1],
+            f"The dense answer of predict, {X.shape[0]:,} × {X.shape[1]:,} float32 scores,",
+            "Use recommend or predict_pairs, which work in bounded memory.",
+        )
         scores = np.empty(X.shape, dtype=np.float32)
         for rows in row_blocks(X.shape[0], 4 * X.shape[1]):
             scores[rows] = self._scores(X[rows])
@@ -346,22 +382,23 @@ class RecommenderMixin:
         """
         check_is_fitted(self)
         n = check_length(n)
-        X = self._histories(users)
-        if candidates is not None:
-            candidates = check_item_sets(candidates, X.shape, name="candidates")
-        if exclude is not None:
-            exclude = check_item_sets(exclude, X.shape, name="exclude")
+        X, _ = self._histories(users)
+        candidates = self._checked_sets(candidates, X.shape, "candidates")
+        exclude = self._checked_sets(exclude, X.shape, "exclude")
         ids, scores = self._rank(X, n, exclude_seen, candidates, exclude)
         return (ids, scores) if return_scores else ids
 
     def _histories(self, users):
-        """Return the histories that `users` stands for as a canonical matrix."""
+        """Return the histories that `users` stands for as a canonical matrix, and training rows.
+
+        The rows are None for histories of anyone.
+        """
         if users is None:
-            return self.interactions_
+            return self.interactions_, np.arange(self.interactions_.shape[0])
         if sp.issparse(users) and users.ndim == 1:
             users = users.reshape(1, -1)
         if sp.issparse(users) or hasattr(users, "columns") or np.ndim(users) >= 2:
-            return self._checked(users)
+            return self._checked(users), None
         rows = np.asarray(users)
         n_users = self.interactions_.shape[0]
         if rows.dtype == bool and rows.ndim == 1:
@@ -369,7 +406,8 @@ class RecommenderMixin:
                 raise ValueError(
                     f"A boolean users must have length n_users = {n_users}; got {len(rows)}."
                 )
-            return self.interactions_[np.flatnonzero(rows)]
+            rows = np.flatnonzero(rows)
+            return self.interactions_[rows], rows
         if rows.dtype.kind == "f" and rows.size:
             raise ValueError(
                 "users is a 1-D array of floats. Use integers for rows of the training matrix, or "
@@ -382,10 +420,31 @@ class RecommenderMixin:
                 "RecommenderPipeline with an encoder."
             )
         rows = check_indices(np.atleast_1d(rows), n_users, name="users", what="training row")
-        return self.interactions_[rows]
+        return self.interactions_[rows], rows
+
+    def _checked_sets(self, items, shape, name):
+        """Return checked `candidates` or `exclude`."""
+        if items is None:
+            return None
+        self._check_item_names(items, name)
+        return check_item_sets(items, shape, name=name)
+
+    def _check_item_names(self, frame, name):
+        """Refuse a frame whose columns are other items, or in another order, than in `fit`."""
+        columns, known = getattr(frame, "columns", None), getattr(self, "feature_names_in_", None)
+        if columns is not None and known is not None and not np.array_equal(columns, known):
+            raise ValueError(
+                f"The columns of {name} must be the items seen in fit, in their order: "
+                f"{list(known[:3])} …; got {list(columns[:3])} …."
+            )
 
     def _rank(self, X, n, exclude_seen, candidates=None, exclude=None, held_out=None):
         """Return the top-n of canonical histories; `held_out` cells join the candidates."""
+        check_memory(
+            12 * n * X.shape[0],
+            f"A list of {n:,} items for {X.shape[0]:,} rows",
+            "Ask for shorter lists, or for some of the rows.",
+        )
         ids = np.empty((X.shape[0], n), dtype=np.int64)
         scores = np.empty((X.shape[0], n), dtype=np.float32)
         rank = self._rank_cells if sp.issparse(candidates) else self._rank_all
@@ -434,7 +493,8 @@ class RecommenderMixin:
             What was held out of each row: a matrix of the shape of `X`, or a 1-D integer array with
             one held-out item per row. None: 20 % of each row with at least two interactions (at
             least one) is held out here, chosen by a hash of the row's content; the latest of them
-            for models that read the order.
+            for models that read the order. That is for rows which were not in `fit`, as in
+            cross-validation: a warning says so if they were.
         metric : str, default=None
             ``"ndcg"``, ``"hr"``, ``"recall"``, ``"precision"``, ``"map"`` or ``"mrr"``, also with
             the length of the list, ``"ndcg@20"``; ``"neg_rmse"`` or ``"neg_mae"`` for rating
@@ -464,6 +524,13 @@ class RecommenderMixin:
     def _score_metrics(self, X, y, metrics, *, k=10, exclude_seen=True, candidates=None):
         """Return a dict of scores by metric name, ranking once."""
         parsed = [_scorer.parse_metric(metric, k) for metric in metrics]
+        return self._evaluate(X, y, parsed, exclude_seen, candidates)[0]
+
+    def _evaluate(self, X, y, parsed, exclude_seen, candidates):
+        """Return a dict of scores, and what they were computed from.
+
+        That is what is known of the rows, and the ranked items (None without a ranking metric).
+        """
         rating = any(depth is None for *_, depth in parsed)
         one_each = y is not None and not sp.issparse(y) and np.ndim(y) == 1
         if rating and (self._values != "rating" or one_each or candidates is not None):
@@ -475,20 +542,28 @@ class RecommenderMixin:
             )
         depth = max((depth for *_, depth in parsed if depth is not None), default=None)
         X, y = self._known_and_held_out(X, y, warn_overlap=exclude_seen and depth is not None)
-        values = {}
+        values, ids = {}, None
         if rating:
             predicted = self._in_rating_range(self._scores_at(X, cell_rows(y), y.indices))
             values.update(_scorer.rating_scores(parsed, y.data, predicted))
         if depth is not None:
             ids = self._rank_for_score(X, y, depth, exclude_seen, candidates)
             values.update(_scorer.ranking_scores(parsed, y, ids))
-        return {label: values[label] for label, *_ in parsed}
+        return {label: values.get(label) for label, *_ in parsed}, X, ids
 
     def _known_and_held_out(self, X, y, *, warn_overlap):
         """Return canonical matrices of what is known and what is held out."""
         check_is_fitted(self)
         X = self._checked(X)
         if y is None:
+            known = HistoryIndex(self.interactions_).lookup(X) >= 0
+            if known.mean() > 0.5:
+                warnings.warn(
+                    f"{known.mean():.0%} of the rows of X were in fit, and so was what is held out "
+                    "of them here. Score other users, as cross-validation does, or pass what was "
+                    "held out before fit as y.",
+                    stacklevel=5,
+                )
             X, y = hold_out_by_content(X, latest=self._values == "order")
             if not y.nnz:
                 raise ValueError(
@@ -496,6 +571,7 @@ class RecommenderMixin:
                     "held out as y."
                 )
             return X, y
+        self._check_item_names(y, "y")
         y = check_held_out(y, X.shape)
         if not y.nnz:
             raise ValueError("y holds out nothing: it has no stored cell.")
@@ -504,13 +580,12 @@ class RecommenderMixin:
             warnings.warn(
                 f"{overlap:.1%} of the held-out interactions are in X, too, and can't be found "
                 "while seen items are excluded: hold them out of X, or pass exclude_seen=False.",
-                stacklevel=4,
+                stacklevel=5,
             )
         return X, y
 
     def _rank_for_score(self, X, y, n, exclude_seen, candidates):
         """Return the top-n of canonical matrices, the held-out items among the candidates."""
-        if candidates is not None:
-            candidates = check_item_sets(candidates, X.shape, name="candidates")
+        candidates = self._checked_sets(candidates, X.shape, "candidates")
         ids, _ = self._rank(X, n, exclude_seen, candidates, held_out=y)
         return ids

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from sklearn import config_context
 from sklearn.base import _clone_parametrized
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
@@ -91,6 +94,75 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
             tags.recommender_tags = get_tags(self.steps[-1][1]).recommender_tags
         return tags
 
+    def get_params(self, deep=True):
+        """Get the parameters of the pipeline and its steps; not those of the shared encoder.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return those of the steps, too.
+
+        Returns
+        -------
+        params : dict
+            Parameter names and their values.
+        """
+        params = super().get_params(deep)
+        return {name: params[name] for name in params if not name.startswith("encoder__")}
+
+    def set_params(self, **kwargs):
+        """Set the parameters of the pipeline and its steps.
+
+        Parameters
+        ----------
+        **kwargs : dict
+            Parameters by name, ``step__parameter`` for those of a step.
+
+        Returns
+        -------
+        self : object
+            The pipeline.
+        """
+        shared = [name for name in kwargs if name.startswith("encoder__")]
+        if shared:
+            raise ValueError(
+                f"{shared[0]} belongs to the encoder, which clones share: set it on the encoder, "
+                "fit that, and fit the pipeline on what it returns."
+            )
+        return super().set_params(**kwargs)
+
+    def set_output(self, *, transform=None):
+        """Do nothing: the steps hand sparse matrices to the model, whatever is configured.
+
+        Parameters
+        ----------
+        transform : str, default=None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The pipeline.
+        """
+        return self
+
+    def __getitem__(self, ind):
+        """Return a step, or a pipeline of some of the steps."""
+        if not isinstance(ind, slice):
+            return super().__getitem__(ind)
+        steps = self.steps[ind]
+        if not steps or steps[-1] is not self.steps[-1]:
+            return Pipeline(steps, memory=self.memory, verbose=self.verbose)
+        part = type(self)(steps, self.encoder, memory=self.memory, verbose=self.verbose)
+        if self.__sklearn_is_fitted__():
+            X = self.interactions_.copy()
+            with config_context(transform_output="default"):
+                for _, step in self.steps[: -len(steps)]:
+                    X = X if step in (None, "passthrough") else step.transform(X)
+            part.interactions_ = check_csr(X, dtype=np.float32)
+            part.n_features_in_ = self.n_features_in_
+        return part
+
     # Pipeline looks both up in its first step; here they belong to the raw matrix.
 
     @property
@@ -139,7 +211,20 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
         TypeError
             If a step changes the shape of the matrix, or the last step is no recommender.
         """
+        self._refuse_events(X)
         return self._fit_matrix(X, **params)
+
+    def _refuse_events(self, X):
+        """Refuse a frame of events, whose columns the encoder knows."""
+        if self._is_events(X):
+            raise ValueError(
+                f"X is a frame of events (columns {list(X.columns)}), but a user × item matrix was "
+                "expected: fit the pipeline on encoder.transform(events)."
+            )
+
+    def _is_events(self, X):
+        named = {self.encoder.user, self.encoder.item} if self.encoder is not None else {None}
+        return named <= set(getattr(X, "columns", ()))
 
     def _fit_interactions(self, X, **params):
         name, model = self.steps[-1]
@@ -151,17 +236,25 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
         if not X.nnz:
             raise ValueError("X holds no interaction: every cell is zero (not observed).")
         try:
-            Pipeline.fit(self, X, None, **params)
+            with config_context(transform_output="default"):  # frames can't hold sparse matrices
+                Pipeline.fit(self, X.copy(), None, **params)  # a step may work in place
         except Exception:
             self._check_shapes(X)  # a step that changed the shape is the likelier reason
             raise
         self._check_shapes(X)
+        read = model.interactions_
+        if model._values == "rating" and not np.array_equal(read.data, X.data):
+            warnings.warn(
+                f"{type(model).__name__} predicts ratings, but the steps before it change the "
+                "values: predictions and rating metrics are not in the units of X.",
+                stacklevel=4,
+            )
         self.interactions_ = X
         return self
 
     def _check_shapes(self, X):
         """Raise TypeError if a fitted step changes the shape of a matrix."""
-        X = X[:1]
+        X = X[:1].copy()
         for _, name, step in self._iter(with_final=False):
             try:
                 check_is_fitted(step)
@@ -186,8 +279,10 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
         return X
 
     def _transformed(self, X):
-        for _, _, step in self._iter(with_final=False):
-            X = step.transform(X)
+        X = X.copy()  # a step may work in place
+        with config_context(transform_output="default"):
+            for _, _, step in self._iter(with_final=False):
+                X = step.transform(X)
         return check_csr(X, dtype=np.float32)
 
     def _scores(self, X):
@@ -235,7 +330,8 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
         -------
         ids : ndarray of int64 of shape (n_rows, n), or DataFrame
             Item indices by falling score, −1 in empty slots. With an encoder: a frame of the user,
-            the rank from 1 and the item, as raw ids, with the score if `return_scores`.
+            the rank from 1 and the item, as raw ids, with the score if `return_scores`; for a
+            matrix of histories its row takes the place of the user.
         scores : ndarray of float32 of shape (n_rows, n)
             Only if `return_scores` and there is no encoder.
         """
@@ -248,7 +344,7 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
                 exclude=exclude,
                 return_scores=return_scores,
             )
-        histories, labels = self._encoded(users)
+        histories, labels, name = self._encoded(users)
         ids, scores = super().recommend(
             histories,
             n,
@@ -257,20 +353,23 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
             exclude=self._encoded_items(exclude),
             return_scores=True,
         )
-        return self.encoder.decode(ids, scores=scores if return_scores else None, users=labels)
+        frame = self.encoder.decode(ids, scores=scores if return_scores else None, users=labels)
+        return frame.rename(columns={self.encoder.user: name})
 
     def _encoded(self, users):
-        """Return what raw `users` are to the models, and how to name the rows of the answer."""
+        """Return what raw `users` are to the models, labels of the rows, and a name for these."""
         self._check_encoder()
+        user = self.encoder.user
         if users is None:
-            return None, self.encoder.user_ids_
-        if {self.encoder.user, self.encoder.item} <= set(getattr(users, "columns", ())):
-            return self.encoder.transform_histories(users)
+            return None, self.encoder.user_ids_, user
+        if self._is_events(users):
+            return *self.encoder.transform_histories(users), user
         if sp.issparse(users) or np.ndim(users) >= 2:
-            histories = self._histories(users)
-            return histories, np.arange(histories.shape[0])
+            histories, _ = self._histories(users)
+            labels = users.index if hasattr(users, "columns") else np.arange(histories.shape[0])
+            return histories, labels, "row"
         users = np.atleast_1d(users)
-        return self.encoder.encode_users(users), users
+        return self.encoder.encode_users(users), users, user
 
     def _encoded_items(self, items):
         """Return what raw `candidates` or `exclude` are to the models."""
@@ -344,7 +443,8 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
             Their similarities, −inf in empty slots.
         """
         check_is_fitted(self)
-        return self._model.similar_users(self._transformed(self._histories(users)), n)
+        X, rows = self._histories(users)
+        return self._model.similar_users(self._transformed(X) if rows is None else rows, n)
 
     @available_if(_model_has("explain"))
     def explain(self, X, row, item):
@@ -370,9 +470,9 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
         """
         check_is_fitted(self)
         if self.encoder is not None:
-            X, _ = self._encoded(X)
+            X, _, _ = self._encoded(X)
             (item,) = self.encoder.encode_items([item])
-        X = self._histories(X)
+        X, _ = self._histories(X)
         (row,) = check_indices([row], X.shape[0], name="row", what="row")
         items, contributions = self._model.explain(self._transformed(X[[row]]), 0, item)
         if self.encoder is None:

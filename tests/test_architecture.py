@@ -20,8 +20,9 @@ PACKAGE = "sklearn_recsys"
 
 # the parts of the package from the bottom up; a part imports from parts below it only
 LAYERS = [
+    {"persistence"},  # it knows the classes of the package by name alone
     {"utils"},
-    {"metrics", "model_selection", "preprocessing", "datasets", "persistence"},
+    {"metrics", "model_selection", "preprocessing", "datasets"},
     {"base"},
     {"dummy", "linear_model", "neighbors", "decomposition", "neural"},
     {"pipeline"},

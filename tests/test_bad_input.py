@@ -302,3 +302,63 @@ def test_failing_fit_after_a_good_one_leaves_nothing(recommender):
     with pytest.raises(ValueError):
         model.fit(wrong)
     assert not [name for name in vars(model) if name.endswith("_")]
+
+
+def test_a_mask_of_numbers_is_no_list_of_items():
+    R = ratings()
+    model = EASE(l2=5).fit(R)
+    mask = np.zeros(R.shape, dtype=int)
+    mask[:, 3:6] = 1
+    for name in ("candidates", "exclude"):
+        for wrong in (mask, mask.astype(float), mask[0]):
+            with pytest.raises(ValueError, match=f"{name} holds a number for each item"):
+                model.recommend(**{name: wrong})
+        with pytest.raises(ValueError, match=f"{name}.*pad them with -1"):
+            model.recommend([0, 1], **{name: [[1, 2], [3]]})
+
+
+def test_other_items_in_frames_of_held_out_cells():
+    R = ratings()
+    frame = pd.DataFrame(R, columns=[f"i{j}" for j in range(R.shape[1])])
+    model = EASE(l2=5).fit(frame)
+    turned = frame.iloc[:, ::-1]
+    with pytest.raises(ValueError, match="The columns of y must be the items seen in fit"):
+        model.score(frame, turned)
+    with pytest.raises(ValueError, match="The columns of exclude must be the items seen in fit"):
+        model.recommend(exclude=turned > 0)
+
+
+@pytest.mark.parametrize(
+    "columns", [("customer_no", "sku"), ("userId", "movieId"), ("u_id", "Item")]
+)
+def test_events_by_other_names(columns):
+    events = pd.DataFrame(np.ones((5, 3)), columns=[*columns, "weight"])
+    with pytest.raises(ValueError, match="InteractionEncoder"):
+        EASE().fit(events)
+
+
+def test_an_answer_that_cannot_fit(monkeypatch):
+    R = ratings()
+    model = EASE(l2=5).fit(R)
+    monkeypatch.setattr("sklearn_recsys.utils.validation.available_memory", lambda: 100)
+    with pytest.raises(MemoryError, match=r"GiB.*Use recommend or predict_pairs"):
+        model.predict(R)
+    with pytest.raises(MemoryError, match=r"GiB.*shorter lists"):
+        model.recommend(n=10)
+
+
+def test_nan_scores():
+    class Diverged(EASE):
+        def _score_items(self, X):
+            return super()._score_items(X) * np.float32(np.nan)
+
+    R = ratings()
+    model = Diverged(l2=5).fit(R)
+    for ask in (model.predict, model.recommend, lambda X: model.predict_pairs(X, [0], [0])):
+        with pytest.raises(ValueError, match="Diverged scores items as NaN"):
+            ask(R)
+
+
+def test_only_negative_values():
+    with pytest.raises(ValueError, match="no positive value, which PopularityRecommender reads"):
+        PopularityRecommender().fit(-ratings())

@@ -381,6 +381,7 @@ def test_an_empty_row_among_others_changes_nothing():
 # ------------------------------------------------------------------------------------ score
 
 
+@pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
 def test_default_metric_of_rankers():
     known, held_out = random_split()
     model = EASE().fit(known)
@@ -393,6 +394,7 @@ def test_default_metric_of_rankers():
     assert type(model.score(known, held_out)) is float
 
 
+@pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
 def test_default_metric_of_rating_models():
     known, held_out = random_split()
     model = Fixed(np.linspace(1, 5, 20), values="rating").fit(known)
@@ -531,6 +533,7 @@ def test_the_length_of_the_list_is_named_once():
     assert model.score(known, held_out, metric="recall", k=1000, exclude_seen=False) == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
 def test_score_holds_out_by_content():
     X = random_matrix(n_users=50)
     for model in (EASE(), UserKNN(), RandomRecommender(random_state=0), PopularityRecommender()):
@@ -546,6 +549,7 @@ def test_score_holds_out_by_content():
         assert model.score(X) == model.score(known, held_out)
 
 
+@pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
 def test_score_needs_a_row_with_two_interactions():
     X = np.eye(4)
     model = Fixed().fit(X)
@@ -564,6 +568,7 @@ def test_score_needs_something_held_out():
 # ------------------------------------------------------------------------------------ order
 
 
+@pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
 def test_order_models_hold_out_the_last_fifth():
     rng = np.random.default_rng(0)
     X = rng.permuted(np.tile(np.arange(1, 21), (6, 1)), axis=1) * (np.arange(20) < 10)
@@ -589,6 +594,7 @@ def test_times_are_ranked_before_float32_can_merge_them():
         assert_array_equal(model.predict(container(reverse)).argmax(axis=1), [0, 4])
 
 
+@pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
 def test_order_models_read_nothing_but_the_order():
     rng = np.random.default_rng(0)
     X = rng.permuted(np.tile(np.arange(1, 21), (6, 1)), axis=1) * (rng.random((6, 20)) < 0.5)

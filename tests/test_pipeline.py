@@ -114,6 +114,7 @@ def test_what_a_step_drops_has_still_been_seen():
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
 def test_score_holds_out_raw_interactions():
     R = random_matrix()
     pipe = likes().fit(R)
@@ -154,7 +155,9 @@ def test_pipelines_speak_for_their_model():
 
 def test_ratings_are_reported_in_the_models_units():
     R = random_matrix()
-    pipe = RecommenderPipeline([("scale", MaxAbsScaler()), ("model", ItemMeans())]).fit(R)
+    pipe = RecommenderPipeline([("scale", MaxAbsScaler()), ("model", ItemMeans())])
+    with pytest.warns(UserWarning, match="not in the units of X"):
+        pipe.fit(R)
     predicted = pipe.predict(R)
     low, high = pipe["model"].rating_range_
     assert (low, high) == pytest.approx((0.2, 1.0))
@@ -465,6 +468,7 @@ def test_clones_and_searches_share_the_encoder(raw):
     assert len(search.best_estimator_.recommend(["u07"], n=4)) == 4
 
 
+@pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
 def test_score_takes_matrices_whatever_the_ids(raw):
     pipe, encoder, R = raw
     plain = RecommenderPipeline(pipe.steps).fit(R)
@@ -476,3 +480,56 @@ def test_a_pickled_pipeline_still_knows_the_ids(raw):
     pipe, *_ = raw
     again = pickle.loads(pickle.dumps(pipe))
     pd.testing.assert_frame_equal(again.recommend(["u07"], n=4), pipe.recommend(["u07"], n=4))
+
+
+@pytest.mark.parametrize("step", [Binarizer(threshold=3, copy=False), MaxAbsScaler(copy=False)])
+def test_steps_that_work_in_place_change_nothing_outside(step):
+    R = random_matrix()
+    pipe = RecommenderPipeline([("in_place", step), ("model", EASE(l2=5))]).fit(R)
+    assert_array_equal(pipe.interactions_.toarray(), R.toarray())
+    histories = R.astype(np.float32).copy()
+    before = histories.toarray()
+    pipe.predict_pairs(histories, [0], [1])
+    pipe.recommend(histories)
+    assert_array_equal(histories.toarray(), before)
+
+
+def test_slices():
+    R = random_matrix()
+    pipe = RecommenderPipeline([("like", Binarizer(threshold=3)), ("model", EASE(l2=5))]).fit(R)
+    likes = pipe[:-1].transform(R)
+    assert_array_equal(likes.toarray(), R.toarray() > 3)
+    assert_allclose(pipe[1:].predict(likes), pipe.predict(R))
+    assert_array_equal(pipe[1:].interactions_.toarray(), R.toarray() > 3)
+    assert pipe["model"] is pipe[-1]
+
+
+def test_output_configuration_does_not_reach_the_steps():
+    R = random_matrix()
+    pipe = RecommenderPipeline([("like", Binarizer()), ("model", EASE(l2=5))])
+    expected = clone(pipe).fit(R).predict(R)
+    with sklearn.config_context(transform_output="pandas"):
+        assert_array_equal(clone(pipe).fit(R).predict(R), expected)
+    assert_array_equal(clone(pipe).set_output(transform="pandas").fit(R).predict(R), expected)
+
+
+def test_the_shared_encoder_has_no_parameters_here(raw):
+    pipe, encoder, _ = raw
+    assert not [name for name in pipe.get_params() if name.startswith("encoder__")]
+    with pytest.raises(ValueError, match="clones share"):
+        clone(pipe).set_params(encoder__unknown="ignore")
+    assert encoder.unknown == "error"
+
+
+def test_events_are_refused_by_the_names_that_the_encoder_knows(raw):
+    pipe, encoder, R = raw
+    events = encoder.inverse_transform(R)
+    with pytest.raises(ValueError, match=r"fit the pipeline on encoder.transform"):
+        clone(pipe).fit(events)
+
+
+def test_rows_of_matrices_are_no_users(raw):
+    pipe, encoder, R = raw
+    assert pipe.recommend(R[[3, 1]], n=2).columns[0] == "row"
+    assert pipe.recommend(R[[3, 1]], n=2)["row"].tolist() == [0, 0, 1, 1]
+    assert pipe.recommend(encoder.user_ids_[[3]], n=2).columns[0] == encoder.user

@@ -100,7 +100,7 @@ class EASE(RecommenderMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            Histories of known or new users.
+            Histories of known or new users, or whatever `recommend` takes as users.
         row : int
             The row of `X`.
         item : int
@@ -111,7 +111,8 @@ class EASE(RecommenderMixin, BaseEstimator):
         items : ndarray of int64 of shape (n_history,)
             The items of the row's history, the greatest contribution first.
         contributions : ndarray of float32 of shape (n_history,)
-            What each adds to the score of `item`; they sum to it.
+            What each adds to the score of `item`; they sum to it. An empty history, which is
+            answered by popularity, has none.
 
         Examples
         --------
@@ -123,7 +124,7 @@ class EASE(RecommenderMixin, BaseEstimator):
         array([1, 0])
         """
         check_is_fitted(self)
-        X = self._checked(X)
+        X, _ = self._histories(X)
         (row,) = check_indices([row], X.shape[0], name="row", what="row")
         (item,) = check_indices([item], X.shape[1], name="item")
         history = X[[row]]

@@ -128,7 +128,7 @@ def inverse_gram(X, l2, device="cpu"):
 def _check_memory(n_items, dtype):
     dtype = np.dtype(dtype)
     check_memory(
-        dtype.itemsize * n_items**2,
+        (dtype.itemsize + (4 if dtype.itemsize > 4 else 0)) * n_items**2,  # and its float32 copy
         f"EASE's {dtype} matrix of {n_items:,} × {n_items:,} items",
         "ItemKNN keeps a few neighbours per item instead; filter_k_core drops rare items.",
     )

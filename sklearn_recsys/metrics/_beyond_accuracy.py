@@ -193,7 +193,7 @@ def novelty_at_k(y_pred, X, k=10, *, average="mean"):
     return average_rows(_mean_per_list(y_pred, information), average, _NOTHING_RECOMMENDED)
 
 
-def popularity_bias_at_k(y_pred, X, k=10, *, average="mean"):
+def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
     r"""Popularity bias at k: how popular a user's list is next to the user's own history.
 
     Parameters
@@ -202,10 +202,11 @@ def popularity_bias_at_k(y_pred, X, k=10, *, average="mean"):
         Ranked item ids, best first, each at most once per row; -1 is an empty slot and is ignored.
         Only the first `k` columns are read.
     X : {sparse matrix, sparse array, array-like} of shape (n_users, n_items)
-        The training matrix: its nonzero cells give the items' popularity, and its rows are the
-        histories of the users of `y_pred`, in the same order.
+        The histories of the users of `y_pred`, in the same order.
     k : int, default=10
         The number of slots that count.
+    X_train : {sparse matrix, array-like} of shape (n_train_users, n_items), default=None
+        The training matrix, whose nonzero cells give the items' popularity. None: `X`.
     average : {"mean"} or None, default="mean"
         ``"mean"``: the mean over the rows with something recommended and a history. None: one value
         per row.
@@ -252,7 +253,10 @@ def popularity_bias_at_k(y_pred, X, k=10, *, average="mean"):
             "y_pred and X must have the same users, row by row; got "
             f"{len(y_pred)} rows in y_pred and {n_users} in X."
         )
-    popularity = np.bincount(X.indices, minlength=n_items)
+    X_train = X if X_train is None else check_csr(X_train, name="X_train")
+    if X_train.shape[1] != n_items:
+        raise ValueError(f"X_train must have the {n_items} items of X; got shape {X_train.shape}.")
+    popularity = np.bincount(X_train.indices, minlength=n_items)
     length = np.diff(X.indptr)
     known = length > 0
     history = np.full(n_users, np.nan)

@@ -50,7 +50,7 @@ def ranking_scores(parsed, y, ids):
     return {
         label: float(_PER_ROW[name](hits[rows], n_relevant[rows], depth).mean())
         for label, name, depth in parsed
-        if depth is not None
+        if depth is not None and name in _PER_ROW
     }
 
 
@@ -95,6 +95,8 @@ def make_recommender_scorer(metrics="ndcg@10", *, exclude_seen=True, candidates=
 
 class _RecommenderScorer:
     def __init__(self, metrics, exclude_seen, candidates):
+        if not metrics:
+            raise ValueError("metrics must name at least one metric; got none.")
         self.metrics = metrics
         self.exclude_seen = exclude_seen
         self.candidates = candidates

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_recsys.utils._cells import cell_rows, rank_cells, take_cells
+from sklearn_recsys.model_selection._common import last_cells
+from sklearn_recsys.utils._cells import cell_rows, take_cells
 from sklearn_recsys.utils._history_index import item_hashes, mix, row_hashes
 
 
@@ -31,9 +32,8 @@ def hold_out_by_content(X, share=0.2, *, latest=False):
     """
     lengths = np.diff(X.indptr)
     n_held_out = np.where(lengths > 1, np.maximum(1, (share * lengths).astype(np.int64)), 0)
-    rows = cell_rows(X)
-    keys = X.copy()
+    keys = X.data
     if not latest:
-        keys.data = mix(row_hashes(X)[rows] + item_hashes(X.indices))
-    held_out = rank_cells(keys) > (lengths - n_held_out)[rows]
+        keys = mix(row_hashes(X)[cell_rows(X)] + item_hashes(X.indices))
+    held_out = last_cells(X, keys, n_held_out)
     return take_cells(X, ~held_out), take_cells(X, held_out)

@@ -23,7 +23,9 @@ _BEYOND_ACCURACY = {
     "coverage": lambda ids, X, model, k: coverage_at_k(ids, X.shape[1], k),
     "gini": lambda ids, X, model, k: gini_at_k(ids, X.shape[1], k),
     "novelty": lambda ids, X, model, k: novelty_at_k(ids, model.interactions_, k),
-    "popularity_bias": lambda ids, X, model, k: popularity_bias_at_k(ids, X, k),
+    "popularity_bias": lambda ids, X, model, k: popularity_bias_at_k(
+        ids, X, k, X_train=model.interactions_
+    ),
 }
 
 
@@ -45,9 +47,9 @@ def cross_validate(
     cv : int, cross-validator or iterable of (train, test), default=None
         Splits of the rows. An integer, or None for 5: that many folds over users. With held-out
         cells as `y`: :class:`HoldoutSplit`, or the `cv` of :func:`cell_kfold`.
-    scoring : callable, default=None
-        As :func:`sklearn_recsys.metrics.make_recommender_scorer` makes it; None: the estimator's
-        `score`.
+    scoring : str, list of str or callable, default=None
+        Metrics, or a scorer as :func:`sklearn_recsys.metrics.make_recommender_scorer` makes it;
+        None: the estimator's `score`.
     n_jobs : int, default=None
         Splits run in parallel.
     return_estimator : bool, default=False
@@ -70,6 +72,8 @@ def cross_validate(
     (3,)
     """
     X, y = indexable(X, y)
+    if scoring is not None and not callable(scoring):
+        scoring = _scorer.make_recommender_scorer(scoring)
 
     def run(train, test):
         model = clone(estimator)
@@ -142,25 +146,19 @@ def evaluate(
     >>> evaluate(models, train, test, metrics=["ndcg", "coverage@5"]).columns.tolist()
     ['ndcg@10', 'coverage@5']
     """
+    if isinstance(model, (list, tuple)):
+        raise TypeError("Pass several models by name: a dict of str to estimator.")
     models = model if isinstance(model, dict) else {type(model).__name__: model}
+    metrics = [metrics] if isinstance(metrics, str) else metrics
     parsed = [
         _scorer.parse_metric(metric, 10 if "@" in str(metric) else k, also=_BEYOND_ACCURACY)
         for metric in metrics
     ]
-    depth = max((depth for *_, depth in parsed if depth is not None), default=None)
-    accuracy = [label for label, name, _ in parsed if name not in _BEYOND_ACCURACY]
     rows = {}
     for label, fitted in models.items():
-        values = {}
-        if accuracy:
-            values = fitted._score_metrics(
-                X, y, accuracy, exclude_seen=exclude_seen, candidates=candidates
-            )
-        if len(accuracy) < len(parsed):
-            known, held_out = fitted._known_and_held_out(X, y, warn_overlap=False)
-            ids = fitted._rank_for_score(known, held_out, depth, exclude_seen, candidates)
-            for name, metric, at in parsed:
-                if metric in _BEYOND_ACCURACY:
-                    values[name] = _BEYOND_ACCURACY[metric](ids, known, fitted, at)
-        rows[label] = {name: values[name] for name, *_ in parsed}
+        values, known, ids = fitted._evaluate(X, y, parsed, exclude_seen, candidates)
+        for name, metric, depth in parsed:
+            if metric in _BEYOND_ACCURACY:
+                values[name] = _BEYOND_ACCURACY[metric](ids, known, fitted, depth)
+        rows[label] = values
     return pd.DataFrame.from_dict(rows, orient="index")

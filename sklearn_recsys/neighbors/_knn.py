@@ -206,5 +206,9 @@ class UserKNN(RecommenderMixin, BaseEstimator):
         """
         check_is_fitted(self)
         n = check_length(n)
-        neighbors = self._neighbors(self._read(self._histories(users)), n)
+        X, rows = self._histories(users)
+        X = self._read(X)
+        neighbors = (
+            self._neighbors(X, n) if rows is None else self._similarity_.top(X, n, skip=rows)
+        )
         return top_n_cells(neighbors, neighbors.data, n)

@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_recsys.utils._cells import take_cells
+from sklearn_recsys.utils._cells import cell_rows, take_cells
 from sklearn_recsys.utils._threads import map_blocks, rows_per_block
-from sklearn_recsys.utils._topk import top_n
+from sklearn_recsys.utils._topk import top_n, top_n_cells
 
 METRICS = ("cosine", "jaccard", "pearson")
 
@@ -24,6 +24,11 @@ def _support(X):
     ones = X.copy()
     ones.data = np.ones_like(X.data)
     return ones
+
+
+def _is_thin(X):
+    """Return whether so few cells are stored that ranking them beats ranking everything."""
+    return X.nnz < 0.1 * X.shape[0] * X.shape[1]
 
 
 class RowSimilarity:
@@ -62,20 +67,39 @@ class RowSimilarity:
             X.data -= np.repeat(means, np.diff(X.indptr))
         return X
 
-    def _dense(self, P):
-        """Return the similarities of the rows of `P` as a dense float32 array."""
+    def _common(self, P):
+        """Return the numbers of common cells, sparse."""
+        return _support(P) @ self.support
+
+    def _similarity(self, P):
+        """Return the similarities of the rows of `P`, dense or, where they are few, sparse."""
         P = self._prepare(P)
-        common = None
-        if self.metric != "cosine" or self.shrinkage:
-            common = (_support(P) @ self.support).toarray()
+        if self.metric == "cosine" and not self.shrinkage:
+            similarity = _unit_rows(P) @ self.values
+            return similarity if _is_thin(similarity) else similarity.toarray()
+        common = self._common(P)
+        thin = _is_thin(common) and self.metric != "pearson"
+        if not thin:
+            common = common.toarray()
         if self.metric == "cosine":
-            similarity = (_unit_rows(P) @ self.values).toarray()
+            similarity = _unit_rows(P) @ self.values
+            similarity = similarity if thin else similarity.toarray()
         elif self.metric == "jaccard":
-            union = np.diff(P.indptr)[:, None] + self.n_cells - common
-            similarity = common / np.maximum(union, 1)
+            lengths = np.diff(P.indptr)
+            if thin:
+                similarity = common.copy()
+                similarity.data /= (
+                    lengths[cell_rows(common)] + self.n_cells[common.indices] - common.data
+                )
+            else:
+                union = lengths[:, None] + self.n_cells - common
+                similarity = common / np.maximum(union, 1)
         else:
             similarity = self._pearson(P, common)
-        if self.shrinkage:
+        if self.shrinkage and thin:
+            common.data /= common.data + self.shrinkage
+            similarity = similarity.multiply(common).tocsr()
+        elif self.shrinkage:
             similarity *= common / (common + self.shrinkage)
         return similarity.astype(np.float32, copy=False)
 
@@ -108,11 +132,16 @@ class RowSimilarity:
         """
 
         def block(rows):
-            similarity = self._dense(P[rows])
-            own = np.flatnonzero(skip[rows] >= 0)
-            similarity[own, skip[rows][own]] = 0
-            similarity[similarity <= 0] = -np.inf
-            ids, values = top_n(similarity, min(k, self.n_things))
+            similarity, own = self._similarity(P[rows]), skip[rows]
+            if sp.issparse(similarity):
+                kept = (similarity.data > 0) & (similarity.indices != own[cell_rows(similarity)])
+                similarity = take_cells(similarity, kept)
+                ids, values = top_n_cells(similarity, similarity.data, min(k, self.n_things))
+            else:
+                known = np.flatnonzero(own >= 0)
+                similarity[known, own[known]] = 0
+                similarity[similarity <= 0] = -np.inf
+                ids, values = top_n(similarity, min(k, self.n_things))
             kept = values > -np.inf
             indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
             shape = (len(ids), self.n_things)

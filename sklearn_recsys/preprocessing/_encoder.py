@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_recsys.persistence import save
 from sklearn_recsys.preprocessing._columns import (
     as_index,
     as_seconds,
@@ -335,6 +336,20 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         check_is_fitted(self)
         return np.array([str(item) for item in self.item_ids_], dtype=object)
 
+    def save(self, path):
+        """Save the encoder to one file, for :func:`sklearn_recsys.load`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; one that exists is replaced, at once and as a whole.
+
+        See Also
+        --------
+        sklearn_recsys.persistence.save : What can be saved.
+        """
+        save(self, path)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.no_validation = True  # frames of events, not feature matrices
@@ -374,10 +389,13 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         found = index(known).get_indexer(index(ids))
         if unknown == "error" and np.any(found < 0):
             missing = ids[found < 0].tolist()
+            hint = 'unknown="ignore" drops events of unknown ids.'
+            if kind == "user":
+                hint += " Somebody new is recommended to by a history: pass their events."
             raise ValueError(
                 f"{len(missing)} unknown {kind} id(s) that were not seen at fit: "
                 f"{', '.join(map(repr, missing[:5]))}{', …' if len(missing) > 5 else '.'} The ids "
-                f'known are in {kind}_ids_; unknown="ignore" drops events of unknown ids.'
+                f"known are in {kind}_ids_. {hint}"
             )
         return found[codes].astype(np.int64, copy=False)
 

@@ -18,9 +18,11 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
+
+from sklearn_recsys.persistence import load
 
 _TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 
@@ -247,7 +249,8 @@ def check_permutations(estimator):
     model = estimator.fit(X)
     predicted = model.predict(X)
     assert_allclose(model.predict(X[rows]), predicted[rows], **_TOLERANCE)
-    assert_allclose(model.score(X[rows]), model.score(X), rtol=1e-6)
+    others = _matrix(estimator, seed=1)
+    assert_allclose(model.score(others[rows]), model.score(others), rtol=1e-6)
     if _closed_form(estimator):
         loose = {"rtol": 1e-4, "atol": 1e-5}
         permuted = clone(estimator).fit(X[rows])
@@ -304,8 +307,14 @@ def check_explicit_zeros(estimator):
     assert_allclose(model.predict(zeros), estimator.fit(X).predict(X), **_TOLERANCE)
 
 
+def _all_params(estimator):
+    """Return a text of all parameters, those of inner estimators included."""
+    with config_context(print_changed_only=False):
+        return BaseEstimator.__repr__(estimator, N_CHAR_MAX=10**6)
+
+
 def check_persistence(estimator):
-    """Check that pickle and joblib round-trip."""
+    """Check that pickle, joblib and save/load round-trip, save/load bit for bit."""
     X = _matrix(estimator)
     model = estimator.fit(X)
     expected = model.predict(X)
@@ -314,6 +323,19 @@ def check_persistence(estimator):
         path = os.path.join(folder, "model.joblib")
         joblib.dump(model, path)
         assert_array_equal(joblib.load(path).predict(X), expected)
+
+        path = os.path.join(folder, "model.recsys")
+        model.save(path)
+        parts = [model, *model.get_params().values()]
+        trusted = {type(part) for part in parts if isinstance(part, BaseEstimator)}
+        loaded = load(path, trusted=trusted)
+    assert type(loaded) is type(model)
+    assert _all_params(loaded) == _all_params(model), "loading changed a parameter"
+    assert_array_equal(loaded.predict(X), expected)
+    for before, after in zip(
+        model.recommend(return_scores=True), loaded.recommend(return_scores=True), strict=True
+    ):
+        assert_array_equal(after, before)
 
 
 def check_reproducible(estimator):
@@ -345,7 +367,9 @@ def check_input_unmodified(estimator):
     before = [getattr(X, part).copy() for part in parts]
     model = clone(estimator).fit(X)
     model.recommend(X)
-    model.score(X)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*rows of X were in fit")
+        model.score(X)
     for part, old in zip(parts, before, strict=True):
         assert_array_equal(getattr(X, part), old)
     changed = X.copy()
@@ -363,7 +387,9 @@ def check_input_unmodified(estimator):
         mapped = joblib.load(path, mmap_mode="r")  # what joblib hands its workers
         model = clone(estimator).fit(mapped)
         assert_array_equal(model.predict(mapped), expected)
-        model.score(mapped)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*rows of X were in fit")
+            model.score(mapped)
         del mapped
 
 
@@ -403,7 +429,11 @@ def check_score(estimator):
     """Check that `score` is a float, takes `y` in both forms, and refuses what makes no sense."""
     X = _matrix(estimator)
     model = estimator.fit(X)
-    assert type(model.score(X)) is float
+    assert type(model.score(_matrix(estimator, seed=1))) is float
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.score(X)
+    assert any("in fit" in str(warning.message) for warning in caught), "a leak goes unsaid"
     rows = np.arange(X.shape[0])
     items = X.indices[X.indptr[:-1]]
     held_out = sp.csr_array((X.data[X.indptr[:-1]], (rows, items)), shape=X.shape)

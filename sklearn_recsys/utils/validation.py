@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from numbers import Integral
 
@@ -13,8 +14,10 @@ from sklearn.utils.validation import validate_data
 
 from sklearn_recsys.utils._cells import rank_cells
 
-_USER_COLUMNS = {"user", "user_id", "userid", "uid", "users"}
-_ITEM_COLUMNS = {"item", "item_id", "itemid", "iid", "items", "movie", "movie_id", "movieid"}
+_USER_COLUMNS = set("user customer visitor session member account reader listener u".split())
+_ITEM_COLUMNS = set(
+    "item movie product article sku track song artist book business game video news page i".split()
+)
 
 
 def _refuse_events_frame(X):
@@ -22,7 +25,8 @@ def _refuse_events_frame(X):
     columns = getattr(X, "columns", None)
     if columns is None:
         return
-    names = {str(column).lower() for column in columns}
+    names = {re.sub(r"[^a-z]|(id|no|key)s?$", "", str(name).lower()) for name in columns}
+    names = {name.removesuffix("s") for name in names}
     if names & _USER_COLUMNS and names & _ITEM_COLUMNS:
         raise ValueError(
             f"X looks like a frame of events (columns {list(columns)}), but a user × item matrix "
@@ -132,7 +136,15 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
             "Reshape your data with X.reshape(1, -1) if it is the history of one user."
         )
     dtype = "numeric" if order else dtype
-    X = validate_data(estimator, X, accept_sparse="csr", dtype=dtype, reset=reset)
+    try:
+        X = validate_data(estimator, X, accept_sparse="csr", dtype=dtype, reset=reset)
+    except ValueError as error:
+        if "contains NaN" not in str(error):
+            raise
+        raise ValueError(
+            "Input X contains NaN. What was not observed is a zero here: use X.fillna(0) if that "
+            "is what NaN means, or encode the events with InteractionEncoder."
+        ) from None
     X = _canonical_csr(X, copy=copy)
     if order:
         X = sp.csr_array((rank_cells(X).astype(np.float32), X.indices, X.indptr), shape=X.shape)
@@ -228,7 +240,20 @@ def check_item_sets(items, shape, *, name):
                 f"{tuple(shape)}; got shape {items.shape}."
             )
         return items
-    items = np.asarray(items)
+    try:
+        items = np.asarray(items)
+    except ValueError:  # ragged
+        raise ValueError(
+            f"{name} with a row each must have rows of one length; pad them with -1."
+        ) from None
+    if items.shape[-1:] == (n_items,) and items.dtype != bool:
+        filled = np.sort(items, axis=-1)
+        filled = (filled[..., 1:] == filled[..., :-1]) & (filled[..., 1:] != -1)
+        if filled.any():
+            raise ValueError(
+                f"{name} holds a number for each item, some of them twice, which makes no item "
+                "indices. If it is a mask or a matrix pass it as booleans or sparse."
+            )
     if items.ndim == 1:
         if items.dtype == bool:
             if len(items) != n_items:

@@ -94,6 +94,7 @@ def test_options_are_passed_on(split):
         assert score != model.score(*split, metric="mrr")
 
 
+@pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
 def test_without_y_the_model_holds_out(split):
     model = EASE(l2=5).fit(split[0])
     assert make_recommender_scorer("hr")(model, split[0]) == model.score(split[0], metric="hr")

@@ -113,6 +113,7 @@ def test_the_hold_out_takes_no_item_by_preference():
     assert np.all(np.abs(counts - 800) < 5 * np.sqrt(4000 * 0.2 * 0.8))
 
 
+@pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
 def test_score_of_any_container_sees_one_split():
     """0.1 is not the same number in float32 and float64, but it is the same rating."""
     X = random_matrix()
@@ -315,6 +316,7 @@ def test_evaluate_passes_its_options_on(fitted):
     assert table.iloc[0, 1] == coverage_at_k(ease.recommend(train, exclude_seen=False), 30, 10)
 
 
+@pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
 def test_evaluate_without_y_holds_out_by_content(fitted):
     models, train, _ = fitted
     table = evaluate(models["ease"], train, metrics=["hr@3", "coverage@3"])

@@ -1,0 +1,259 @@
+"""The file: a header with a digest, then a zip archive of uncompressed members.
+
+====== =====================================================================
+bytes  contents
+====== =====================================================================
+0–11   the magic bytes
+12–15  the format version, an unsigned little-endian integer
+16–47  the SHA-256 of everything else, so of bytes 0–15 and from 48 on
+48–    a zip archive: ``model.json`` and the arrays, ``0.npy``, ``1.npy``, …
+====== =====================================================================
+
+The digest is compared before anything is parsed. It finds damage; it keeps nobody from writing a
+file with a digest that is right, so what follows it is not trusted either.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import hmac
+import json
+import math
+import os
+import secrets
+import shutil
+import stat
+import zipfile
+from contextlib import contextmanager, suppress
+
+import numpy as np
+
+MAGIC = b"\x89skrecsys\r\n\x1a"
+FORMAT = 1
+HEADER_SIZE = 48
+DOCUMENT = "model.json"
+PLAIN_KINDS = "biufcUSmM"  # of arrays that are nothing but numbers, truth values, text or times
+
+_CHUNK = 2**20
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # equal models make equal files
+
+
+class ModelFileError(ValueError):
+    """A file holds no model that can be loaded: it is damaged, foreign, too new or not trusted.
+
+    Parameters
+    ----------
+    message : str
+        Which file, and why it is refused.
+
+    See Also
+    --------
+    load : Raises it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import sklearn_recsys
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "notes.txt")
+    ...     _ = path.write_text("no model at all")
+    ...     try:
+    ...         sklearn_recsys.load(path)
+    ...     except sklearn_recsys.persistence.ModelFileError as error:
+    ...         print(str(error).replace(folder, "…"))
+    Cannot load …/notes.txt: it is no model file of sklearn_recsys.
+    """
+
+    def __init__(self, message):
+        super().__init__(message)
+
+
+def _head(version=FORMAT):
+    return MAGIC + version.to_bytes(4, "little")
+
+
+def _digest(file, head):
+    """Return the SHA-256 of the head and of all that follows the header."""
+    file.seek(HEADER_SIZE)
+    return hashlib.file_digest(file, lambda: hashlib.sha256(head)).digest()
+
+
+# -------------------------------------------------------------------------------------- writing
+
+
+def write(path, document, arrays):
+    """Write a JSON document and arrays, atomically: a failure leaves `path` as it was."""
+    path = os.path.realpath(os.fsdecode(path))  # through a link, to what it stands for
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "No such folder to save to", folder)
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "Cannot save to a folder; name a file in it", path)
+    temporary = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "x+b") as file:
+            _write_archive(file, document, arrays)
+            head = _head()
+            digest = _digest(file, head)
+            file.seek(0)
+            file.write(head + digest)
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(path):
+            shutil.copymode(path, temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _write_archive(file, document, arrays):
+    file.write(bytes(HEADER_SIZE))
+    with zipfile.ZipFile(file, "w") as archive:
+        text = json.dumps(document, allow_nan=False, separators=(",", ":"))
+        archive.writestr(zipfile.ZipInfo(DOCUMENT, _EPOCH), text)
+        for number, array in enumerate(arrays):
+            member = zipfile.ZipInfo(f"{number}.npy", _EPOCH)
+            with archive.open(member, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, array, version=(1, 0), allow_pickle=False)
+
+
+# -------------------------------------------------------------------------------------- reading
+
+
+@contextmanager
+def reading(path):
+    """Open a file for reading; whatever goes wrong inside becomes a ModelFileError."""
+    path = os.fsdecode(path)
+    prefix = f"Cannot load {path}: "
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ModelFileError(f"{prefix}it is a folder or a device, no model file.")
+    with open(path, "rb") as file:
+        try:
+            _check_header(file)
+            with zipfile.ZipFile(file) as archive:
+                yield Reader(archive, os.fstat(file.fileno()).st_size)
+        except ModelFileError as error:
+            raise ModelFileError(f"{prefix}{error}") from error.__cause__
+        except MemoryError:  # the file is as large as what it holds: nothing is wrong with it
+            raise
+        except Exception as error:
+            raise ModelFileError(
+                f"{prefix}its contents are broken ({type(error).__name__}: {str(error)[:200]})."
+            ) from error
+
+
+def _check_header(file):
+    header = file.read(HEADER_SIZE)
+    if header[: len(MAGIC)] != MAGIC:
+        what = "it is empty" if not header else "it is no model file of sklearn_recsys"
+        raise ModelFileError(f"{what}.")
+    if len(header) < HEADER_SIZE:
+        raise ModelFileError("it is damaged: it ends within its header.")
+    version = int.from_bytes(header[len(MAGIC) : 16], "little")
+    if version != FORMAT:
+        raise ModelFileError(
+            f"it is written in format {version}, and this version of sklearn_recsys reads format "
+            f"{FORMAT}. It comes from a newer version, or is damaged."
+        )
+    if not hmac.compare_digest(_digest(file, header[:16]), header[16:]):
+        raise ModelFileError("it is damaged: its contents do not have the digest in its header.")
+
+
+def _no_duplicates(pairs):
+    """Build a JSON object, refusing names that come twice."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ModelFileError(f"its {DOCUMENT} has an object with a name that comes twice.")
+    return result
+
+
+def _no_constants(name):
+    raise ModelFileError(f"its {DOCUMENT} holds {name}, which is no JSON.")
+
+
+class Reader:
+    """The members of an archive, each read once."""
+
+    def __init__(self, archive, size):
+        members = archive.infolist()
+        self._archive = archive
+        self._members = {member.filename: member for member in members}
+        expected = {DOCUMENT, *(f"{number}.npy" for number in range(len(members) - 1))}
+        if len(self._members) != len(members) or set(self._members) != expected:
+            raise ModelFileError(
+                f"its members are not {DOCUMENT} and arrays numbered from 0, each of them once."
+            )
+        for member in members:
+            stored = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits
+            if not stored or member.compress_size != member.file_size:
+                raise ModelFileError(f"its member {member.filename} is compressed or encrypted.")
+        if sum(member.file_size for member in members) > size:
+            raise ModelFileError("its members claim to be larger than the file.")
+
+    def document(self):
+        """Return the JSON document."""
+        data = self._archive.read(self._members.pop(DOCUMENT))
+        try:
+            return json.loads(
+                data.decode("ascii"),
+                object_pairs_hook=_no_duplicates,
+                parse_constant=_no_constants,
+            )
+        except RecursionError:
+            raise ModelFileError(f"its {DOCUMENT} is nested too deeply.") from None
+
+    def array(self, number):
+        """Return an array; its header is held against the size of its member."""
+        member = self._members.pop(f"{number}.npy", None) if type(number) is int else None
+        if member is None:
+            raise ModelFileError(f"it refers to an array {number!r} that is not there, or twice.")
+        with self._archive.open(member) as stream:
+            shape, fortran, dtype = _array_header(stream, member.filename)
+            n_bytes = math.prod(shape) * dtype.itemsize
+            if n_bytes != member.file_size - stream.tell():
+                raise ModelFileError(f"its member {member.filename} has the wrong size.")
+            raw = np.empty(n_bytes, dtype=np.uint8)
+            for start in range(0, n_bytes, _CHUNK):
+                stop = min(start + _CHUNK, n_bytes)
+                raw[start:stop] = np.frombuffer(stream.read(stop - start), dtype=np.uint8)
+            if stream.read(1):  # the end is where the checksum is compared
+                raise ModelFileError(f"its member {member.filename} has the wrong size.")
+        _check_elements(raw, dtype, member.filename)
+        return raw.view(dtype).reshape(shape, order="F" if fortran else "C")
+
+    def finish(self):
+        """Raise unless every member has been read."""
+        if self._members:
+            raise ModelFileError(f"nothing refers to its member(s) {', '.join(self._members)}.")
+
+
+def _array_header(stream, name):
+    """Return the shape, the order and the dtype of an array of plain elements."""
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version != (1, 0):
+            raise ValueError("not version 1.0")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # MemoryError, too: a parser's, of deep nesting
+        raise ModelFileError(f"its member {name} is no array.") from error
+    if dtype.kind not in PLAIN_KINDS or not dtype.itemsize or dtype.subdtype:
+        raise ModelFileError(f"its member {name} holds elements of dtype {str(dtype)[:100]}.")
+    if len(shape) > 32 or not all(0 <= length < 2**63 for length in shape):
+        raise ModelFileError(f"its member {name} has an impossible shape.")
+    return shape, fortran, dtype
+
+
+def _check_elements(raw, dtype, name):
+    """Refuse bytes that are no truth values or no text."""
+    largest = 0
+    if dtype.kind == "b":
+        largest, limit = raw.max(initial=0), 1
+    elif dtype.kind == "U":
+        points = raw.view(np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+        largest, limit = points.max(initial=0), 0x10FFFF
+    if largest and largest > limit:
+        raise ModelFileError(f"its member {name} holds bytes that are no {dtype} elements.")

@@ -1,0 +1,115 @@
+"""Values that one line of text can say: numbers, ids, dtypes."""
+
+from __future__ import annotations
+
+import math
+import re
+from uuid import UUID
+
+import numpy as np
+import pandas as pd
+
+from sklearn_recsys.persistence._container import PLAIN_KINDS
+
+_NUMPY_TYPES = {
+    name: np.dtype(name).type
+    for name in (
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float16", "float32", "float64", "complex64", "complex128"),
+    )
+}
+_NUMPY_NAMES = {cls: name for name, cls in _NUMPY_TYPES.items()}
+_DTYPE = re.compile(r"[<>|=]?([biufcUSmM])[1-9]\d{0,8}(\[\d{0,9}[A-Za-z]{1,2}\])?")
+_TIME = re.compile(r"(s|ms|us|ns):(-?\d{1,19}):(UTC)?")
+
+
+def _parse_int(text):
+    if not re.fullmatch(r"-?0x[0-9a-f]+", text):
+        raise ValueError(f"{text[:100]!r} is no hexadecimal number")
+    return int(text, 16)
+
+
+def _parse_float(text):
+    return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[text]
+
+
+def _parse_dtype(text):
+    if not _DTYPE.fullmatch(text):
+        raise ValueError(f"{text[:100]!r} is no dtype of plain elements")
+    return np.dtype(text)
+
+
+def _dtype_text(dtype):
+    if dtype.kind not in PLAIN_KINDS or dtype.subdtype or not _DTYPE.fullmatch(dtype.str):
+        raise TypeError(f"dtype {dtype}")
+    return dtype.str
+
+
+def _scalar_text(scalar):
+    return f"{_dtype_text(scalar.dtype)}:{scalar.tobytes().hex()}"
+
+
+def _parse_scalar(text):
+    dtype, _, data = text.partition(":")
+    (scalar,) = np.frombuffer(bytes.fromhex(data), dtype=_parse_dtype(dtype))
+    return scalar
+
+
+def _time_text(time):
+    if time.tz is not None and str(time.tz) != "UTC":
+        raise TypeError(f"time zone {time.tz}; convert to UTC")
+    return f"{time.unit}:{time.asm8.astype(np.int64)}:{'' if time.tz is None else 'UTC'}"
+
+
+def _parse_time(text):
+    unit, count, zone = _TIME.fullmatch(text).groups()
+    return pd.Timestamp(np.datetime64(int(count), unit)).tz_localize(zone)
+
+
+# kind: (type, to text, from text); only values of exactly the type are meant
+_LEAVES = {
+    "int": (int, hex, _parse_int),  # beyond 64 bits
+    "float": (float, repr, _parse_float),  # nan and inf, which JSON does not know
+    "bytes": (bytes, bytes.hex, bytes.fromhex),
+    "uuid": (UUID, str, UUID),
+    "timestamp": (pd.Timestamp, _time_text, _parse_time),
+    "numpy.str": (np.str_, str, np.str_),
+}
+_KINDS = {cls: kind for kind, (cls, *_) in _LEAVES.items()}
+_PARSERS = {kind: parse for kind, (*_, parse) in _LEAVES.items()} | {
+    "numpy.scalar": _parse_scalar,
+    "numpy.dtype": _parse_dtype,
+    "numpy.type": _NUMPY_TYPES.__getitem__,
+}
+
+LEAF_KINDS = frozenset(_PARSERS)
+
+
+def is_plain(value):
+    """Return whether JSON says the value as it is."""
+    kind = type(value)
+    if kind is int:
+        return -(2**63) <= value < 2**63
+    return kind in (str, bool, type(None)) or (kind is float and math.isfinite(value))
+
+
+def leaf_text(value):
+    """Return the kind and the text of a value, or None if it is no leaf."""
+    cls = type(value)
+    if cls in _KINDS:
+        kind = _KINDS[cls]
+        return kind, _LEAVES[kind][1](value)
+    if isinstance(value, np.generic):
+        return "numpy.scalar", _scalar_text(value)
+    if isinstance(value, np.dtype):
+        return "numpy.dtype", _dtype_text(value)
+    if cls is type and value in _NUMPY_NAMES:
+        return "numpy.type", _NUMPY_NAMES[value]
+    return None
+
+
+def parse_leaf(kind, text):
+    """Return the value of a text."""
+    if type(text) is not str:
+        raise TypeError(f"a {kind} must be text, not {type(text).__name__}")
+    return _PARSERS[kind](text)

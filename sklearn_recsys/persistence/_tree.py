@@ -1,0 +1,345 @@
+"""Objects as a tree of JSON beside numbered arrays, and back.
+
+JSON's null, booleans, integers, finite floats, strings and arrays are None, bool, int, float, str
+and list. Everything else is a JSON object with its kind as "type". Arrays, sparse matrices and
+estimators carry an "id"; where one comes again, a "ref" to the id stands for it, so that what was
+shared is written once and shared again.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.pipeline import Pipeline
+
+from sklearn_recsys.persistence import _classes
+from sklearn_recsys.persistence._container import PLAIN_KINDS, ModelFileError
+from sklearn_recsys.persistence._leaves import LEAF_KINDS, is_plain, leaf_text, parse_leaf
+
+_MAX_DEPTH = 30  # of containers; a pipeline in a pipeline is three deeper
+_SPARSE = {cls.__name__: cls for cls in (sp.csr_array, sp.csc_array, sp.csr_matrix, sp.csc_matrix)}
+_SPARSE_KINDS = "biufc"
+_ROUTING = "_metadata_request"  # the attribute that `set_fit_request` and the like write
+
+
+def _own_parameters(cls, names):
+    """Return the parameters that a file holds: all but the cache of a pipeline.
+
+    joblib's cache holds pickles: a file must not say where they are read from.
+    """
+    return [name for name in names if not (name == "memory" and issubclass(cls, Pipeline))]
+
+
+class Encoder:
+    """Turn an object into a tree, and collect the arrays that it refers to."""
+
+    def __init__(self):
+        self.arrays = []
+        self._known = {}  # id of an object: the object, kept alive, and its number in the file
+        self._open = set()  # ids of the containers around the current value
+
+    def encode(self, value, where):
+        """Return the node of a value; TypeError says `where` something cannot be saved."""
+        if is_plain(value):
+            return value
+        try:
+            leaf = leaf_text(value)
+        except TypeError as error:
+            raise _unsaveable(value, where, str(error)) from None
+        if leaf is not None:
+            return {"type": leaf[0], "value": leaf[1]}
+        if id(value) in self._open or len(self._open) >= _MAX_DEPTH:
+            raise _unsaveable(value, where, "it contains itself, or is nested too deeply")
+        self._open.add(id(value))
+        try:
+            return self._encode_container(value, where)
+        finally:
+            self._open.discard(id(value))
+
+    def _encode_container(self, value, where):
+        cls = type(value)
+        if cls is list:
+            return self._items(value, where)
+        if cls is tuple:
+            return {"type": "tuple", "items": self._items(value, where)}
+        if cls is dict:
+            return {
+                "type": "dict",
+                "items": [
+                    [self.encode(key, f"a key of {where}"), self.encode(item, f"{where}[{key!r}]")]
+                    for key, item in value.items()
+                ],
+            }
+        if cls is np.random.RandomState:
+            return self._random_state(value, where)
+        if id(value) in self._known:
+            return {"type": "ref", "id": self._known[id(value)][1]}
+        if isinstance(value, np.ndarray):
+            node = self._array(value, where)
+        elif sp.issparse(value):
+            node = self._sparse(value, where)
+        elif not isinstance(value, type) and _classes.may_save(cls):
+            node = self._object(value, where)
+        else:
+            raise _unsaveable(value, where)
+        number = len(self._known)
+        self._known[id(value)] = value, number
+        return {**node, "id": number}
+
+    def _items(self, items, where):
+        return [
+            item if is_plain(item) else self.encode(item, f"{where}[{index}]")
+            for index, item in enumerate(items)
+        ]
+
+    def _member(self, array):
+        self.arrays.append(array)
+        return len(self.arrays) - 1
+
+    def _array(self, array, where):
+        if type(array) not in (np.ndarray, np.memmap):
+            raise _unsaveable(array, where, "use a plain ndarray")
+        dtype = array.dtype
+        if dtype.kind == "O":
+            items = self._items(array.ravel().tolist(), where)
+            return {"type": "objects", "shape": list(array.shape), "items": items}
+        if dtype.kind not in PLAIN_KINDS or not dtype.itemsize:
+            raise _unsaveable(array, where, f"dtype {dtype}")
+        return {"type": "array", "member": self._member(np.asarray(array))}
+
+    def _sparse(self, matrix, where):
+        name = type(matrix).__name__
+        if _SPARSE.get(name) is not type(matrix) or matrix.ndim != 2:
+            raise _unsaveable(matrix, where, "convert it with tocsr()")
+        if matrix.dtype.kind not in _SPARSE_KINDS:
+            raise _unsaveable(matrix, where, f"dtype {matrix.dtype}")
+        nnz = matrix.indptr[-1]
+        parts = (matrix.data[:nnz], matrix.indices[:nnz], matrix.indptr)
+        return {
+            "type": "sparse",
+            "class": name,
+            "shape": [int(length) for length in matrix.shape],
+            "parts": [self._member(part) for part in parts],
+        }
+
+    def _random_state(self, random, where):
+        state = random.get_state(legacy=False)
+        if state["bit_generator"] != "MT19937":
+            raise _unsaveable(random, where, f"bit generator {state['bit_generator']}")
+        return {
+            "type": "random_state",
+            "key": self._member(state["state"]["key"]),
+            "pos": int(state["state"]["pos"]),
+            "has_gauss": int(state["has_gauss"]),
+            "gauss": float(state["gauss"]),
+        }
+
+    def _object(self, value, where):
+        cls = type(value)
+        estimator = _classes.is_estimator(cls)
+        names = cls._get_param_names() if estimator else []
+        params = {name: getattr(value, name) for name in _own_parameters(cls, names)}
+        apart = {*names, _ROUTING}
+        state = {k: item for k, item in getattr(value, "__dict__", {}).items() if k not in apart}
+        if _classes.has_hooks(cls) and (state or not estimator):
+            state = {k: item for k, item in value._save_state().items() if k not in apart}
+        routing = getattr(value, _ROUTING, None)
+        for name in state:
+            problem = _classes.attribute_problem(cls, name)
+            if problem:
+                raise _unsaveable(state[name], f"{where}.{name}", f"the name {problem}")
+        return {
+            "type": "object",
+            "class": _classes.name_of(cls),
+            "params": self._attributes(params, where),
+            "state": self._attributes(state, where),
+            "routing": routing._serialize() if routing else {},
+        }
+
+    def _attributes(self, attributes, where):
+        return {name: self.encode(item, f"{where}.{name}") for name, item in attributes.items()}
+
+
+def _unsaveable(value, where, reason=None):
+    cls = type(value)
+    return TypeError(
+        f"Cannot save {where}: {cls.__module__}.{cls.__qualname__}"
+        f"{f' ({reason})' if reason else ''}. Parameters and fitted state must be numbers, "
+        "strings, None, lists, tuples, dicts, arrays, csr_arrays and estimators; a class of your "
+        "own may turn the rest into them, see sklearn_recsys.persistence."
+    )
+
+
+class Decoder:
+    """Turn a tree back into an object; every node is checked."""
+
+    def __init__(self, reader, trusted):
+        self._array = reader.array
+        self._trusted = trusted
+        self._known = {}
+
+    def decode(self, node, depth=0):
+        """Return the value of a node."""
+        if depth > 3 * _MAX_DEPTH:
+            raise ModelFileError("its contents are nested too deeply.")
+        if is_plain(node):
+            return node
+        if type(node) is list:
+            return [item if is_plain(item) else self.decode(item, depth + 1) for item in node]
+        if type(node) is not dict:
+            raise ModelFileError(f"it holds the number {str(node)[:50]}, which is out of range.")
+        kind = node.get("type")
+        if type(kind) is not str or kind not in _KINDS:
+            raise ModelFileError(f"it holds something of the unknown kind {str(kind)[:100]!r}.")
+        if set(node) - {"type"} != _FIELDS.get(kind, {"value"}):
+            raise ModelFileError(f"its description of a {kind} has other fields than it should.")
+        if kind in LEAF_KINDS:
+            return parse_leaf(kind, node["value"])
+        value = getattr(self, f"_decode_{kind}")(node, depth + 1)
+        if "id" in node and kind != "ref":
+            if type(node["id"]) is not int or node["id"] in self._known:
+                raise ModelFileError(f"it numbers a {kind} {str(node['id'])[:50]!r}.")
+            self._known[node["id"]] = value
+        return value
+
+    def _decode_ref(self, node, depth):
+        if type(node["id"]) is not int or node["id"] not in self._known:
+            raise ModelFileError(f"it refers to {str(node['id'])[:50]!r}, which is not there.")
+        return self._known[node["id"]]
+
+    def _list(self, node, depth):
+        if type(node) is not list:
+            raise ModelFileError(f"it holds a {type(node).__name__} where a list should be.")
+        return self.decode(node, depth)
+
+    def _decode_tuple(self, node, depth):
+        return tuple(self._list(node["items"], depth))
+
+    def _decode_dict(self, node, depth):
+        items = self._list(node["items"], depth)
+        if not all(type(pair) is list and len(pair) == 2 for pair in items):
+            raise ModelFileError("it holds a dict whose items are no pairs.")
+        result = dict(items)
+        if len(result) != len(items):
+            raise ModelFileError("it holds a dict with a key that comes twice.")
+        return result
+
+    def _decode_array(self, node, depth):
+        return self._array(node["member"])
+
+    def _decode_objects(self, node, depth):
+        items = self._list(node["items"], depth)
+        shape = _shape(node["shape"])
+        if math.prod(shape) != len(items):
+            raise ModelFileError(f"it holds {len(items)} objects as an array of shape {shape}.")
+        return np.fromiter(items, dtype=object, count=len(items)).reshape(shape)
+
+    def _decode_sparse(self, node, depth):
+        shape = _shape(node["shape"])
+        if node["class"] not in _SPARSE or len(shape) != 2 or type(node["parts"]) is not list:
+            raise ModelFileError("it holds a sparse matrix of an unknown form.")
+        parts = [self._array(part) for part in node["parts"]]
+        return _sparse(_SPARSE[node["class"]], parts, shape)
+
+    def _decode_random_state(self, node, depth):
+        key = self._array(node["key"])
+        pos, has_gauss, gauss = node["pos"], node["has_gauss"], node["gauss"]
+        # numpy reads its state at `pos` without looking
+        whole = type(pos) is int and type(has_gauss) is int and type(gauss) is float
+        if key.dtype != np.uint32 or key.shape != (624,) or not whole or not 0 <= pos <= 624:
+            raise ModelFileError("it holds a random state that is none.")
+        random = np.random.RandomState(0)
+        random.set_state(("MT19937", key, pos, has_gauss, gauss))
+        return random
+
+    def _decode_object(self, node, depth):
+        cls = _classes.class_of(node["class"], self._trusted)
+        if not _classes.may_save(cls):
+            raise ModelFileError(f"it holds a {cls.__name__}, which is no estimator.")
+        estimator = _classes.is_estimator(cls)
+        names = cls._get_param_names() if estimator else []
+        params = self._attributes(node["params"], depth)
+        unknown = sorted(set(params) - set(_own_parameters(cls, names)))
+        if unknown:
+            raise ModelFileError(f"{cls.__name__} has no parameter {unknown[0][:100]!r}.")
+        state = self._attributes(node["state"], depth)
+        for name in state:
+            problem = "is a parameter" if name in names else _classes.attribute_problem(cls, name)
+            if problem or name == _ROUTING:
+                raise ModelFileError(f"the attribute {name[:100]!r} of a {cls.__name__} {problem}.")
+        value = cls(**params) if estimator else cls.__new__(cls)
+        if _classes.has_hooks(cls) and (state or not estimator):
+            value._load_state(state)
+        else:
+            vars(value).update(state)
+        _set_routing(value, node["routing"])
+        return value
+
+    def _attributes(self, node, depth):
+        if type(node) is not dict:
+            raise ModelFileError("it holds an object whose attributes are no JSON object.")
+        return {name: self.decode(item, depth) for name, item in node.items()}
+
+
+_FIELDS = {
+    "ref": {"id"},
+    "tuple": {"items"},
+    "dict": {"items"},
+    "array": {"member", "id"},
+    "objects": {"shape", "items", "id"},
+    "sparse": {"class", "shape", "parts", "id"},
+    "random_state": {"key", "pos", "has_gauss", "gauss"},
+    "object": {"class", "params", "state", "routing", "id"},
+}
+
+
+_KINDS = LEAF_KINDS | set(_FIELDS)
+
+
+def _shape(node):
+    if type(node) is not list or len(node) > 32:
+        raise ModelFileError("it holds an array whose shape is none.")
+    if not all(type(length) is int and 0 <= length < 2**63 for length in node):
+        raise ModelFileError(f"it holds an array of shape {str(node)[:100]}.")
+    return tuple(node)
+
+
+def _sparse(cls, parts, shape):
+    """Return a compressed sparse matrix whose parts fit together; scipy would not look."""
+    data, indices, indptr = parts
+    major, minor = shape if cls.__name__.startswith("csr") else shape[::-1]
+    integers = all(part.dtype in (np.int32, np.int64) for part in (indices, indptr))
+    fits = (
+        integers
+        and data.dtype.kind in _SPARSE_KINDS
+        and data.ndim == indices.ndim == indptr.ndim == 1
+        and len(indptr) == major + 1
+        and indptr[0] == 0
+        and len(data) == len(indices) == indptr[-1]
+        and bool(np.all(indptr[:-1] <= indptr[1:]))
+        and (not len(indices) or (indices.min() >= 0 and indices.max() < minor))
+    )
+    if not fits:
+        raise ModelFileError(f"it holds a {cls.__name__} whose parts do not fit together.")
+    matrix = cls((data, indices, indptr), shape=shape)
+    if matrix.dtype != data.dtype:
+        raise ModelFileError(f"it holds a {cls.__name__} with values of dtype {data.dtype}.")
+    matrix.indices, matrix.indptr = indices, indptr  # scipy may have made them smaller
+    return matrix
+
+
+def _set_routing(value, routing):
+    """Set the metadata requests that `set_fit_request` and the like had made."""
+    if type(routing) is not dict or not all(type(item) is dict for item in routing.values()):
+        raise ModelFileError("it holds metadata requests that are none.")
+    if not routing:
+        return
+    requests = value._get_metadata_request()
+    for method, wanted in routing.items():
+        for param, alias in wanted.items():
+            if type(alias) not in (bool, str, type(None)):
+                raise ModelFileError("it holds metadata requests that are none.")
+            getattr(requests, method).add_request(param=param, alias=alias)
+    setattr(value, _ROUTING, requests)

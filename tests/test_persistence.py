@@ -1,0 +1,717 @@
+"""save and load: what comes back is what was saved."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import uuid
+import warnings
+import zipfile
+from time import perf_counter
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+from sklearn import config_context
+from sklearn.base import BaseEstimator, clone
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    Binarizer,
+    FunctionTransformer,
+    MaxAbsScaler,
+    Normalizer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+
+import sklearn_recsys
+from sklearn_recsys import EASE, ItemKNN, PopularityRecommender, RecommenderPipeline, UserKNN
+from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.persistence import ModelFileError, _classes, _container, load, save
+from sklearn_recsys.preprocessing import BM25Transformer, InteractionEncoder
+from sklearn_recsys.utils.discovery import all_recommenders
+
+MODELS = [recommender for _, recommender in all_recommenders()]
+
+
+def matrix(n_users=30, n_items=12, seed=0):
+    cells = np.random.RandomState(seed).randint(-8, 6, size=(n_users, n_items)).clip(min=0)
+    cells[np.arange(n_users), np.arange(n_users) % n_items] = 3
+    return sp.csr_array(cells.astype(np.float32))
+
+
+def fitted(recommender):
+    model = recommender()
+    seeds = [name for name in model.get_params() if name.endswith("random_state")]
+    return model.set_params(**dict.fromkeys(seeds, 0)).fit(matrix())
+
+
+def round_trip(model, tmp_path, **kwargs):
+    path = tmp_path / "model.recsys"
+    save(model, path)
+    assert os.listdir(tmp_path) == [path.name]
+    return load(path, **kwargs)
+
+
+def members_of(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+class Holder(BaseEstimator):
+    """Holds anything as a parameter and as fitted state."""
+
+    def __init__(self, value=None):
+        self.value = value
+
+    def keep(self, *values):
+        self.kept_ = list(values)
+        return self
+
+
+class CoOccurrence(RecommenderMixin, BaseEstimator):
+    def __init__(self, power=1):
+        self.power = power
+
+    def _fit(self, X):
+        self.counts_ = (X.T @ X).power(self.power)
+
+    def _score_items(self, X):
+        return (X @ self.counts_).toarray()
+
+
+# ------------------------------------------------------------------------------- round trips
+
+
+@pytest.mark.parametrize("recommender", MODELS, ids=lambda cls: cls.__name__)
+def test_recommenders(recommender, tmp_path):
+    model, X = fitted(recommender), matrix(seed=1)
+    model.save(tmp_path / "model.recsys")
+    loaded = sklearn_recsys.load(tmp_path / "model.recsys")
+    assert type(loaded) is recommender
+    assert loaded.get_params() == model.get_params()
+    assert set(vars(loaded)) == set(vars(model))
+    assert_array_equal(loaded.predict(X), model.predict(X))
+    for users in (None, X):
+        for got, expected in zip(
+            loaded.recommend(users, n=4, return_scores=True),
+            model.recommend(users, n=4, return_scores=True),
+            strict=True,
+        ):
+            assert_array_equal(got, expected)
+            assert got.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("recommender", MODELS, ids=lambda cls: cls.__name__)
+def test_loaded_models_learn_on(recommender, tmp_path):
+    model = fitted(recommender)
+    loaded = round_trip(model, tmp_path)
+    more = matrix(seed=2)
+    assert_array_equal(loaded.partial_fit(more).recommend(), model.partial_fit(more).recommend())
+
+
+@pytest.mark.parametrize("recommender", MODELS, ids=lambda cls: cls.__name__)
+def test_unfitted_models(recommender, tmp_path):
+    loaded = round_trip(recommender(), tmp_path)
+    assert loaded.get_params() == recommender().get_params()
+    assert not hasattr(loaded, "interactions_")
+
+
+@pytest.mark.parametrize("recommender", MODELS, ids=lambda cls: cls.__name__)
+def test_pickle_and_joblib_still_work(recommender, tmp_path):
+    model, X = fitted(recommender), matrix(seed=1)
+    assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+    joblib.dump(model, tmp_path / "model.joblib")
+    assert_array_equal(joblib.load(tmp_path / "model.joblib").predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "jaccard", "pearson"])
+@pytest.mark.parametrize("model", [ItemKNN, UserKNN])
+def test_neighbours_by_every_metric(model, metric, tmp_path):
+    model = model(n_neighbors=3, metric=metric).fit(matrix())
+    loaded = round_trip(model, tmp_path)
+    assert_array_equal(loaded.predict(matrix(seed=1)), model.predict(matrix(seed=1)))
+
+
+TRANSFORMERS = [
+    "passthrough",
+    Binarizer(threshold=2),
+    BM25Transformer(),
+    MaxAbsScaler(),
+    Normalizer("l1"),
+    QuantileTransformer(n_quantiles=5, ignore_implicit_zeros=True),
+    RobustScaler(with_centering=False),
+    StandardScaler(with_mean=False),
+    TfidfTransformer(sublinear_tf=True),
+    make_pipeline(Binarizer(), TfidfTransformer()),
+]
+
+
+@pytest.mark.parametrize("step", TRANSFORMERS, ids=lambda step: type(step).__name__)
+def test_pipelines(step, tmp_path):
+    step = step if isinstance(step, str) else clone(step)
+    model = RecommenderPipeline([("step", step), ("model", EASE(l2=3.0))]).fit(matrix())
+    loaded = round_trip(model, tmp_path)
+    assert [name for name, _ in loaded.steps] == ["step", "model"]
+    assert type(loaded.steps) is list
+    assert type(loaded.steps[0]) is tuple
+    with config_context(print_changed_only=False):
+        assert repr(loaded) == repr(model)
+    assert loaded.n_features_in_ == 12
+    assert_array_equal(loaded.predict(matrix(seed=1)), model.predict(matrix(seed=1)))
+    assert_array_equal(loaded.recommend(), model.recommend())
+
+
+def test_every_allowed_class_of_scikit_learn_is_tried():
+    tried = {_classes.name_of(type(step)) for step in TRANSFORMERS if not isinstance(step, str)}
+    assert set(_classes._SCIKIT_LEARN) <= tried
+
+
+def events(users, items, seed=0):
+    rng = np.random.RandomState(seed)
+    rows = pd.DataFrame(
+        {"u": rng.randint(len(users), size=80), "i": rng.randint(len(items), size=80)}
+    )
+    frame = pd.DataFrame({"rating": rng.randint(1, 6, size=80)})
+    frame["user"] = pd.Series([users[row] for row in rows.u], dtype=getattr(users, "dtype", None))
+    frame["item"] = pd.Series([items[row] for row in rows.i], dtype=getattr(items, "dtype", None))
+    return frame
+
+
+TIMES = pd.date_range("2024-01-01 12:00:00.000000001", periods=9)
+IDS = {
+    "int": np.arange(9) * 10**12,
+    "int32": np.arange(9, dtype=np.int32),
+    "float": np.linspace(0, 1, 9),
+    "str": [f"id {i} “ü” \U0001f600" if i else "" for i in range(9)],
+    "mixed": [1, "1", 2.5, False, ("a", 1), -(10**30), b"x", "é", math.inf],
+    "tuple": [("a", i, (None, i / 3)) for i in range(9)],
+    "uuid": [uuid.UUID(int=i * 2**100) for i in range(9)],
+    "times": list(TIMES),
+    "utc": list(TIMES.tz_localize("UTC")),
+    "mixed times": [*TIMES[:4], *TIMES[4:].tz_localize("UTC").as_unit("us")],
+    "categories": pd.Categorical(list("abcdefghi")),
+}
+
+
+@pytest.mark.parametrize("ids", IDS)
+def test_encoders(ids, tmp_path):
+    frame = events(IDS[ids], IDS[ids][::-1])
+    encoder = InteractionEncoder().fit(frame)
+    encoder.save(tmp_path / "model.recsys")
+    loaded = load(tmp_path / "model.recsys")
+    assert loaded.get_params() == encoder.get_params()
+    for name in ("user_ids_", "item_ids_"):
+        got, expected = getattr(loaded, name), getattr(encoder, name)
+        assert got.dtype == expected.dtype
+        assert got.tolist() == expected.tolist()
+        assert [type(item) for item in got] == [type(item) for item in expected]
+    assert_array_equal(loaded.transform(frame).toarray(), encoder.transform(frame).toarray())
+
+
+@pytest.mark.parametrize("ids", IDS)
+def test_pipelines_that_know_raw_ids(ids, tmp_path):
+    encoder = InteractionEncoder()
+    X = encoder.fit_transform(events(IDS[ids], IDS[ids]))
+    model = RecommenderPipeline([("knn", UserKNN())], encoder=encoder).fit(X)
+    loaded = round_trip(model, tmp_path)
+    users = encoder.user_ids_[[2, 0]]
+    pd.testing.assert_frame_equal(
+        loaded.recommend(users, n=3, return_scores=True),
+        model.recommend(users, n=3, return_scores=True),
+    )
+
+
+def test_feature_names(tmp_path):
+    X = pd.DataFrame(matrix().toarray(), columns=[f"film {i}" for i in range(12)])
+    for model in (EASE(), RecommenderPipeline([("ease", EASE())])):
+        loaded = round_trip(model.fit(X), tmp_path)
+        assert_array_equal(loaded.feature_names_in_, X.columns)
+        with pytest.raises(ValueError, match="feature names"):
+            loaded.predict(X[X.columns[::-1]])
+
+
+VALUES = [
+    None,
+    True,
+    0,
+    -(2**63),
+    2**63,
+    -(10**5000),
+    0.1,
+    -0.0,
+    5e-324,
+    math.inf,
+    -math.inf,
+    "",
+    "a\x00\n\ud800\U0001f600",
+    b"\x00\xff",
+    uuid.UUID(int=7),
+    [],
+    [1, [2, (3, [])]],
+    (),
+    ((1,), "x"),
+    {},
+    {"a": 1, "b": {"type": "ref", "id": 0}},
+    {1: "a", "1": "b", (2, None): "c"},
+    pd.Timestamp("2020-01-01 00:00:00.123456789"),
+    pd.Timestamp("2020-01-01", tz="UTC").as_unit("s"),
+    np.float32(0.1),
+    np.int64(-3),
+    np.bool_(True),
+    np.str_("text"),
+    np.datetime64("2020-01-01T00:00", "m"),
+    np.complex64(1 + 2j),
+    np.dtype(">f4"),
+    np.dtype("M8[ns]"),
+    np.float32,
+    np.bool_,
+]
+
+
+@pytest.mark.parametrize("number", range(len(VALUES)))
+def test_values(number, tmp_path):
+    value = VALUES[number]
+    loaded = round_trip(Holder(value).keep(value, [value]), tmp_path, trusted=[Holder])
+    for got in (loaded.value, loaded.kept_[0], loaded.kept_[1][0]):
+        assert type(got) is type(value)
+        assert got == value
+        if isinstance(value, float):
+            assert math.copysign(1, got) == math.copysign(1, value)
+        if isinstance(value, pd.Timestamp):
+            assert got.unit == value.unit
+        if isinstance(value, np.generic):
+            assert got.dtype == value.dtype
+        if isinstance(value, dict):
+            assert list(got.items()) == list(value.items())
+
+
+def test_nesting(tmp_path):
+    value = None
+    for depth in range(21):  # 29 containers
+        value = [{"a": value}, {depth: (value,)}, (value,)][depth % 3]
+    assert round_trip(Holder(value), tmp_path, trusted=[Holder]).value == value
+
+
+def test_nan(tmp_path):
+    loaded = round_trip(EASE(l2=math.nan), tmp_path)
+    assert math.isnan(loaded.l2)
+    value = round_trip(Holder(np.float32("nan")), tmp_path, trusted=[Holder]).value
+    assert np.isnan(value)
+    assert value.dtype == np.float32
+
+
+ARRAYS = [
+    np.arange(6).reshape(2, 3),
+    np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    np.arange(6, dtype=">i2"),
+    np.arange(12)[::-2],
+    np.array(3.5),
+    np.zeros((0, 4), dtype=np.float16),
+    np.array([True, False]),
+    np.array(["a", "ünï\U0010ffff"]),
+    np.array([b"a\x00b", b""]),
+    np.array(["2020-01-01", "NaT"], dtype="M8[s]"),
+    np.array([1, 2], dtype="m8[25us]"),
+    np.array([1 + 2j, np.nan]),
+    np.array([[1, "a"], [None, (1, 2)]], dtype=object),
+    np.array("scalar", dtype=object),
+    np.array([], dtype=object),
+]
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}{array.shape}")
+def test_arrays(array, tmp_path):
+    loaded = round_trip(Holder(array).keep(array), tmp_path, trusted=[Holder]).value
+    assert type(loaded) is np.ndarray
+    assert loaded.dtype == array.dtype
+    assert loaded.shape == array.shape
+    assert loaded.tolist() == array.tolist() or array.dtype.kind == "c"
+    assert loaded.tobytes() == array.tobytes() or array.dtype == object
+    assert loaded.flags.writeable
+    assert loaded.flags.f_contiguous == array.flags.f_contiguous or array.ndim < 2
+
+
+SPARSE = [
+    sp.csr_array([[0, 1, 2], [0, 0, 3]]),
+    sp.csc_array([[0.0, 1, 2], [0, 0, 3]]),
+    sp.csr_matrix([[0, 1], [1, 0]], dtype=bool),
+    sp.csc_matrix((3, 0), dtype=np.float32),
+    sp.csr_array((np.ones(3), np.array([2, 0, 0]), np.array([0, 3])), shape=(1, 3)),  # unsorted
+    sp.csr_array((np.array([0.0]), np.array([1]), np.array([0, 1])), shape=(1, 3)),  # a stored zero
+]
+
+
+@pytest.mark.parametrize("wide", [np.int32, np.int64])
+@pytest.mark.parametrize("matrix", SPARSE, ids=lambda matrix: type(matrix).__name__)
+def test_sparse_matrices_keep_every_part(matrix, wide, tmp_path):
+    matrix = matrix.copy()
+    matrix.indices, matrix.indptr = matrix.indices.astype(wide), matrix.indptr.astype(wide)
+    loaded = round_trip(Holder(matrix), tmp_path, trusted=[Holder]).value
+    assert type(loaded) is type(matrix)
+    assert loaded.shape == matrix.shape
+    for name in ("data", "indices", "indptr"):
+        got, expected = getattr(loaded, name), getattr(matrix, name)
+        assert got.dtype == expected.dtype
+        assert_array_equal(got, expected)
+
+
+def test_random_state(tmp_path):
+    random = np.random.RandomState(3)
+    random.normal(size=3)  # an odd number: one is left over
+    loaded = round_trip(Holder(random), tmp_path, trusted=[Holder]).value
+    assert_array_equal(loaded.normal(size=1000), random.normal(size=1000))
+    with pytest.raises(TypeError, match="bit generator PCG64"):
+        save(Holder(np.random.RandomState(np.random.PCG64(0))), tmp_path / "x")
+
+
+def test_shared_objects_are_written_once_and_shared_again(tmp_path):
+    model = UserKNN().fit(matrix())
+    assert model._index_.X is model.interactions_
+    loaded = round_trip(model, tmp_path)
+    assert loaded._index_.X is loaded.interactions_
+
+    array, encoder = np.arange(10**5), InteractionEncoder()
+    loaded = round_trip(Holder([array, encoder]).keep(array, encoder), tmp_path, trusted=[Holder])
+    assert loaded.value[0] is loaded.kept_[0]
+    assert loaded.value[1] is loaded.kept_[1]
+    assert os.path.getsize(tmp_path / "model.recsys") < 1.1 * array.nbytes
+
+
+def test_equal_models_make_equal_files(tmp_path):
+    for name in "ab":
+        EASE().fit(matrix()).save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_the_payload_is_an_ordinary_archive(tmp_path):
+    model = EASE().fit(matrix())
+    model.save(tmp_path / "m")
+    members = members_of(tmp_path / "m")
+    json.loads(members.pop("model.json"))
+    arrays = [np.load(io.BytesIO(data), allow_pickle=False) for data in members.values()]
+    assert any(np.array_equal(array, model.coef_) for array in arrays)
+
+
+def test_routing_requests_are_kept(tmp_path):
+    with config_context(enable_metadata_routing=True):
+        model = EASE().set_score_request(candidates="shortlist").fit(matrix())
+        loaded = round_trip(model, tmp_path)
+        request = loaded.get_metadata_routing()
+        assert request.score.requests == model.get_metadata_routing().score.requests
+        assert request.score.requests["candidates"] == "shortlist"
+
+
+def test_the_cache_of_a_pipeline_is_not_saved(tmp_path):
+    """joblib's cache holds pickles: a file must not say where they lie."""
+    steps = [("tfidf", TfidfTransformer()), ("ease", EASE())]
+    model = RecommenderPipeline(steps, memory=str(tmp_path / "cache")).fit(matrix())
+    model.save(tmp_path / "m")
+    assert load(tmp_path / "m").memory is None
+
+
+def test_paths(tmp_path, monkeypatch):
+    model = PopularityRecommender().fit(matrix())
+    monkeypatch.chdir(tmp_path)
+    for path in ("plain", tmp_path / "Ünïcode 1", os.fsencode(tmp_path / "bytes")):
+        model.save(path)
+        assert_array_equal(load(path).item_counts_, model.item_counts_)
+    with pytest.raises(FileNotFoundError):
+        load("nothing")
+    with pytest.raises(FileNotFoundError, match="No such folder"):
+        model.save(tmp_path / "no" / "folder")
+    with pytest.raises(IsADirectoryError):
+        model.save(tmp_path)
+    assert sorted(os.listdir()) == ["bytes", "plain", "Ünïcode 1"]
+
+
+def test_loading_loads_no_torch(tmp_path):
+    EASE().fit(matrix()).save(tmp_path / "m")
+    code = f"import sys, sklearn_recsys; sklearn_recsys.load({str(tmp_path / 'm')!r})\n"
+    code += "print(sorted({'torch', 'skorch', 'sklearn_recsys.neighbors'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+# ------------------------------------------------------------------------------- own classes
+
+
+class Plain:
+    """No estimator."""
+
+
+class Dictionary:
+    """No estimator, but with hooks."""
+
+    def __init__(self, words):
+        self.words = set(words)
+
+    def _save_state(self):
+        return {"words": sorted(self.words)}
+
+    def _load_state(self, state):
+        self.words = set(state["words"])
+
+
+class Hooked(BaseEstimator):
+    def __init__(self, size=1):
+        self.size = size
+
+    def fit(self, X, y=None):
+        self.net_ = memoryview(bytes(self.size))  # not to be saved as it is
+        self.dictionary_ = Dictionary("abc")
+        return self
+
+    def _save_state(self):
+        return {**vars(self), "net_": np.frombuffer(self.net_, np.uint8)}
+
+    def _load_state(self, state):
+        assert sorted(state) == ["dictionary_", "net_"]
+        vars(self).update(state)
+        self.net_ = memoryview(state["net_"].tobytes())
+
+
+def test_a_class_of_ones_own_has_to_be_trusted(tmp_path):
+    model = CoOccurrence(power=2).fit(matrix())
+    model.save(tmp_path / "m")
+    with pytest.raises(ModelFileError, match=r"CoOccurrence.*trusted=\[CoOccurrence\]"):
+        load(tmp_path / "m")
+    with pytest.raises(ModelFileError, match="CoOccurrence"):
+        load(tmp_path / "m", trusted=[Holder])
+    loaded = load(tmp_path / "m", trusted=[Holder, CoOccurrence])
+    assert_array_equal(loaded.predict(matrix(seed=1)), model.predict(matrix(seed=1)))
+    pipe = RecommenderPipeline([("mine", CoOccurrence())]).fit(matrix())
+    assert_array_equal(
+        round_trip_into(pipe, tmp_path, [CoOccurrence]).recommend(), pipe.recommend()
+    )
+    with pytest.raises(TypeError, match="trusted must hold classes"):
+        load(tmp_path / "m", trusted=["CoOccurrence"])
+
+
+def round_trip_into(model, folder, trusted):
+    save(model, folder / "again")
+    return load(folder / "again", trusted=trusted)
+
+
+def test_a_class_may_have_moved(tmp_path, monkeypatch):
+    """A script's class is in __main__; where the model is served it is in a module."""
+    monkeypatch.setattr(CoOccurrence, "__module__", "__main__")
+    CoOccurrence(power=3).save(tmp_path / "m")
+    monkeypatch.setattr(CoOccurrence, "__module__", "served")
+    assert load(tmp_path / "m", trusted=[CoOccurrence]).power == 3
+
+
+def test_other_estimators_of_scikit_learn_have_to_be_trusted(tmp_path):
+    model = RecommenderPipeline([("f", FunctionTransformer()), ("m", EASE())]).fit(matrix())
+    model.save(tmp_path / "m")
+    with pytest.raises(ModelFileError, match="FunctionTransformer"):
+        load(tmp_path / "m")
+    loaded = load(tmp_path / "m", trusted=[FunctionTransformer])
+    assert_array_equal(loaded.recommend(), model.recommend())
+    svd = TruncatedSVD(2, random_state=0).fit(matrix())
+    loaded = round_trip_into(svd, tmp_path, [TruncatedSVD])
+    assert_array_equal(loaded.transform(matrix()), svd.transform(matrix()))
+
+
+def test_hooks(tmp_path):
+    loaded = round_trip(Hooked(size=3).fit(None), tmp_path, trusted=[Hooked, Dictionary])
+    assert loaded.size == 3
+    assert loaded.net_ == memoryview(bytes(3))
+    assert loaded.dictionary_.words == {"a", "b", "c"}
+    unfitted = round_trip(Hooked(size=2), tmp_path, trusted=[Hooked])
+    assert vars(unfitted) == {"size": 2}
+
+
+# ------------------------------------------------------------------------ what can't be saved
+
+
+def recursive():
+    value = []
+    value.append(value)
+    return value
+
+
+def deep():
+    value = None
+    for _ in range(60):
+        value = [value]
+    return value
+
+
+class Shadow(BaseEstimator):
+    def fit(self, X, y=None):
+        self.transform = 3
+        return self
+
+    def transform(self, X):
+        return X
+
+
+UNSAVEABLE = {
+    "lambda": lambda: lambda x: x,
+    "file": lambda: open(os.devnull),
+    "object": Plain,
+    "class": lambda: EASE,
+    "builtin": lambda: float,
+    "module": lambda: math,
+    "set": lambda: {1},
+    "complex": lambda: 1j,
+    "recursive": recursive,
+    "deep": deep,
+    "structured": lambda: np.zeros(2, dtype="i4,f4"),
+    "masked": lambda: np.ma.array([1]),
+    "recarray": lambda: np.array([1]).view(np.recarray),
+    "void": lambda: np.zeros(2, "V4"),
+    "coo": lambda: sp.coo_array([[1]]),
+    "objects": lambda: np.array([Plain(), 1], dtype=object),
+    "frame": lambda: pd.DataFrame({"a": [1]}),
+    "zone": lambda: pd.Timestamp("2020-01-01", tz="Europe/Paris"),
+    "np.void": lambda: np.zeros(1, dtype="i4,f4")[0],
+    "structured dtype": lambda: np.dtype("i4,f4"),
+    "inner": lambda: {"a": [1, (Plain(),)]},
+}
+
+
+@pytest.mark.parametrize("value", UNSAVEABLE)
+def test_what_cannot_be_saved_leaves_the_old_file(value, tmp_path):
+    path = tmp_path / "m"
+    save(Holder(1), path)
+    before = path.read_bytes()
+    value = UNSAVEABLE[value]()
+    with pytest.raises(TypeError, match=r"Cannot save Holder\.value"):
+        save(Holder(value), path)
+    with pytest.raises(TypeError, match=r"Cannot save RecommenderPipeline\.steps\[0\]\[1\]\.kept_"):
+        save(RecommenderPipeline([("holder", Holder().keep(value)), ("m", EASE())]), path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["m"]
+    if hasattr(value, "close"):
+        value.close()
+
+
+def test_the_error_names_the_place():
+    holder = Holder({"a": [1, (Plain(),)]})
+    with pytest.raises(TypeError, match=r"Holder\.value\['a'\]\[1\]\[0\]: .*\.Plain\. "):
+        save(holder, "nowhere")
+    with pytest.raises(TypeError, match=r"Shadow\.transform.*would hide a method"):
+        save(Shadow().fit(None), "nowhere")
+    for model in (EASE, "EASE", None):
+        with pytest.raises(TypeError, match="Only estimators can be saved"):
+            save(model, "nowhere")
+    assert not os.path.exists("nowhere")
+
+
+class Failure(Exception):
+    pass
+
+
+STEPS = {
+    "JSON": (json, "dumps"),
+    "arrays": (np.lib.format, "write_array"),
+    "digest": (_container, "_digest"),
+    "sync": (os, "fsync"),
+    "replace": (os, "replace"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("error", [Failure, KeyboardInterrupt])
+def test_a_failing_save_leaves_the_old_file_and_no_litter(step, error, tmp_path, monkeypatch):
+    path = tmp_path / "m"
+    EASE(l2=3).fit(matrix()).save(path)
+    before = path.read_bytes()
+
+    def fail(*args, **kwargs):
+        assert len(os.listdir(tmp_path)) == 2  # it fails in the midst of writing
+        raise error
+
+    monkeypatch.setattr(*STEPS[step], fail)
+    for target in (path, tmp_path / "new"):
+        with pytest.raises(error):
+            ItemKNN().fit(matrix()).save(target)
+        assert os.listdir(tmp_path) == ["m"]
+        assert path.read_bytes() == before
+    monkeypatch.undo()
+    assert load(path).l2 == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions and links")
+def test_permissions_and_links(tmp_path):
+    (tmp_path / "real").mkdir()
+    os.symlink(tmp_path / "real" / "m", tmp_path / "link")
+    (tmp_path / "ordinary").touch()
+    EASE().save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    mode = stat.S_IMODE((tmp_path / "real" / "m").stat().st_mode)
+    assert mode == stat.S_IMODE((tmp_path / "ordinary").stat().st_mode)
+    os.chmod(tmp_path / "real" / "m", 0o600)  # somebody keeps it private
+    ItemKNN().save(tmp_path / "link")
+    assert stat.S_IMODE((tmp_path / "real" / "m").stat().st_mode) == 0o600
+    assert type(load(tmp_path / "link")) is ItemKNN
+
+
+# ------------------------------------------------------------------------------- versions
+
+
+@pytest.mark.parametrize(
+    ("package", "version"),
+    [("sklearn_recsys", "9.1.0"), ("scikit-learn", "1.2.2"), ("scikit-learn", "1.99.dev0")],
+)
+def test_other_versions_warn(package, version, tmp_path, monkeypatch):
+    model, path = EASE().fit(matrix()), tmp_path / "m"
+    versions = dict(sklearn_recsys.persistence._PACKAGES)
+    with monkeypatch.context() as patch:
+        patch.setattr(sklearn_recsys.persistence, "_PACKAGES", {**versions, package: version})
+        model.save(path)
+    with pytest.warns(UserWarning, match=f"was saved with {package} {version}") as caught:
+        loaded = load(path)
+    assert caught[0].filename == __file__
+    assert_array_equal(loaded.coef_, model.coef_)
+
+    patched = ".".join([*versions[package].split(".")[:2], "77"])
+    with monkeypatch.context() as patch:
+        patch.setattr(sklearn_recsys.persistence, "_PACKAGES", {**versions, package: patched})
+        model.save(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(path)
+
+
+# ------------------------------------------------------------------------------- speed
+
+
+def test_saving_costs_about_as_much_as_writing_the_arrays(tmp_path):
+    """EASE on 3,000 items: 36 MB."""
+    n_items = 3000
+    model = EASE().fit(matrix())
+    model.coef_ = np.random.RandomState(0).normal(size=(n_items, n_items)).astype(np.float32)
+
+    def time(function):
+        start = perf_counter()
+        function()
+        return perf_counter() - start
+
+    def write():
+        with open(tmp_path / "array.npy", "wb") as file:
+            np.save(file, model.coef_)
+            os.fsync(file.fileno())
+
+    plain = min(time(write) for _ in range(3))
+    saved = min(time(lambda: model.save(tmp_path / "m")) for _ in range(3))
+    loaded = min(time(lambda: load(tmp_path / "m")) for _ in range(3))
+    # a digest, and the checksum of the archive; the slack is for a busy machine
+    assert saved < 5 * plain + 1
+    assert loaded < 5 * plain + 1
+    assert os.path.getsize(tmp_path / "m") < 1.01 * model.coef_.nbytes
+    print(f"write {plain:.3f} s, save {saved:.3f} s, load {loaded:.3f} s")
