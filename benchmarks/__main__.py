@@ -12,18 +12,21 @@ import scipy
 import sklearn
 import torch
 
-from benchmarks import accuracy, memory, speed
+from benchmarks import accuracy, autorec, memory, speed
 
 SECTIONS = {
     "figures": (accuracy.known_figures, "EASE and popularity against independently known figures"),
     "new-users": (accuracy.new_users, "new users on ml-1m: 5-fold over users, likes"),
     "ease": (speed.ease_fit, "EASE fit on ml-1m against LAPACK"),
     "top": (speed.top_items, "top-10 of all ml-1m users against a bare product and top-k"),
+    "autorec": (autorec.accuracy, "AutoRec with default parameters, RMSE"),
+    "autorec-new-users": (autorec.new_users, "AutoRec for 500 users left out of ml-1m"),
+    "autorec-speed": (autorec.speed, "an epoch of item-based AutoRec against a bare dense loop"),
     "ease-20k": (speed.ease_fit_20k, "EASE fit on 20,000 items against LAPACK"),
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
     "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
 }
-LONG = {"ease-20k", "ease-ml20m", "memory"}
+LONG = {"autorec", "autorec-new-users", "autorec-speed", "ease-20k", "ease-ml20m", "memory"}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -13,6 +13,7 @@ _PUBLIC = {
     "sklearn_recsys.dummy": ["PopularityRecommender", "RandomRecommender"],
     "sklearn_recsys.linear_model": ["EASE"],
     "sklearn_recsys.neighbors": ["ItemKNN", "UserKNN"],
+    "sklearn_recsys.neural": ["AutoRec", "NeuralRecommender", "RowDataset", "SparseRows"],
     "sklearn_recsys.pipeline": ["RecommenderPipeline"],
     "sklearn_recsys.model_selection": [
         "HoldoutSplit",
@@ -56,12 +57,14 @@ _PUBLIC = {
 }
 
 # models, the pipeline, save and load are names of the package itself; everything else lives in its
-# submodule
+# submodule, what models are made of, too
+_BLOCKS = {"NeuralRecommender", "RowDataset", "SparseRows"}
 _TOP_LEVEL = {
     name: module
     for module, names in _PUBLIC.items()
     for name in names
-    if module.split(".")[1]
+    if name not in _BLOCKS
+    and module.split(".")[1]
     not in {"model_selection", "metrics", "preprocessing", "datasets", "base", "utils"}
 }
 _SUBMODULES = sorted({module.split(".")[1] for module in _PUBLIC})

@@ -114,7 +114,12 @@ def test_recommenders(recommender, tmp_path):
             assert got.dtype == expected.dtype
 
 
-@pytest.mark.parametrize("recommender", MODELS, ids=lambda cls: cls.__name__)
+# a neural model starts its optimiser anew; what it does then is tested beside it
+@pytest.mark.parametrize(
+    "recommender",
+    [model for model in MODELS if not hasattr(model, "_make_module")],
+    ids=lambda cls: cls.__name__,
+)
 def test_loaded_models_learn_on(recommender, tmp_path):
     model = fitted(recommender)
     loaded = round_trip(model, tmp_path)

@@ -17,7 +17,7 @@ def all_recommenders():
     --------
     >>> from sklearn_recsys.utils.discovery import all_recommenders
     >>> [name for name, _ in all_recommenders()][:2]
-    ['EASE', 'ItemKNN']
+    ['AutoRec', 'EASE']
     """
     import sklearn_recsys
     from sklearn_recsys.base import RecommenderMixin
@@ -25,10 +25,11 @@ def all_recommenders():
     public = {
         name: getattr(import_module(module), name)
         for name, module in sklearn_recsys._TOP_LEVEL.items()
-        if name != "RecommenderPipeline"  # a composition: it is no model of its own
     }
     return sorted(
         (name, item)
         for name, item in public.items()
-        if isinstance(item, type) and issubclass(item, RecommenderMixin)
+        if isinstance(item, type)
+        and issubclass(item, RecommenderMixin)
+        and hasattr(item, "_score_items")  # bases and the pipeline are no models of their own
     )

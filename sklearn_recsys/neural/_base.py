@@ -1,0 +1,272 @@
+"""The base of neural recommenders: the one place where skorch is spoken to."""
+
+from __future__ import annotations
+
+import inspect
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from skorch import NeuralNet
+from skorch.callbacks import EarlyStopping
+from skorch.helper import predefined_split
+
+from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.neural._batches import RowBatches
+from sklearn_recsys.utils.validation import check_device
+
+_OPTIMIZERS = {
+    name.lower(): optimizer
+    for name, optimizer in vars(torch.optim).items()
+    if inspect.isclass(optimizer) and issubclass(optimizer, torch.optim.Optimizer)
+}
+
+
+class _Net(NeuralNet):
+    """skorch's training loop over our batches; the module says what its loss is."""
+
+    def train_step_single(self, batch, **fit_params):
+        self._set_training(True)
+        loss = self.module_.loss(*batch)
+        if self.penalty:  # of optimizers that have no weight decay of their own
+            weights = (p for p in self.module_.parameters() if p.ndim > 1)
+            loss = loss + self.penalty / 2 * sum(w.square().sum() for w in weights)
+        loss.backward()
+        return {"loss": loss.detach(), "y_pred": None}
+
+    def validation_step(self, batch, **fit_params):
+        self._set_training(False)
+        with torch.no_grad():
+            return {"loss": self.module_.loss(*batch), "y_pred": None}
+
+
+class NeuralRecommender(RecommenderMixin, BaseEstimator):
+    """Base of the recommenders whose module is trained by gradient descent.
+
+    A model is one file: an :class:`torch.nn.Module` with a method ``loss(inputs, targets)`` over
+    :class:`~sklearn_recsys.neural._batches.SparseRows`, and a small estimator that writes
+
+    - ``_make_module(X)``, which returns the module for a canonical matrix;
+    - ``_make_datasets(X, rng)``, which returns what to train on and, for early stopping, what to
+      validate on (or None);
+    - ``_score_items(X)``, as every recommender does;
+    - and, where something is to be done after training, ``_finish(X)``.
+
+    The training loop, the device, seeding and early stopping are here. Parameters are spelt out in
+    each model's signature; `AutoRec` documents those that all share.
+
+    See Also
+    --------
+    AutoRec : A model on this base.
+
+    Examples
+    --------
+    A linear autoencoder on implicit interactions, complete:
+
+    >>> import torch
+    >>> from sklearn_recsys.neural import NeuralRecommender, RowDataset, SparseRows
+    >>> class LinearModule(torch.nn.Module):
+    ...     def __init__(self, n_items, n_factors):
+    ...         super().__init__()
+    ...         self.encoder = torch.nn.Parameter(0.1 * torch.randn(n_items, n_factors))
+    ...         self.decoder = torch.nn.Parameter(0.1 * torch.randn(n_items, n_factors))
+    ...
+    ...     def forward(self, rows):
+    ...         return rows.matmul(self.encoder) @ self.decoder.T  # (n_rows, n_items)
+    ...
+    ...     def loss(self, inputs, targets):
+    ...         outputs = self(inputs).log_softmax(dim=1)
+    ...         rows = torch.arange(len(targets)).repeat_interleave(targets.indptr.diff())
+    ...         return -outputs[rows, targets.indices].sum() / len(targets)
+    >>> class LinearAutoencoder(NeuralRecommender):
+    ...     def __init__(self, n_factors=8, *, lr=0.05, max_epochs=30, batch_size=256,
+    ...                  optimizer="adam", l2=0.0, early_stopping=False, validation_fraction=0.1,
+    ...                  n_iter_no_change=5, callbacks=None, device="cpu", random_state=None,
+    ...                  verbose=0, net_params=None):
+    ...         for name, value in locals().items():
+    ...             if name not in {"self", "__class__"}:
+    ...                 setattr(self, name, value)
+    ...
+    ...     def _make_module(self, X):
+    ...         return LinearModule(X.shape[1], self.n_factors)
+    ...
+    ...     def _make_datasets(self, X, rng):
+    ...         return RowDataset(X), None
+    ...
+    ...     def _score_items(self, X):
+    ...         with torch.no_grad():
+    ...             return self.net_.module_(SparseRows.from_csr(X, self.net_.device)).cpu().numpy()
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> R = make_interactions(60, 40, random_state=0)
+    >>> LinearAutoencoder(random_state=0).fit(R).recommend(R[:2], n=3).shape
+    (2, 3)
+    """
+
+    _parameter_constraints: dict = {
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "optimizer": [str, callable],
+        "l2": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "callbacks": [list, None],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "net_params": [dict, None],
+    }
+
+    @property
+    def history_(self):
+        """The training curve: a frame with a row for each epoch."""
+        rows = [
+            {key: value for key, value in epoch.items() if np.isscalar(value)}
+            for epoch in self.net_.history
+        ]
+        return pd.DataFrame(rows).set_index("epoch")
+
+    def _fit(self, X):
+        rng = check_random_state(self.random_state)
+        device = check_device(self.device)
+        train, valid = self._make_datasets(X, rng)
+        cuda = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(int(rng.randint(2**31)))
+            self.net_ = self._make_net(self._make_module(X), device, len(train), valid)
+            self.net_.fit(train)
+        self._finish(X)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Train for more epochs, `max_epochs` of them, on what is handed in.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_users, n_items)
+            The interactions. The first call is a `fit`.
+        y : Ignored
+            As in `fit`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        if not self.__sklearn_is_fitted__():
+            return self._fit_matrix(X)
+        return self._fit_or_forget(self._checked(X, copy=True), resume=True)
+
+    def _fit_interactions(self, X, resume=False):
+        """Fit, or go on from where the last fit ended."""
+        if not resume:
+            return super()._fit_interactions(X)
+        read = self._read(X)
+        self._check_resume(read)
+        rng = check_random_state(self.random_state)
+        train, valid = self._make_datasets(read, rng)
+        net = self.net_
+        cuda = [net.device] if str(net.device).startswith("cuda") else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(int(rng.randint(2**31)))
+            net.set_params(train_split=None if valid is None else predefined_split(valid))
+            net.partial_fit(train)
+        self._fallback_ = self._non_personalised(read)
+        self._finish(read)
+        self.interactions_ = X
+        return self
+
+    def _check_resume(self, X):
+        """Raise ValueError if the module cannot go on with `X`; most modules can."""
+
+    def _make_net(self, module, device, n_rows, valid):
+        """Return the skorch net that trains `module`."""
+        name = self.optimizer.lower() if isinstance(self.optimizer, str) else None
+        if name is not None and name not in _OPTIMIZERS:
+            raise ValueError(
+                f"optimizer={self.optimizer!r} is unknown; use one of "
+                f"{', '.join(sorted(_OPTIMIZERS))}, or a class of torch.optim."
+            )
+        optimizer = self.optimizer if name is None else _OPTIMIZERS[name]
+        full_batch = name == "lbfgs"
+        # eq. with sums over all rows: a batch's mean leaves 1 / n_rows of the penalty
+        decay = self.l2 / n_rows
+        params = {
+            "module": module,
+            "criterion": torch.nn.Module,  # the module's own `loss` takes its place
+            "optimizer": optimizer,
+            "lr": self.lr,
+            "max_epochs": self.max_epochs,
+            "batch_size": n_rows if full_batch else self.batch_size,
+            "iterator_train": RowBatches,
+            "iterator_train__shuffle": True,
+            "iterator_train__device": device,
+            "iterator_valid": RowBatches,
+            "iterator_valid__device": device,
+            "train_split": None if valid is None else predefined_split(valid),
+            "callbacks": self._make_callbacks(valid),
+            "verbose": int(self.verbose),
+            "device": str(device),
+        }
+        decays = "weight_decay" in inspect.signature(optimizer).parameters
+        if decay and decays:
+            weights = [name for name, p in module.named_parameters() if p.ndim > 1]
+            params["optimizer__param_groups"] = [
+                (name, {"weight_decay": decay}) for name in weights
+            ]
+        net = _Net(**{**params, **(self.net_params or {})})
+        net.penalty = 0 if decays else decay
+        return net
+
+    def _make_callbacks(self, valid):
+        callbacks = []
+        if self.early_stopping and valid is not None:
+            stop = EarlyStopping(
+                "valid_loss",
+                patience=self.n_iter_no_change,
+                load_best=True,
+                threshold=1e-4,
+                sink=print if self.verbose else _silent,
+            )
+            callbacks.append(("early_stopping", stop))
+        return [*callbacks, *(self.callbacks or [])]
+
+    def _save_state(self):
+        """Return the fitted state with the weights as arrays; see `sklearn_recsys.persistence`.
+
+        The state of the optimiser is left out: after loading, `partial_fit` starts it anew.
+        """
+        state = {name: value for name, value in vars(self).items() if name != "net_"}
+        weights = self.net_.module_.state_dict()
+        state["weights_"] = {name: weight.cpu().numpy() for name, weight in weights.items()}
+        state["epochs_"] = self.history_.reset_index().to_dict("list")
+        return state
+
+    def _load_state(self, state):
+        """Set the state that `_save_state` returned; weights of another shape raise ValueError."""
+        weights, epochs = state.pop("weights_", None), state.pop("epochs_", None)
+        vars(self).update(state)
+        try:
+            X = self._read(self.interactions_)
+            net = self._make_net(self._make_module(X), check_device("cpu"), X.shape[0], None)
+            net.initialize()
+            net.module_.load_state_dict(
+                {name: torch.from_numpy(weight) for name, weight in weights.items()}
+            )
+            for values in zip(*epochs.values(), strict=True):
+                net.history.append(dict(zip(epochs, values, strict=True)))
+        except (RuntimeError, AttributeError, TypeError, KeyError) as error:
+            raise ValueError(f"the weights of {type(self).__name__} do not fit: {error}") from error
+        self.net_ = net
+
+    def _finish(self, X):
+        """Derive what predictions need from the trained module; most models need nothing."""
+
+
+def _silent(*args, **kwargs):
+    """Swallow a message."""
