@@ -236,25 +236,34 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
             callbacks.append(("early_stopping", stop))
         return [*callbacks, *(self.callbacks or [])]
 
-    def _save_state(self):
-        """Return the fitted state with the weights as arrays; see `sklearn_recsys.persistence`.
+    # The net is stored as its weights and its curve: plain arrays that load on any machine and with
+    # any version of torch and skorch, by pickle and by `save` alike. The state of the optimiser is
+    # left out: `partial_fit` starts it anew.
 
-        The state of the optimiser is left out: after loading, `partial_fit` starts it anew.
-        """
+    def _save_state(self):
+        """Return the attributes, the net as arrays; see `sklearn_recsys.persistence`."""
         state = {name: value for name, value in vars(self).items() if name != "net_"}
-        weights = self.net_.module_.state_dict()
-        state["weights_"] = {name: weight.cpu().numpy() for name, weight in weights.items()}
-        state["epochs_"] = self.history_.reset_index().to_dict("list")
+        if "net_" in vars(self):
+            weights = self.net_.module_.state_dict()
+            state["weights_"] = {name: weight.cpu().numpy() for name, weight in weights.items()}
+            state["epochs_"] = self.history_.reset_index().to_dict("list")
         return state
 
     def _load_state(self, state):
-        """Set the state that `_save_state` returned; weights of another shape raise ValueError."""
+        """Set what `_save_state` returned; weights that do not fit raise ValueError."""
+        state = dict(state)
         weights, epochs = state.pop("weights_", None), state.pop("epochs_", None)
         vars(self).update(state)
+        if weights is None:
+            return
+        try:
+            device = check_device(self.device)
+        except ValueError:  # trained on a device that is not here
+            device = check_device("cpu")
         try:
             X = self._read(self.interactions_)
-            net = self._make_net(self._make_module(X), check_device("cpu"), X.shape[0], None)
-            net.initialize()
+            with torch.random.fork_rng(devices=[]):  # a module draws weights when it is made
+                net = self._make_net(self._make_module(X), device, X.shape[0], None).initialize()
             net.module_.load_state_dict(
                 {name: torch.from_numpy(weight) for name, weight in weights.items()}
             )
@@ -263,6 +272,12 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
         except (RuntimeError, AttributeError, TypeError, KeyError) as error:
             raise ValueError(f"the weights of {type(self).__name__} do not fit: {error}") from error
         self.net_ = net
+
+    def __getstate__(self):
+        return self._save_state()
+
+    def __setstate__(self, state):
+        self._load_state(state)
 
     def _finish(self, X):
         """Derive what predictions need from the trained module; most models need nothing."""

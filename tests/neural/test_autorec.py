@@ -261,7 +261,10 @@ def test_saving(kind, tmp_path):
     loaded = sklearn_recsys.load(tmp_path / "model")
     assert_array_equal(loaded.predict(R), model.predict(R))
     assert_allclose(loaded.history_["train_loss"], model.history_["train_loss"])
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
     assert_array_equal(pickle.loads(pickle.dumps(model)).predict(R), model.predict(R))
+    assert torch.equal(torch.get_rng_state(), state)
     loaded.partial_fit(R)
     assert len(loaded.history_) == 6
 
