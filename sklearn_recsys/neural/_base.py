@@ -131,15 +131,23 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
         ]
         return pd.DataFrame(rows).set_index("epoch")
 
-    def _fit(self, X):
+    def _fit(self, X, resume=False):
+        """Train a new net, or go on with the one there is."""
+        if resume:
+            self._check_resume(X)
         rng = check_random_state(self.random_state)
-        device = check_device(self.device)
+        device = torch.device(self.net_.device) if resume else check_device(self.device)
         train, valid = self._make_datasets(X, rng)
         cuda = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
             torch.manual_seed(int(rng.randint(2**31)))
-            self.net_ = self._make_net(self._make_module(X), device, len(train), valid)
-            self.net_.fit(train)
+            if resume:
+                split = None if valid is None else predefined_split(valid)
+                self.net_.set_params(train_split=split)
+            else:
+                self.net_ = self._make_net(self._make_module(X), device, len(train), valid)
+                self.net_.initialize()
+            self.net_.partial_fit(train)
         self._finish(X)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -161,25 +169,6 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
         if not self.__sklearn_is_fitted__():
             return self._fit_matrix(X)
         return self._fit_or_forget(self._checked(X, copy=True), resume=True)
-
-    def _fit_interactions(self, X, resume=False):
-        """Fit, or go on from where the last fit ended."""
-        if not resume:
-            return super()._fit_interactions(X)
-        read = self._read(X)
-        self._check_resume(read)
-        rng = check_random_state(self.random_state)
-        train, valid = self._make_datasets(read, rng)
-        net = self.net_
-        cuda = [net.device] if str(net.device).startswith("cuda") else []
-        with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(int(rng.randint(2**31)))
-            net.set_params(train_split=None if valid is None else predefined_split(valid))
-            net.partial_fit(train)
-        self._fallback_ = self._non_personalised(read)
-        self._finish(read)
-        self.interactions_ = X
-        return self
 
     def _check_resume(self, X):
         """Raise ValueError if the module cannot go on with `X`; most modules can."""
