@@ -27,8 +27,10 @@ _ACTIVATIONS = {
     "elu": nn.functional.elu,
     "selu": nn.functional.selu,
 }
-_FOLD_IN_GRID = np.geomspace(1, 3000, 8)
+_FOLD_IN_GRID = np.geomspace(10, 10_000, 10)
 _FOLD_IN_USERS = 1000  # of whom the penalty of the ridge regressions is chosen
+_FOLD_IN_L2 = 1000.0  # where nothing is held out to choose it on
+_ISOTROPIC = 0.5  # share of the identity in the covariance of the users' decoder rows
 
 
 class AutoRecModule(nn.Module):
@@ -91,20 +93,24 @@ class AutoRec(NeuralRecommender):
         The prediction for items without a training rating: the middle of the rating range (the
         paper's 3), the mean rating, or a number.
     lr : float, default=1e-3
-        Learning rate.
+        Learning rate. ``optimizer="lbfgs"`` does without: its steps are found by a line search.
     max_epochs : int, default=200
         Passes over the data at the most.
     batch_size : int, default=512
         Items (users) per update.
     optimizer : str or class, default="adam"
-        A name or class of :mod:`torch.optim`; ``"lbfgs"`` takes all rows at once.
-    l2 : float, default=100.0
+        A name or class of :mod:`torch.optim`; ``"lbfgs"`` takes all rows at once, and an epoch is
+        20 of its iterations.
+    l2 : float, default=50.0
         λ in eq. 2, the penalty on both weight matrices: λ/2 · (‖W‖² + ‖V‖²), beside the sum of
         squared errors over all observed ratings.
     early_stopping : bool, default=True
         Whether to stop when the loss on held-out ratings stops falling, and keep the best weights.
     validation_fraction : float, default=0.1
         The share of the ratings held out for that.
+    fold_in_l2 : float, default=None
+        Item-based: the penalty λ_f of the users' ridge regressions. None: chosen on the ratings
+        held out for early stopping, or 1000 where there are none.
     n_iter_no_change : int, default=10
         Epochs without an improvement before training stops.
     callbacks : list, default=None
@@ -128,7 +134,7 @@ class AutoRec(NeuralRecommender):
     item_factors_ : ndarray of float32 of shape (n_items, n_factors)
         Item-based: the codes z = g(V r + μ) of the items.
     fold_in_l2_ : float
-        Item-based: the penalty λ_f of the users' ridge regressions, chosen on held-out ratings.
+        Item-based: the penalty λ_f of the users' ridge regressions.
     rating_range_ : tuple of float
         The lowest and the highest training rating.
     interactions_ : csr_array of shape (n_users, n_items)
@@ -143,11 +149,13 @@ class AutoRec(NeuralRecommender):
     An item's input runs over the training users, so a new user has no place in it. But given the
     codes z_i, eq. 2 is a ridge regression for each user's row of the decoder,
 
-    .. math:: w_u, b_u = \arg\min \sum_i (r_{ui} - w \cdot z_i - b)^2
-              + \tfrac{\lambda_f}{2} (\|w - \bar w\|^2 + (b - \bar b)^2),
+    .. math:: v_u = \arg\min_v \sum_i (r_{ui} - v \cdot (z_i, 1))^2
+              + \tfrac{\lambda_f}{2} (v - \bar v)^\top \Sigma^{-1} (v - \bar v),
 
-    shrunk to the mean trained row. Every user takes that path, known or new: what is predicted for
-    a user depends on the user's ratings alone.
+    where :math:`v = (w, b)`. The mean :math:`\bar v` and the covariance :math:`\Sigma` of the
+    trained decoder's rows say what users are like; :math:`\Sigma` is scaled to a mean variance of
+    one, and half of it is the identity. Every user takes that path, known or new:
+    what is predicted for a user depends on the user's ratings alone.
 
     References
     ----------
@@ -171,6 +179,7 @@ class AutoRec(NeuralRecommender):
         "encoder_activation": [StrOptions(set(_ACTIVATIONS))],
         "decoder_activation": [StrOptions(set(_ACTIVATIONS))],
         "cold_value": [StrOptions({"midpoint", "mean"}), Real],
+        "fold_in_l2": [Interval(Real, 0, None, closed="neither"), None],
     }
 
     def __init__(
@@ -185,9 +194,10 @@ class AutoRec(NeuralRecommender):
         max_epochs=200,
         batch_size=512,
         optimizer="adam",
-        l2=100.0,
+        l2=50.0,
         early_stopping=True,
         validation_fraction=0.1,
+        fold_in_l2=None,
         n_iter_no_change=10,
         callbacks=None,
         device="cpu",
@@ -207,6 +217,7 @@ class AutoRec(NeuralRecommender):
         self.l2 = l2
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
+        self.fold_in_l2 = fold_in_l2
         self.n_iter_no_change = n_iter_no_change
         self.callbacks = callbacks
         self.device = device
@@ -268,35 +279,48 @@ class AutoRec(NeuralRecommender):
     def _finish(self, X):
         if self.kind == "user":
             return
-        module = self.net_.module_
-        with torch.no_grad():
-            self._mean_row_ = module.W.mean(dim=0).cpu().numpy().astype(np.float64)
-            self._mean_bias_ = float(module.b.mean())
         known, held_out = self._split_
         del self._split_
-        self.fold_in_l2_ = 10.0
-        if held_out is not None:
-            # the penalty is one number: a thousand users tell it as well as all of them
-            tested = np.unique(np.linspace(0, X.shape[0] - 1, _FOLD_IN_USERS).astype(np.int64))
-            codes, known, held_out = self._codes(known), known[tested], held_out[tested]
-            errors = []
-            for penalty in _FOLD_IN_GRID:
-                self._set_item_side(codes, penalty)
-                predicted = self._score_pairs(known, cell_rows(held_out), held_out.indices)
-                errors.append(np.mean((predicted - held_out.data) ** 2))
-            self.fold_in_l2_ = float(_FOLD_IN_GRID[np.argmin(errors)])
+        self._set_prior()
+        self.fold_in_l2_ = self.fold_in_l2
+        if self.fold_in_l2 is None:
+            self.fold_in_l2_ = _FOLD_IN_L2
+            if held_out is not None:
+                self.fold_in_l2_ = self._best_penalty(known, held_out)
         codes = self._codes(X)
         self.item_factors_ = codes.astype(np.float32)
         self._set_item_side(codes, self.fold_in_l2_)
 
+    def _set_prior(self):
+        """Set the mean of the trained decoder's rows, and a root of their covariance."""
+        module = self.net_.module_
+        with torch.no_grad():
+            rows = torch.hstack([module.W, module.b[:, None]]).cpu().numpy().astype(np.float64)
+        self._mean_row_ = rows.mean(axis=0)
+        covariance = np.atleast_2d(np.cov(rows.T, ddof=0))
+        covariance *= (1 - _ISOTROPIC) / max(np.diag(covariance).mean(), 1e-12)
+        covariance[np.diag_indices_from(covariance)] += _ISOTROPIC
+        self._root_ = np.linalg.cholesky(covariance)
+
+    def _best_penalty(self, known, held_out):
+        """Return the penalty of least error on held-out ratings; a thousand users tell it."""
+        tested = np.unique(np.linspace(0, known.shape[0] - 1, _FOLD_IN_USERS).astype(np.int64))
+        codes, known, held_out = self._codes(known), known[tested], held_out[tested]
+        errors = []
+        for penalty in _FOLD_IN_GRID:
+            self._set_item_side(codes, penalty)
+            predicted = self._score_pairs(known, cell_rows(held_out), held_out.indices)
+            errors.append(np.mean((predicted - held_out.data) ** 2))
+        return float(_FOLD_IN_GRID[np.argmin(errors)])
+
     def _set_item_side(self, codes, penalty):
         """Set what a user's ridge regression starts from, and its features with the penalty in."""
-        self._base_ = codes @ self._mean_row_ + self._mean_bias_
-        ones = np.ones((len(codes), 1))
-        self._features_ = np.hstack([codes, ones]) * np.sqrt(2 / penalty)
+        features = np.hstack([codes, np.ones((len(codes), 1))])
+        self._base_ = features @ self._mean_row_
+        self._features_ = features @ self._root_ * np.sqrt(2 / penalty)
 
     def _user_rows(self, X):
-        """Return each row's deviation from the mean decoder row."""
+        """Return each row's deviation from the mean decoder row, in the basis of `_features_`."""
         offset, scale = self._scale_
         data = (X.data.astype(np.float64) - offset) / scale - self._base_[X.indices]
         return ridge_rows(sp.csr_array((data, X.indices, X.indptr), shape=X.shape), self._features_)

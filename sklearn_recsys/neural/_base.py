@@ -202,6 +202,8 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
             "verbose": int(self.verbose),
             "device": str(device),
         }
+        if full_batch:  # its steps are found by a line search
+            params |= {"lr": 1.0, "optimizer__line_search_fn": "strong_wolfe"}
         decays = "weight_decay" in inspect.signature(optimizer).parameters
         if decay and decays:
             weights = [name for name, p in module.named_parameters() if p.ndim > 1]

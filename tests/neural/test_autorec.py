@@ -69,22 +69,32 @@ def test_user_based_is_a_forward_pass():
 
 
 def test_item_based_users_have_the_exact_solution():
-    """Every row minimises its own ridge regression, shrunk to the mean trained decoder row."""
+    """Every row minimises its own ridge regression; its prior are the trained decoder rows."""
     R = ratings()
     model = small(max_epochs=5).fit(R)
     codes = model.item_factors_.astype(np.float64)
     module = model.net_.module_
-    w_mean, b_mean = module.W.detach().numpy().mean(axis=0), float(module.b.detach().mean())
+    rows = np.hstack([module.W.detach().numpy(), module.b.detach().numpy()[:, None]])
+    prior, covariance = rows.mean(axis=0), np.cov(rows.T, bias=True)
+    covariance = 0.5 * covariance / np.diag(covariance).mean() + 0.5 * np.eye(len(covariance))
+    penalty = model.fold_in_l2_ / 2 * np.linalg.inv(covariance)
     mean = R.data.mean()
     Z = np.hstack([codes, np.ones((len(codes), 1))])
-    prior = np.append(w_mean, b_mean)
     for row in (0, 17, 119):
         items = R[[row]].indices
         A, y = Z[items], R[[row]].data - mean
-        penalty = model.fold_in_l2_ / 2 * np.eye(Z.shape[1])
         solution = prior + np.linalg.solve(A.T @ A + penalty, A.T @ (y - A @ prior))
         expected = np.clip(Z @ solution + mean, 1, 5)
         assert_allclose(model.predict(R[[row]])[0], expected, atol=1e-4)
+
+
+def test_the_penalty_of_the_ridge_regressions_can_be_given():
+    R = ratings()
+    free, stiff = (small(max_epochs=5, fold_in_l2=value).fit(R) for value in (1.0, 1e8))
+    assert stiff.fold_in_l2_ == 1e8
+    mean_row = stiff._base_ + R.data.mean()
+    assert_allclose(stiff.predict(R), np.tile(np.clip(mean_row, 1, 5), (120, 1)), atol=1e-3)
+    assert np.abs(free.predict(R) - stiff.predict(R)).max() > 0.1
 
 
 def test_known_and_new_users_take_one_path():
@@ -107,7 +117,7 @@ def test_items_without_a_rating(kind, cold, value):
 
 def test_predictions_are_clipped_and_rankings_are_not():
     R = ratings()
-    model = small(l2=0.01, early_stopping=False, max_epochs=100).fit(R)
+    model = small(l2=0.01, fold_in_l2=0.1, early_stopping=False, max_epochs=100).fit(R)
     predicted = model.predict(R)
     assert predicted.min() >= 1 and predicted.max() <= 5
     _, scores = model.recommend(n=80, exclude_seen=False, return_scores=True)
@@ -214,7 +224,7 @@ def test_callbacks_and_net_params():
 @pytest.mark.parametrize("optimizer", ["adam", "rprop", "lbfgs", "SGD", torch.optim.Adagrad])
 def test_optimizers(optimizer):
     R = ratings()
-    lr = {"lbfgs": 1.0, "SGD": 1e-3}.get(optimizer, 0.01)
+    lr = {"SGD": 1e-3}.get(optimizer, 0.01)
     model = small(optimizer=optimizer, lr=lr, max_epochs=8, early_stopping=False).fit(R)
     losses = model.history_["train_loss"]
     assert losses.iloc[-1] < losses.iloc[0]
@@ -223,7 +233,7 @@ def test_optimizers(optimizer):
 def test_the_penalty_is_that_of_the_paper():
     """Full-batch gradients vanish where the squared errors and λ/2 (‖W‖² + ‖V‖²) balance."""
     R = ratings(40, 30)
-    model = small(l2=30.0, optimizer="lbfgs", lr=1.0, max_epochs=60, early_stopping=False).fit(R)
+    model = small(l2=30.0, optimizer="lbfgs", max_epochs=60, early_stopping=False).fit(R)
     module = model.net_.module_
     (inputs, targets), *_ = model.net_.get_iterator(model._make_datasets(R, None)[0])
     module.zero_grad()
@@ -249,7 +259,7 @@ def test_searches():
     R = ratings()
     R_fit, R_valid = random_holdout(R, 0.1, random_state=0)
     grid = {"lr": [1e-4, 1e-2], "n_factors": [5, 10]}
-    model = small(max_epochs=5)
+    model = small("user", max_epochs=5)
     search = GridSearchCV(model, grid, cv=HoldoutSplit()).fit(R_fit, R_valid)
     assert search.best_params_["lr"] == 1e-2
     parallel = GridSearchCV(model, grid, cv=HoldoutSplit(), n_jobs=2).fit(R_fit, R_valid)
