@@ -13,7 +13,14 @@ _PUBLIC = {
     "sklearn_recsys.dummy": ["PopularityRecommender", "RandomRecommender"],
     "sklearn_recsys.linear_model": ["EASE"],
     "sklearn_recsys.neighbors": ["ItemKNN", "UserKNN"],
-    "sklearn_recsys.neural": ["AutoRec", "NeuralRecommender", "RowDataset", "SparseRows"],
+    "sklearn_recsys.neural": [
+        "AutoRec",
+        "MultDAE",
+        "MultVAE",
+        "NeuralRecommender",
+        "RowDataset",
+        "SparseRows",
+    ],
     "sklearn_recsys.pipeline": ["RecommenderPipeline"],
     "sklearn_recsys.model_selection": [
         "HoldoutSplit",

@@ -24,6 +24,7 @@ from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.preprocessing import BM25Transformer
 from sklearn_recsys.utils.discovery import all_recommenders
 from sklearn_recsys.utils.estimator_checks import (
+    check_checkerboard,
     check_recommender,
     expected_failed_checks,
     recommender_checks,
@@ -134,8 +135,18 @@ class CoOccurrence(RecommenderMixin, BaseEstimator):
         return X @ self.counts_
 
 
+# the checks' matrices are tiny: a neural model needs few epochs, but larger steps
+QUICK = {"max_epochs": 40, "lr": 0.01}
+
+
+def checked(recommender):
+    """Return an instance for the checks: with default parameters, but for the training's length."""
+    model = recommender()
+    return model.set_params(**{k: v for k, v in QUICK.items() if k in model.get_params()})
+
+
 TOYS = [ItemMeanRatings(), NeighbourRatings(), RecentNeighbours()]
-MODELS = [recommender() for _, recommender in all_recommenders()]
+MODELS = [checked(recommender) for _, recommender in all_recommenders()]
 
 VARIANTS = [
     EASE(l2=1e-2),
@@ -203,11 +214,13 @@ from sklearn_recsys.utils.estimator_checks import expected_failed_checks, recomm
 warnings.simplefilter("ignore", SkipTestWarning)
 assert array_api.SCIPY_ARRAY_API
 for name, recommender in all_recommenders():
-    results = check_estimator(recommender(), on_fail=None)
+    model = recommender()
+    model.set_params(**{k: v for k, v in QUICK.items() if k in model.get_params()})
+    results = check_estimator(model, on_fail=None)
     assert len(results) > 30, len(results)
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
-    assert set(failed) == set(expected_failed_checks(recommender())), (name, failed)
-    for check in recommender_checks(recommender()):
+    assert set(failed) == set(expected_failed_checks(model)), (name, failed)
+    for check in recommender_checks(model):
         check()
     print(name, len(results))
 """
@@ -216,7 +229,7 @@ for name, recommender in all_recommenders():
 def test_checks_under_scipy_array_api():
     """The variable is read when scipy is imported: the checks need an interpreter of their own."""
     run = subprocess.run(
-        [sys.executable, "-c", _ARRAY_API],
+        [sys.executable, "-c", f"QUICK = {QUICK}{_ARRAY_API}"],
         env={**os.environ, "SCIPY_ARRAY_API": "1"},
         capture_output=True,
         text=True,
@@ -268,6 +281,16 @@ def test_parameters_are_only_validated_by_fit(model):
         with pytest.raises(ValueError, match=f"The '{name}' parameter of"):
             wrong.fit(X)
         assert not hasattr(wrong, "interactions_")
+
+
+@pytest.mark.parametrize("name, recommender", all_recommenders())
+def test_default_parameters_find_the_withheld_cells(name, recommender):
+    """The checks above make training short; this one takes the parameters that users get."""
+    check_checkerboard(recommender().set_params(**_seed(recommender())))
+
+
+def _seed(model):
+    return {"random_state": 0} if "random_state" in model.get_params() else {}
 
 
 def test_a_model_is_two_methods():

@@ -3,5 +3,6 @@
 from sklearn_recsys.neural._autorec import AutoRec
 from sklearn_recsys.neural._base import NeuralRecommender
 from sklearn_recsys.neural._batches import RowDataset, SparseRows
+from sklearn_recsys.neural._mult_vae import MultDAE, MultVAE
 
-__all__ = ["AutoRec", "NeuralRecommender", "RowDataset", "SparseRows"]
+__all__ = ["AutoRec", "MultDAE", "MultVAE", "NeuralRecommender", "RowDataset", "SparseRows"]

@@ -16,17 +16,10 @@ from torch import nn
 from sklearn_recsys.model_selection import random_holdout
 from sklearn_recsys.neural._base import NeuralRecommender
 from sklearn_recsys.neural._batches import RowDataset, SparseRows
+from sklearn_recsys.neural._modules import ACTIVATIONS
 from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils._fold_in import ridge_rows
 
-_ACTIVATIONS = {
-    "sigmoid": torch.sigmoid,
-    "identity": lambda x: x,
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "elu": nn.functional.elu,
-    "selu": nn.functional.selu,
-}
 _FOLD_IN_GRID = np.geomspace(10, 10_000, 10)
 _FOLD_IN_USERS = 1000  # of whom the penalty of the ridge regressions is chosen
 _FOLD_IN_L2 = 1000.0  # where nothing is held out to choose it on
@@ -59,17 +52,17 @@ class AutoRecModule(nn.Module):
 
     def encode(self, rows):
         """Return the codes g(V r + μ), of shape (n_rows, n_factors)."""
-        return _ACTIVATIONS[self.encoder_activation](rows.matmul(self.V) + self.mu)
+        return ACTIVATIONS[self.encoder_activation](rows.matmul(self.V) + self.mu)
 
     def forward(self, rows):
         """Return every output, of shape (n_rows, n_inputs)."""
         outputs = self.encode(rows) @ self.W.T + self.b
-        return _ACTIVATIONS[self.decoder_activation](outputs)
+        return ACTIVATIONS[self.decoder_activation](outputs)
 
     def loss(self, inputs, targets):
         """Return the squared error over the target cells, per row (eq. 2, without the penalty)."""
         outputs = targets.sample(self.encode(inputs), self.W) + self.b[targets.indices]
-        outputs = _ACTIVATIONS[self.decoder_activation](outputs)
+        outputs = ACTIVATIONS[self.decoder_activation](outputs)
         return (targets.values - outputs).square().sum() / len(targets)
 
 
@@ -86,7 +79,8 @@ class AutoRec(NeuralRecommender):
     n_factors : int, default=500
         Number of hidden units.
     encoder_activation : str, default="sigmoid"
-        g in eq. 1: ``"sigmoid"``, ``"identity"``, ``"tanh"``, ``"relu"``, ``"elu"`` or ``"selu"``.
+        g in eq. 1: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"relu6"``,
+        ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
     decoder_activation : str, default="identity"
         f in eq. 1, of the same names. With ``"sigmoid"`` ratings are scaled to [0, 1].
     cold_value : {"midpoint", "mean"} or float, default="midpoint"
@@ -176,8 +170,8 @@ class AutoRec(NeuralRecommender):
         **NeuralRecommender._parameter_constraints,
         "kind": [StrOptions({"item", "user"})],
         "n_factors": [Interval(Integral, 1, None, closed="left")],
-        "encoder_activation": [StrOptions(set(_ACTIVATIONS))],
-        "decoder_activation": [StrOptions(set(_ACTIVATIONS))],
+        "encoder_activation": [StrOptions(set(ACTIVATIONS))],
+        "decoder_activation": [StrOptions(set(ACTIVATIONS))],
         "cold_value": [StrOptions({"midpoint", "mean"}), Real],
         "fold_in_l2": [Interval(Real, 0, None, closed="neither"), None],
     }

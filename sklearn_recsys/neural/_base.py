@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping
+from skorch.callbacks import EarlyStopping, PassthroughScoring
 from skorch.helper import predefined_split
 
 from sklearn_recsys.base import RecommenderMixin
@@ -27,7 +27,17 @@ _OPTIMIZERS = {
 
 
 class _Net(NeuralNet):
-    """skorch's training loop over our batches; the module says what its loss is."""
+    """skorch's training loop over our batches; the module says what its loss is.
+
+    A module may write `begin_epoch(epoch)`, which is called before each epoch.
+    """
+
+    metric = None  # what the module's `validate` measures, greater is better; None: the loss
+
+    def on_epoch_begin(self, net, **kwargs):
+        super().on_epoch_begin(net, **kwargs)
+        if hasattr(self.module_, "begin_epoch"):
+            self.module_.begin_epoch(len(self.history))
 
     def train_step_single(self, batch, **fit_params):
         self._set_training(True)
@@ -41,7 +51,11 @@ class _Net(NeuralNet):
     def validation_step(self, batch, **fit_params):
         self._set_training(False)
         with torch.no_grad():
-            return {"loss": self.module_.loss(*batch), "y_pred": None}
+            if self.metric is None:
+                return {"loss": self.module_.loss(*batch), "y_pred": None}
+            value = self.module_.validate(*batch)
+            self.history.record_batch(self.metric, value.item())
+            return {"loss": -value, "y_pred": None}
 
 
 class NeuralRecommender(RecommenderMixin, BaseEstimator):
@@ -121,6 +135,8 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
         "verbose": ["verbose"],
         "net_params": [dict, None],
     }
+
+    _metric = None  # see `_Net.metric`
 
     @property
     def history_(self):
@@ -212,16 +228,22 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
             ]
         net = _Net(**{**params, **(self.net_params or {})})
         net.penalty = 0 if decays else decay
+        net.metric = self._metric
         return net
 
     def _make_callbacks(self, valid):
         callbacks = []
+        monitor, lower, threshold = "valid_loss", True, 1e-4
+        if self._metric is not None:  # of equals, as at the very top, the last one is the best
+            monitor, lower, threshold = self._metric, False, -1e-6
+            callbacks.append(("valid_metric", PassthroughScoring(monitor, lower_is_better=lower)))
         if self.early_stopping and valid is not None:
             stop = EarlyStopping(
-                "valid_loss",
+                monitor,
+                lower_is_better=lower,
                 patience=self.n_iter_no_change,
                 load_best=True,
-                threshold=1e-4,
+                threshold=threshold,
                 sink=print if self.verbose else _silent,
             )
             callbacks.append(("early_stopping", stop))

@@ -8,7 +8,7 @@ at these cells only.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -34,6 +34,8 @@ class SparseRows:
     column_indptr, column_rows, column_order : Tensor of int64
         The cells by column: where each column begins, the row of each cell, and its place in
         `values`.
+    numbers : Tensor of int64 of shape (n_rows,), default=None
+        The row numbers in the data set that a batch was taken from.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class SparseRows:
     column_indptr: torch.Tensor
     column_rows: torch.Tensor
     column_order: torch.Tensor
+    numbers: torch.Tensor | None = None
 
     @classmethod
     def from_csr(cls, X, device="cpu"):
@@ -80,6 +83,39 @@ class SparseRows:
 
     def __len__(self):
         return self.shape[0]
+
+    @property
+    def rows(self):
+        """The row of each stored cell."""
+        lengths = self.indptr.diff()
+        return torch.arange(len(self), device=lengths.device).repeat_interleave(
+            lengths, output_size=len(self.indices)
+        )
+
+    def with_values(self, values):
+        """Return the same cells with other values.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n_cells,)
+            In the order of the stored cells.
+
+        Returns
+        -------
+        rows : SparseRows
+        """
+        return replace(self, values=values)
+
+    def normalized(self):
+        """Return the rows scaled to a Euclidean norm of one; empty rows stay empty.
+
+        Returns
+        -------
+        rows : SparseRows
+        """
+        rows = self.rows
+        squares = self.values.new_zeros(len(self)).index_add_(0, rows, self.values.square())
+        return self.with_values(self.values * squares.rsqrt()[rows])
 
     def matmul(self, weight):
         """Return the product with a dense matrix, differentiable in it.
@@ -225,5 +261,7 @@ class RowBatches:
                 slice(start, start + self.batch_size) if whole else order[start:][: self.batch_size]
             )
             inputs = SparseRows.from_csr(X[rows], self.device)
+            numbers = torch.as_tensor(np.arange(n_rows)[rows] if whole else rows)
+            inputs.numbers = numbers.to(self.device)
             outputs = inputs if targets is None else SparseRows.from_csr(targets[rows], self.device)
             yield inputs, outputs

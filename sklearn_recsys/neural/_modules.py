@@ -1,0 +1,72 @@
+"""What the modules of several models are made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.functional import dropout, elu, leaky_relu, relu6, selu, silu, softplus
+
+ACTIVATIONS = {
+    "identity": lambda x: x,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "relu6": relu6,
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "selu": selu,
+    "swish": silu,
+    "softplus": softplus,
+}
+
+
+class RowEncoder(nn.Module):
+    """Layers from a sparse row to a code; the first takes the items present, not a dense row.
+
+    Parameters
+    ----------
+    n_items : int
+        Length of a row.
+    sizes : sequence of int
+        Widths of the layers, the last one the code's.
+    activation : str
+        Between the layers; not after the last one.
+    dropout : float
+        Share of the interactions that are left out while training; the rest is scaled up.
+    """
+
+    def __init__(self, n_items, sizes, activation, dropout):
+        super().__init__()
+        self.activation = activation
+        self.dropout = dropout
+        self.weight = nn.Parameter(torch.empty(n_items, sizes[0]))
+        self.bias = nn.Parameter(torch.zeros(sizes[0]))
+        self.layers = dense_layers(sizes)
+        nn.init.xavier_normal_(self.weight)
+
+    def forward(self, rows):
+        """Return the codes of rows that are scaled to a norm of one, of shape (n_rows, sizes[-1]).
+
+        Those are L2-normalised, then corrupted by dropout.
+        """
+        rows = corrupted(rows.normalized(), self.dropout, self.training)
+        code = rows.matmul(self.weight) + self.bias
+        for layer in self.layers:
+            code = layer(ACTIVATIONS[self.activation](code))
+        return code
+
+
+def corrupted(rows, share, training=True):
+    """Return the rows with a share of the interactions left out, and the others scaled up."""
+    if not training or not share:
+        return rows
+    return rows.with_values(dropout(rows.values, share))
+
+
+def dense_layers(sizes):
+    """Return linear layers from each width to the next, in Xavier's initialisation."""
+    layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes, sizes[1:], strict=False))
+    for layer in layers:
+        nn.init.xavier_normal_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return layers

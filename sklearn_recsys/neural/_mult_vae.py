@@ -1,0 +1,385 @@
+"""MultVAE and MultDAE: autoencoders with a multinomial likelihood.
+
+Liang, Krishnan, Hoffman and Jebara, "Variational Autoencoders for Collaborative Filtering",
+WWW 2018.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from sklearn_recsys.neural._losses import multinomial_loss
+from sklearn_recsys.neural._modules import ACTIVATIONS, RowEncoder, dense_layers
+from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
+
+
+class MultDAEModule(RankingModule):
+    """A denoising autoencoder: code and decoder f(g(x)), a softmax over the items.
+
+    Parameters
+    ----------
+    n_items : int
+        Length of a row.
+    hidden_layer_sizes : sequence of int
+        Widths between the row and the code; the decoder mirrors them.
+    n_factors : int
+        Width of the code.
+    activation : str
+        Of all layers but the last one.
+    dropout : float
+        Share of the interactions left out while training.
+    n_codes : int, default=1
+        How many vectors of `n_factors` the encoder returns for a row.
+    """
+
+    def __init__(self, n_items, hidden_layer_sizes, n_factors, activation, dropout, n_codes=1):
+        super().__init__()
+        sizes = [*hidden_layer_sizes, n_factors]
+        self.activation = activation
+        self.encoder = RowEncoder(
+            n_items, [*hidden_layer_sizes, n_codes * n_factors], activation, dropout
+        )
+        self.decoder = dense_layers([*sizes[::-1], n_items])
+
+    def encode(self, rows):
+        """Return the codes, of shape (n_rows, n_factors)."""
+        return ACTIVATIONS[self.activation](self.encoder(rows))
+
+    def decode(self, codes):
+        """Return the logits, of shape (n_rows, n_items)."""
+        *hidden, last = self.decoder
+        for layer in hidden:
+            codes = ACTIVATIONS[self.activation](layer(codes))
+        return last(codes)
+
+    def forward(self, rows):
+        """Return the logits, of shape (n_rows, n_items)."""
+        return self.decode(self.encode(rows))
+
+    def loss(self, inputs, targets):
+        """Return the negative log-likelihood per row (eq. 2)."""
+        return multinomial_loss(targets, self(inputs))
+
+
+class MultVAEModule(MultDAEModule):
+    """A variational autoencoder: the code is Gaussian, its mean is what predicts.
+
+    Parameters
+    ----------
+    n_items, hidden_layer_sizes, n_factors, activation, dropout
+        As of MultDAEModule.
+    anneal_cap : float
+        The greatest weight of the Kullback-Leibler divergence.
+    anneal_epochs : int
+        Epochs until it is reached.
+    """
+
+    def __init__(
+        self,
+        n_items,
+        hidden_layer_sizes,
+        n_factors,
+        activation,
+        dropout,
+        anneal_cap,
+        anneal_epochs,
+    ):
+        super().__init__(n_items, hidden_layer_sizes, n_factors, activation, dropout, n_codes=2)
+        self.anneal_cap = anneal_cap
+        self.anneal_epochs = anneal_epochs
+        self.beta = anneal_cap
+
+    def begin_epoch(self, epoch):
+        """Set β, the weight of the divergence; it grows from zero."""
+        self.beta = self.anneal_cap * min(1.0, epoch / self.anneal_epochs)
+
+    def encode(self, rows):
+        """Return the means of the codes, of shape (n_rows, n_factors)."""
+        return self.encoder(rows).chunk(2, dim=1)[0]
+
+    def loss(self, inputs, targets):
+        """Return the negative evidence lower bound per row, with β (eqs. 6 and 7)."""
+        means, log_variances = self.encoder(inputs).chunk(2, dim=1)
+        codes = means + torch.randn_like(means) * (log_variances / 2).exp()
+        divergence = (means.square() + log_variances.exp() - log_variances - 1).sum() / 2
+        loss = multinomial_loss(targets, self.decode(codes))
+        return loss + self.beta * divergence / len(targets)
+
+
+class MultDAE(RowRanker):
+    """MultDAE, a denoising autoencoder with a multinomial likelihood.
+
+    A user's row, scaled to a norm of one and corrupted by dropout, is encoded and decoded to a
+    distribution over the items [1]_.
+
+    Parameters
+    ----------
+    n_factors : int, default=200
+        Width of the code.
+    hidden_layer_sizes : sequence of int, default=()
+        Widths of the layers between the row and the code; the decoder mirrors them.
+    activation : str, default="tanh"
+        Of all layers but the last one: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``,
+        ``"relu6"``, ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
+    dropout : float, default=0.5
+        Share of the interactions left out while training.
+    lr : float, default=1e-3
+        Learning rate.
+    max_epochs : int, default=200
+        Passes over the data at the most.
+    batch_size : int, default=500
+        Users per update.
+    optimizer : str or class, default="adam"
+        A name or class of :mod:`torch.optim`.
+    l2 : float, default=0.0
+        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users.
+    early_stopping : bool, default=True
+        Whether to stop when NDCG@100 of held-out users stops rising, and keep the best weights.
+    validation_fraction : float, default=0.1
+        The share of the users held out for that. If they are fewer than 20, all users are trained
+        on, for `max_epochs`.
+    n_iter_no_change : int, default=20
+        Epochs without an improvement before training stops.
+    callbacks : list, default=None
+        Callbacks of skorch.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
+        one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the held-out users, the weights, the dropout and the batches.
+    verbose : int, default=0
+        Whether to print every epoch.
+    net_params : dict, default=None
+        Any other parameter of :class:`skorch.NeuralNet`, as in ``{"optimizer__eps": 1e-6}``.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net.
+    history_ : DataFrame
+        The training curve.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+
+    See Also
+    --------
+    MultVAE : The variational form.
+
+    References
+    ----------
+    .. [1] Dawen Liang, Rahul G. Krishnan, Matthew D. Hoffman, Tony Jebara. "Variational
+       Autoencoders for Collaborative Filtering". WWW 2018.
+
+    Examples
+    --------
+    >>> from sklearn_recsys import MultDAE
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> R = make_interactions(80, 40, random_state=0)
+    >>> model = MultDAE(n_factors=20, lr=0.01, random_state=0).fit(R[:70])
+    >>> model.recommend(R[70:], n=3).shape  # new users: a forward pass
+    (10, 3)
+    """
+
+    _parameter_constraints: dict = {
+        **RowRanker._parameter_constraints,
+        "n_factors": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_factors=200,
+        hidden_layer_sizes=(),
+        *,
+        activation="tanh",
+        dropout=0.5,
+        lr=1e-3,
+        max_epochs=200,
+        batch_size=500,
+        optimizer="adam",
+        l2=0.0,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        callbacks=None,
+        device="cpu",
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.n_factors = n_factors
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.l2 = l2
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    def _make_module(self, X):
+        return MultDAEModule(
+            X.shape[1], self.hidden_layer_sizes, self.n_factors, self.activation, self.dropout
+        )
+
+
+class MultVAE(RowRanker):
+    """MultVAE, a variational autoencoder with a multinomial likelihood.
+
+    A user's row, scaled to a norm of one and corrupted by dropout, is encoded to the mean and the
+    variance of a Gaussian code, and a draw of the code is decoded to a distribution over the items.
+    Predictions come from the mean [1]_.
+
+    Parameters
+    ----------
+    n_factors : int, default=200
+        Width of the code.
+    hidden_layer_sizes : sequence of int, default=(600,)
+        Widths of the layers between the row and the code; the decoder mirrors them.
+    activation : str, default="tanh"
+        Of all hidden layers: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"relu6"``,
+        ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
+    dropout : float, default=0.5
+        Share of the interactions left out while training.
+    anneal_cap : float, default=0.2
+        The greatest β, the weight of the Kullback-Leibler divergence in eq. 6.
+    anneal_epochs : int, default=100
+        Epochs in which β grows from zero to `anneal_cap`.
+    lr : float, default=1e-3
+        Learning rate.
+    max_epochs : int, default=200
+        Passes over the data at the most.
+    batch_size : int, default=500
+        Users per update.
+    optimizer : str or class, default="adam"
+        A name or class of :mod:`torch.optim`.
+    l2 : float, default=0.0
+        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users.
+    early_stopping : bool, default=True
+        Whether to stop when NDCG@100 of held-out users stops rising, and keep the best weights.
+    validation_fraction : float, default=0.1
+        The share of the users held out for that. If they are fewer than 20, all users are trained
+        on, for `max_epochs`.
+    n_iter_no_change : int, default=20
+        Epochs without an improvement before training stops.
+    callbacks : list, default=None
+        Callbacks of skorch.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
+        one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the held-out users, the weights, the dropout, the codes and the batches.
+    verbose : int, default=0
+        Whether to print every epoch.
+    net_params : dict, default=None
+        Any other parameter of :class:`skorch.NeuralNet`, as in ``{"optimizer__eps": 1e-6}``.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net.
+    history_ : DataFrame
+        The training curve.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+
+    See Also
+    --------
+    MultDAE : Without the variance.
+    RecVAE : With a prior of its own.
+
+    References
+    ----------
+    .. [1] Dawen Liang, Rahul G. Krishnan, Matthew D. Hoffman, Tony Jebara. "Variational
+       Autoencoders for Collaborative Filtering". WWW 2018.
+
+    Examples
+    --------
+    >>> from sklearn_recsys import MultVAE
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> R = make_interactions(80, 40, random_state=0)
+    >>> model = MultVAE(n_factors=10, hidden_layer_sizes=[20], lr=0.01, random_state=0).fit(R[:70])
+    >>> model.recommend(R[70:], n=3).shape  # new users: a forward pass
+    (10, 3)
+    """
+
+    _parameter_constraints: dict = {
+        **MultDAE._parameter_constraints,
+        "anneal_cap": [Interval(Real, 0, None, closed="left")],
+        "anneal_epochs": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_factors=200,
+        hidden_layer_sizes=(600,),
+        *,
+        activation="tanh",
+        dropout=0.5,
+        anneal_cap=0.2,
+        anneal_epochs=100,
+        lr=1e-3,
+        max_epochs=200,
+        batch_size=500,
+        optimizer="adam",
+        l2=0.0,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        callbacks=None,
+        device="cpu",
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.n_factors = n_factors
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.anneal_cap = anneal_cap
+        self.anneal_epochs = anneal_epochs
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.l2 = l2
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    def _make_module(self, X):
+        return MultVAEModule(
+            X.shape[1],
+            self.hidden_layer_sizes,
+            self.n_factors,
+            self.activation,
+            self.dropout,
+            self.anneal_cap,
+            self.anneal_epochs,
+        )

@@ -1,0 +1,58 @@
+"""The base of the models that read a user's whole row and rank every item."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from sklearn_recsys.model_selection._content_split import hold_out_by_content
+from sklearn_recsys.neural._base import NeuralRecommender
+from sklearn_recsys.neural._batches import RowDataset, SparseRows
+from sklearn_recsys.neural._losses import ndcg
+
+_FEWEST_USERS = 20  # fewer held-out users tell too little to stop by
+
+
+class RankingModule(torch.nn.Module):
+    """A module whose output for rows is a score for every item."""
+
+    def validate(self, known, held_out):
+        """Return NDCG@100 on what was held out of the rows, as Liang et al. (2018) do."""
+        return ndcg(self(known), known, held_out)
+
+
+class RowRanker(NeuralRecommender):
+    """Base of the autoencoders on implicit interactions: a new user is a forward pass.
+
+    For early stopping a share of the *users* is left out of training; 20 % of their interactions
+    are held out, and NDCG@100 on these is what training is stopped by (`valid_ndcg` in the training
+    curve). Where that leaves fewer than 20 users, all rows are trained on, for `max_epochs`. A
+    model writes ``_make_module(X)``, which returns a `RankingModule`.
+    """
+
+    _metric = "valid_ndcg"
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.values = "binary"
+        return tags
+
+    def _make_datasets(self, X, rng):
+        if not self.early_stopping:
+            return self._dataset(X), None
+        known, held_out = hold_out_by_content(X, latest=self._values == "order")
+        able = rng.permutation(np.flatnonzero(np.diff(held_out.indptr)))
+        valid = np.sort(able[: round(self.validation_fraction * X.shape[0])])
+        rest = np.setdiff1d(np.arange(X.shape[0]), valid)
+        if len(valid) < _FEWEST_USERS or not X[rest].nnz:
+            return self._dataset(X), None
+        return self._dataset(X[rest]), self._dataset(known[valid], held_out[valid])
+
+    def _dataset(self, X, targets=None):
+        """Return rows to train on, or to validate on if there are targets."""
+        return RowDataset(X, targets)
+
+    def _score_items(self, X):
+        with torch.no_grad():
+            self.net_.module_.eval()
+            return self.net_.module_(SparseRows.from_csr(X, self.net_.device)).cpu().numpy()
