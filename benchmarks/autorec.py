@@ -1,16 +1,20 @@
 """AutoRec: accuracy, ablations, new users, an epoch against a bare dense loop, memory."""
 
+from functools import partial
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 
-from benchmarks._measure import ratio
+from benchmarks._measure import peak, ratio
 from sklearn_recsys import AutoRec
 from sklearn_recsys.datasets import fetch_movielens, make_ratings
 from sklearn_recsys.metrics import rmse
-from sklearn_recsys.model_selection import cell_kfold, cross_validate, random_holdout
+from sklearn_recsys.model_selection import HoldoutSplit, cell_kfold, random_holdout
 from sklearn_recsys.neural import RowDataset, SparseRows
 from sklearn_recsys.neural._autorec import AutoRecModule
 from sklearn_recsys.preprocessing import InteractionEncoder
@@ -38,28 +42,32 @@ def _refitted(model, train):
     return clone(model).set_params(**chosen).fit(train)
 
 
-def accuracy(seeds=3):
-    """Random 90/10 splits of ml-1m, default parameters; everything is chosen inside train."""
+def _readings(model, train, test):
+    """Return the RMSE of `predict`, of the trained decoder rows (item-based), and the epochs."""
+    trained = _decoder_rmse(model, train, test) if model.kind == "item" else np.nan
+    return -model.score(train, test), trained, len(model.history_)
+
+
+def _protocols(seeds):
+    """Yield a name, a model, what it is fitted on and what it is tested on."""
     R = _ratings("1m")
-    scores = {}
     for seed in range(seeds):
         train, test = random_holdout(R, 0.1, random_state=seed)
         for kind in ("item", "user"):
-            model = AutoRec(kind, random_state=seed).fit(train)
-            models = {"default": model, "refitted on all of train": _refitted(model, train)}
-            for name, fitted in models.items():
-                trained = _decoder_rmse(fitted, train, test) if kind == "item" else np.nan
-                row = (-fitted.score(train, test), trained, len(fitted.history_))
-                scores.setdefault(f"ml-1m 90/10, {kind}-based, {name}", []).append(row)
+            yield f"ml-1m 90/10, {kind}-based", AutoRec(kind, random_state=seed), train, test
     X, y, cv = cell_kfold(_ratings("100k"), 5, random_state=0)
     for fold, _ in cv:
-        train, test = X[fold], y[fold]
-        model = AutoRec(random_state=0).fit(train)
+        yield "ml-100k 5-fold, item-based", AutoRec(random_state=0), X[fold], y[fold]
+
+
+def accuracy(seeds=3):
+    """Random splits of the cells, default parameters; everything is chosen inside train."""
+    scores = {}
+    for name, model, train, test in _protocols(seeds):
+        model.fit(train)
         models = {"default": model, "refitted on all of train": _refitted(model, train)}
-        for name, fitted in models.items():
-            row = (-fitted.score(train, test), _decoder_rmse(fitted, train, test))
-            row = (*row, len(fitted.history_))
-            scores.setdefault(f"ml-100k 5-fold, item-based, {name}", []).append(row)
+        for version, fitted in models.items():
+            scores.setdefault(f"{name}, {version}", []).append(_readings(fitted, train, test))
     rows = {}
     for name, values in scores.items():
         mean, spread = np.mean(values, axis=0), np.std(values, axis=0, ddof=1)
@@ -71,6 +79,78 @@ def accuracy(seeds=3):
             "epochs": mean[2],
         }
     return pd.DataFrame(rows).T.round(4)
+
+
+def tuned_on_ml_100k():
+    """5-fold over cells; hidden units and l2 are chosen on a tenth of each fold's train cells."""
+    X, y, cv = cell_kfold(_ratings("100k"), 5, random_state=0)
+    grid = {"n_factors": [50, 100, 200], "l2": [10, 20, 30, 50]}
+    scores, chosen = [], []
+    for fold, _ in cv:
+        train, test = X[fold], y[fold]
+        split = random_holdout(train, 0.1, random_state=0)
+        model = AutoRec(lr=2e-3, random_state=0)
+        search = GridSearchCV(model, grid, cv=HoldoutSplit(), refit=False).fit(*split)
+        model = model.set_params(**search.best_params_).fit(train)
+        scores.append([*_readings(model, train, test)[:2]])
+        scores[-1] += _readings(_refitted(model, train), train, test)[:2]
+        chosen.append(search.best_params_)
+    mean, spread = np.mean(scores, axis=0), np.std(scores, axis=0, ddof=1)
+    rows = {
+        "tuned": [mean[0], spread[0], mean[1], chosen],
+        "tuned, refitted on all of train": [mean[2], spread[2], mean[3], ""],
+    }
+    columns = ["RMSE", "s.d.", "RMSE, trained decoder", "chosen"]
+    return pd.DataFrame(rows, index=columns).T
+
+
+def _tuned(models, seeds=3):
+    """Return RMSE on random 90/10 splits of ml-100k, of models with grids of penalties.
+
+    A penalty is chosen for each reading, inside the train matrix of the first split. Early stopping
+    alone ends the training: small nets need more epochs than the default allows.
+    """
+    R = _ratings("100k")
+    splits = [random_holdout(R, 0.1, random_state=seed) for seed in range(seeds)]
+    validation = random_holdout(splits[0][0], 0.1, random_state=0)
+
+    def readings(model, l2, seed, train, test):
+        params = {"l2": l2, "max_epochs": 2000, "random_state": seed}
+        return _readings(clone(model).set_params(**params).fit(train), train, test)[:2]
+
+    rows = {}
+    for name, (model, grid) in models.items():
+        errors = [readings(model, l2, 0, *validation) for l2 in grid]
+        chosen = np.array(grid)[np.argmin(errors, axis=0)]
+        scores = {
+            l2: np.array([readings(model, l2, seed, *split) for seed, split in enumerate(splits)])
+            for l2 in set(chosen)
+        }
+        rows[name] = {}
+        for reading, (l2, suffix) in enumerate(zip(chosen, ("", ", trained decoder"), strict=True)):
+            values = scores[l2][:, reading]
+            rows[name][f"RMSE{suffix}"] = values.mean()
+            rows[name][f"s.e.{suffix}"] = values.std(ddof=1) / np.sqrt(seeds)
+            rows[name][f"l2{suffix}"] = l2
+    return pd.DataFrame(rows).T.round(4)
+
+
+def activations():
+    """Compare the activations that the paper compares on ml-1m."""
+    models = {}
+    for encoder, decoder in product(("identity", "sigmoid"), repeat=2):
+        grid = np.array([2, 5, 10, 20, 50, 100, 200, 500, 1000])
+        if decoder == "sigmoid":
+            grid = grid / 16  # ratings from 1 to 5 become targets from 0 to 1
+        model = AutoRec(encoder_activation=encoder, decoder_activation=decoder)
+        models[f"encoder {encoder}, decoder {decoder}"] = model, grid
+    return _tuned(models)
+
+
+def hidden_units():
+    """Vary the number of hidden units, as the paper does on ml-1m."""
+    grid = [5, 10, 20, 50, 100, 200]
+    return _tuned({n: (AutoRec(n_factors=n), grid) for n in (10, 20, 50, 100, 200, 500)})
 
 
 def new_users(n_users=500):
@@ -131,3 +211,24 @@ def speed():
     ours, dense = _epochs(R, 1000)
     rows["50,000 x 20,000, 5 M ratings, batch 1000"] = ratio(ours, [dense], 1)
     return pd.DataFrame(rows).T
+
+
+def _fit_once(R):
+    AutoRec(n_factors=50, max_epochs=1, random_state=0).fit(R)
+
+
+def memory():
+    """Fit one epoch, 50 hidden units: the peak follows ratings and weights, not users x items."""
+    rows = {}
+    n_items = 20_000
+    for n_users, n_ratings in [(50_000, 5_000_000), (50_000, 2_500_000), (100_000, 5_000_000)]:
+        prepare = partial(make_ratings, n_users, n_items, n_interactions=n_ratings, random_state=0)
+        before, above, elapsed = peak(prepare, _fit_once)
+        rows[f"{n_users:,} x {n_items:,}, {n_ratings:,} ratings"] = {
+            "before, GiB": before,
+            "peak above, GiB": above,
+            "both weights, their gradients, Adam's state, GiB": 2 * 4 * 4 * 50 * n_users / 2**30,
+            "users x items in float32, GiB": 4 * n_users * n_items / 2**30,
+            "seconds": elapsed,
+        }
+    return pd.DataFrame(rows).T.round(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import nn
 from torch.nn.functional import dropout, elu, leaky_relu, relu6, selu, silu, softplus
@@ -18,6 +20,16 @@ ACTIVATIONS = {
     "swish": silu,
     "softplus": softplus,
 }
+
+
+def check_layer_sizes(sizes):
+    """Return the widths of hidden layers as a list of int; anything else raises ValueError."""
+    sizes = list(sizes)
+    if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+        raise ValueError(
+            f"hidden_layer_sizes must be positive integers, a width for each layer; got {sizes}."
+        )
+    return [int(size) for size in sizes]
 
 
 class RowEncoder(nn.Module):

@@ -88,6 +88,24 @@ def test_item_based_users_have_the_exact_solution():
         assert_allclose(model.predict(R[[row]])[0], expected, atol=1e-4)
 
 
+def test_a_sigmoid_at_the_output_is_a_line_from_the_prior_on():
+    """With little freedom a user gets the prior's output; a little more follows its slope."""
+    R = ratings()
+    model = small(max_epochs=5, decoder_activation="sigmoid", fold_in_l2=1e8).fit(R)
+    module = model.net_.module_
+    rows = np.hstack([module.W.detach().numpy(), module.b.detach().numpy()[:, None]])
+    Z = np.hstack([model.item_factors_, np.ones((R.shape[1], 1))])
+    logits = Z @ rows.mean(axis=0)
+    outputs = 1 / (1 + np.exp(-logits))
+    assert_allclose(model.predict(R[:1])[0], 1 + 4 * outputs, atol=1e-4)
+    free = small(max_epochs=5, decoder_activation="sigmoid", fold_in_l2=1e4).fit(R)
+    moved = free._features_ / model._features_ / np.sqrt(1e4)
+    assert_allclose(moved, 1, rtol=1e-6)
+    slopes = outputs * (1 - outputs)
+    root = model._root_ * np.sqrt(2 / 1e8)
+    assert_allclose(model._features_, slopes[:, None] * (Z @ root), rtol=1e-4, atol=1e-9)
+
+
 def test_the_penalty_of_the_ridge_regressions_can_be_given():
     R = ratings()
     free, stiff = (small(max_epochs=5, fold_in_l2=value).fit(R) for value in (1.0, 1e8))

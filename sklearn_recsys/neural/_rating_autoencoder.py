@@ -1,0 +1,209 @@
+"""The base of the autoencoders on observed ratings, user-based and item-based."""
+
+from __future__ import annotations
+
+from numbers import Real
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import nn
+
+from sklearn_recsys.model_selection import random_holdout
+from sklearn_recsys.neural._base import NeuralRecommender
+from sklearn_recsys.neural._batches import RowDataset, SparseRows
+from sklearn_recsys.neural._modules import ACTIVATIONS
+from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._fold_in import ridge_rows
+
+_FOLD_IN_GRID = np.geomspace(10, 100_000, 13)
+_FOLD_IN_USERS = 1000  # of whom the penalty of the ridge regressions is chosen
+_FOLD_IN_L2 = 1000.0  # where nothing is held out to choose it on
+_ISOTROPIC = 0.5  # share of the identity in the covariance of the users' output rows
+
+
+class RatingModule(nn.Module):
+    """Hidden layers and an output layer, which training asks for the observed cells only.
+
+    A module writes ``hidden(rows)``, what the output layer reads, of shape (n_rows, width), and
+    ``output_layer()``, its weight of shape (n_inputs, width) and its bias.
+
+    Parameters
+    ----------
+    output_activation : str
+        After the output layer.
+    """
+
+    def __init__(self, output_activation):
+        super().__init__()
+        self.output_activation = output_activation
+
+    def forward(self, rows):
+        """Return every output, of shape (n_rows, n_inputs)."""
+        return self.outputs(self.hidden(rows))
+
+    def loss(self, inputs, targets):
+        """Return the squared error over the target cells, per row."""
+        return self.squared_error(self.hidden(inputs), targets) / len(targets)
+
+    def outputs(self, hidden):
+        """Return every output of rows that are hidden vectors here."""
+        weight, bias = self.output_layer()
+        return ACTIVATIONS[self.output_activation](hidden @ weight.T + bias)
+
+    def squared_error(self, hidden, targets):
+        """Return the sum of squared errors over the target cells."""
+        weight, bias = self.output_layer()
+        outputs = targets.sample(hidden, weight) + bias[targets.indices]
+        outputs = ACTIVATIONS[self.output_activation](outputs)
+        return (targets.values - outputs).square().sum()
+
+
+class RatingAutoencoder(NeuralRecommender):
+    """Base of the autoencoders that reconstruct the ratings of a user, or of an item.
+
+    For early stopping a share of the ratings is held out. A user-based model is a forward pass.
+    Item-based, the output layer has a row for each training user, and ridge regressions on the
+    hidden vectors of the items take its place, see the Notes of `AutoRec`. A model writes
+    ``_make_module(X)``, which returns a `RatingModule` with as many inputs as `_n_inputs` says, and
+    ``_output_activation``, the name of the activation after the output layer.
+    """
+
+    _parameter_constraints: dict = {
+        **NeuralRecommender._parameter_constraints,
+        "kind": [StrOptions({"item", "user"})],
+        "cold_value": [StrOptions({"midpoint", "mean"}), Real],
+        "fold_in_l2": [Interval(Real, 0, None, closed="neither"), None],
+    }
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.values = "rating"
+        return tags
+
+    def _n_inputs(self, X):
+        return X.shape[0] if self.kind == "item" else X.shape[1]
+
+    def _check_resume(self, X):
+        if self.kind == "item" and X.shape[0] != self.interactions_.shape[0]:
+            raise ValueError(
+                f"Item-based {type(self).__name__} reads an item's ratings by the "
+                f"{self.interactions_.shape[0]} training users; partial_fit needs a row for each "
+                f"of them, in their order, got {X.shape[0]}. New users need no fit."
+            )
+
+    def _make_datasets(self, X, rng):
+        low, high = float(X.data.min()), float(X.data.max())
+        self._scale_ = self._make_scale(X)
+        self._cold_ = np.bincount(X.indices, minlength=X.shape[1]) == 0
+        self._cold_value_ = {"midpoint": (low + high) / 2, "mean": float(X.data.mean())}.get(
+            self.cold_value, self.cold_value
+        )
+        if not self.early_stopping or X.nnz < 2:
+            self._split_ = X, None
+            return RowDataset(self._rows(X)), None
+        known, held_out = random_holdout(X, self.validation_fraction, random_state=rng)
+        self._split_ = known, held_out
+        rows = self._rows(known)
+        return RowDataset(rows), RowDataset(rows, self._rows(held_out))
+
+    def _make_scale(self, X):
+        """Return the offset and the unit of what the module reads."""
+        if self._output_activation == "sigmoid":
+            low, high = float(X.data.min()), float(X.data.max())
+            return low, high - low or 1.0
+        return float(X.data.mean(dtype=np.float64)), 1.0
+
+    def _rows(self, X):
+        """Return what the module reads: rows of items or of users, scaled."""
+        offset, scale = self._scale_
+        X = X.copy()
+        X.data = (X.data - np.float32(offset)) / np.float32(scale)
+        return X.T.tocsr() if self.kind == "item" else X
+
+    def _codes(self, X):
+        """Return the items' hidden vectors, from all their ratings."""
+        device = self.net_.device
+        with torch.no_grad():
+            self.net_.module_.eval()
+            rows = SparseRows.from_csr(self._rows(X), device)
+            return self.net_.module_.hidden(rows).cpu().numpy().astype(np.float64)
+
+    def _finish(self, X):
+        known, held_out = self._split_
+        del self._split_
+        if self.kind == "user":
+            return
+        self._set_prior()
+        self.fold_in_l2_ = self.fold_in_l2
+        if self.fold_in_l2 is None:
+            self.fold_in_l2_ = _FOLD_IN_L2
+            if held_out is not None:
+                self.fold_in_l2_ = self._best_penalty(known, held_out)
+        codes = self._codes(X)
+        self.item_factors_ = codes.astype(np.float32)
+        self._set_item_side(codes, self.fold_in_l2_)
+
+    def _set_prior(self):
+        """Set the mean of the trained output layer's rows, and a root of their covariance."""
+        with torch.no_grad():
+            weight, bias = self.net_.module_.output_layer()
+            rows = torch.hstack([weight, bias[:, None]]).cpu().numpy().astype(np.float64)
+        self._mean_row_ = rows.mean(axis=0)
+        covariance = np.atleast_2d(np.cov(rows.T, ddof=0))
+        covariance *= (1 - _ISOTROPIC) / max(np.diag(covariance).mean(), 1e-12)
+        covariance[np.diag_indices_from(covariance)] += _ISOTROPIC
+        self._root_ = np.linalg.cholesky(covariance)
+
+    def _best_penalty(self, known, held_out):
+        """Return the penalty of least error on held-out ratings; a thousand users tell it."""
+        tested = np.unique(np.linspace(0, known.shape[0] - 1, _FOLD_IN_USERS).astype(np.int64))
+        codes, known, held_out = self._codes(known), known[tested], held_out[tested]
+        errors = []
+        for penalty in _FOLD_IN_GRID:
+            self._set_item_side(codes, penalty)
+            predicted = self._score_pairs(known, cell_rows(held_out), held_out.indices)
+            errors.append(np.mean((predicted - held_out.data) ** 2))
+        return float(_FOLD_IN_GRID[np.argmin(errors)])
+
+    def _set_item_side(self, codes, penalty):
+        """Set what a user's ridge regression starts from, and its features with the penalty in."""
+        features = np.hstack([codes, np.ones((len(codes), 1))])
+        prior = torch.from_numpy(features @ self._mean_row_).requires_grad_()
+        outputs = ACTIVATIONS[self._output_activation](prior)
+        (slopes,) = torch.autograd.grad(outputs.sum(), prior)
+        self._base_ = outputs.detach().numpy()
+        self._features_ = features @ self._root_ * np.sqrt(2 / penalty)
+        self._features_ *= slopes.numpy()[:, None]  # of an activation as a line, from there
+
+    def _user_rows(self, X):
+        """Return each row's deviation from the mean output row, in the basis of `_features_`."""
+        offset, scale = self._scale_
+        data = (X.data.astype(np.float64) - offset) / scale - self._base_[X.indices]
+        return ridge_rows(sp.csr_array((data, X.indices, X.indptr), shape=X.shape), self._features_)
+
+    def _in_units(self, outputs, items=slice(None)):
+        """Return outputs of the module as float32 ratings, with the value of cold items."""
+        offset, scale = self._scale_
+        cold = self._cold_[items]
+        return np.where(cold, self._cold_value_, offset + scale * outputs).astype(np.float32)
+
+    def _score_items(self, X):
+        if self.kind == "item":
+            return self._in_units(self._base_ + self._user_rows(X) @ self._features_.T)
+        with torch.no_grad():
+            self.net_.module_.eval()
+            outputs = self.net_.module_(SparseRows.from_csr(self._rows(X), self.net_.device))
+        return self._in_units(outputs.cpu().numpy())
+
+    def _score_pairs(self, X, rows, items):
+        if self.kind == "user":
+            return super()._score_pairs(X, rows, items)
+        asked, inverse = np.unique(rows, return_inverse=True)
+        V = self._user_rows(X[asked])
+        outputs = np.empty(len(rows))
+        for start in range(0, len(rows), 2**16):
+            cells = slice(start, start + 2**16)
+            outputs[cells] = np.einsum("ij,ij->i", V[inverse[cells]], self._features_[items[cells]])
+        return self._in_units(self._base_[items] + outputs, items)
