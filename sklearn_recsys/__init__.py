@@ -18,6 +18,7 @@ _PUBLIC = {
         "MultDAE",
         "MultVAE",
         "NeuralRecommender",
+        "RecVAE",
         "RowDataset",
         "SparseRows",
     ],

@@ -4,5 +4,14 @@ from sklearn_recsys.neural._autorec import AutoRec
 from sklearn_recsys.neural._base import NeuralRecommender
 from sklearn_recsys.neural._batches import RowDataset, SparseRows
 from sklearn_recsys.neural._mult_vae import MultDAE, MultVAE
+from sklearn_recsys.neural._rec_vae import RecVAE
 
-__all__ = ["AutoRec", "MultDAE", "MultVAE", "NeuralRecommender", "RowDataset", "SparseRows"]
+__all__ = [
+    "AutoRec",
+    "MultDAE",
+    "MultVAE",
+    "NeuralRecommender",
+    "RecVAE",
+    "RowDataset",
+    "SparseRows",
+]

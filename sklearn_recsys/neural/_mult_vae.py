@@ -12,7 +12,12 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_recsys.neural._losses import multinomial_loss
-from sklearn_recsys.neural._modules import ACTIVATIONS, RowEncoder, dense_layers
+from sklearn_recsys.neural._modules import (
+    ACTIVATIONS,
+    RowEncoder,
+    check_layer_sizes,
+    dense_layers,
+)
 from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
 
 
@@ -236,7 +241,11 @@ class MultDAE(RowRanker):
 
     def _make_module(self, X):
         return MultDAEModule(
-            X.shape[1], self.hidden_layer_sizes, self.n_factors, self.activation, self.dropout
+            X.shape[1],
+            check_layer_sizes(self.hidden_layer_sizes),
+            self.n_factors,
+            self.activation,
+            self.dropout,
         )
 
 
@@ -376,7 +385,7 @@ class MultVAE(RowRanker):
     def _make_module(self, X):
         return MultVAEModule(
             X.shape[1],
-            self.hidden_layer_sizes,
+            check_layer_sizes(self.hidden_layer_sizes),
             self.n_factors,
             self.activation,
             self.dropout,

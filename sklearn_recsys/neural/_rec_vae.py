@@ -1,0 +1,276 @@
+"""RecVAE: a variational autoencoder with a composite prior, trained by turns.
+
+Shenbin, Alekseev, Tutubalina, Malykh and Nikolenko, "RecVAE: A New Variational Autoencoder for
+Top-N Recommendations with Implicit Feedback", WSDM 2020.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from numbers import Integral, Real
+
+import torch
+from sklearn.utils._param_validation import Interval
+from torch import nn
+from torch.nn.functional import silu
+
+from sklearn_recsys.neural._losses import multinomial_loss
+from sklearn_recsys.neural._modules import corrupted
+from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
+
+_MIXTURE = (3 / 20, 3 / 4, 1 / 10)  # standard normal, former posterior, wide normal
+_WIDE_LOG_VARIANCE = 10.0
+_DEPTH = 5
+
+
+class RecVAEEncoder(nn.Module):
+    """Five layers, each of which sees the outputs of all before it.
+
+    Parameters
+    ----------
+    n_items : int
+        Length of a row.
+    n_hidden : int
+        Width of the layers.
+    n_factors : int
+        Width of the code.
+    dropout : float
+        Share of the interactions left out while training.
+    """
+
+    def __init__(self, n_items, n_hidden, n_factors, dropout):
+        super().__init__()
+        self.dropout = dropout
+        self.weight = nn.Parameter(torch.empty(n_items, n_hidden))
+        self.bias = nn.Parameter(torch.zeros(n_hidden))
+        bound = 1 / math.sqrt(n_items)
+        nn.init.uniform_(self.weight, -bound, bound)
+        self.layers = nn.ModuleList(nn.Linear(n_hidden, n_hidden) for _ in range(_DEPTH - 1))
+        self.norms = nn.ModuleList(nn.LayerNorm(n_hidden, eps=0.1) for _ in range(_DEPTH))
+        self.out = nn.Linear(n_hidden, 2 * n_factors)
+
+    def forward(self, rows):
+        """Return the means and log-variances of the codes, each (n_rows, n_factors)."""
+        rows = corrupted(rows.normalized(), self.dropout, self.training)
+        hidden = self.norms[0](silu(rows.matmul(self.weight) + self.bias))
+        total = hidden
+        for layer, norm in zip(self.layers, self.norms[1:], strict=True):
+            hidden = norm(silu(layer(hidden) + total))
+            total = total + hidden
+        return self.out(hidden).chunk(2, dim=1)
+
+
+class RecVAEModule(RankingModule):
+    """Encoder, linear decoder, and the encoder as it was before, for the prior.
+
+    Parameters
+    ----------
+    n_items, n_hidden, n_factors, dropout
+        As of RecVAEEncoder.
+    gamma : float
+        Weight of the divergence for each interaction of a user.
+    encoder_epochs : int
+        Epochs of the encoder before one of the decoder.
+    """
+
+    def __init__(self, n_items, n_hidden, n_factors, dropout, gamma, encoder_epochs):
+        super().__init__()
+        self.gamma = gamma
+        self.encoder_epochs = encoder_epochs
+        self.encoder = RecVAEEncoder(n_items, n_hidden, n_factors, dropout)
+        self.former = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.decoder = nn.Linear(n_factors, n_items)
+
+    def begin_epoch(self, epoch):
+        """Let the encoder or the decoder learn; the encoder's turn ends with a new prior."""
+        turn = (epoch - 1) % (self.encoder_epochs + 1)
+        self.encoder.requires_grad_(turn < self.encoder_epochs)
+        self.decoder.requires_grad_(turn == self.encoder_epochs)
+        if turn == self.encoder_epochs:
+            self.former.load_state_dict(self.encoder.state_dict())
+
+    def train(self, mode=True):
+        """Switch the dropout; only the encoder that learns has it."""
+        super().train(mode)
+        self.former.eval()
+        learns = self.encoder.weight.requires_grad
+        self.encoder.train(mode and learns)
+        return self
+
+    def forward(self, rows):
+        """Return the logits, of shape (n_rows, n_items), from the means of the codes."""
+        return self.decoder(self.encoder(rows)[0])
+
+    def loss(self, inputs, targets):
+        """Return the negative evidence lower bound per row (eq. 7), β = γ · interactions (eq. 9)."""
+        means, log_variances = self.encoder(inputs)
+        codes = means + torch.randn_like(means) * (log_variances / 2).exp()
+        loss = multinomial_loss(targets, self.decoder(codes))
+        if not means.requires_grad:
+            return loss
+        divergence = _log_normal(codes, means, log_variances) - self._log_prior(inputs, codes)
+        lengths = inputs.indptr.diff()
+        return loss + self.gamma * (lengths * divergence.sum(dim=1)).mean()
+
+    def _log_prior(self, rows, codes):
+        """Return the log-density of the composite prior (eq. 8) in each dimension."""
+        with torch.no_grad():
+            former = self.former(rows)
+        zero = torch.zeros((), device=codes.device)
+        parts = [(zero, zero), former, (zero, zero + _WIDE_LOG_VARIANCE)]
+        parts = [
+            _log_normal(codes, *part) + math.log(weight)
+            for part, weight in zip(parts, _MIXTURE, strict=True)
+        ]
+        return torch.stack(parts).logsumexp(dim=0)
+
+
+def _log_normal(x, mean, log_variance):
+    squares = (x - mean).square() * (-log_variance).exp()
+    return -(math.log(2 * math.pi) + log_variance + squares) / 2
+
+
+class RecVAE(RowRanker):
+    """RecVAE, a variational autoencoder with a composite prior, trained by turns.
+
+    A user's row, scaled to a norm of one, is encoded by five densely connected layers to a Gaussian
+    code; a linear decoder turns a draw of the code into a distribution over the items. Three things
+    set it apart from `MultVAE` [1]_: the prior is a mixture of a standard normal, the posterior of
+    the encoder as it was before, and a wide normal; the weight β of the divergence grows with the
+    length of a user's history; and the encoder, with dropout, and the decoder, without, are trained
+    by turns. Predictions come from the mean.
+
+    Parameters
+    ----------
+    n_factors : int, default=200
+        Width of the code.
+    n_hidden : int, default=600
+        Width of the encoder's layers.
+    dropout : float, default=0.5
+        Share of the interactions left out while the encoder learns.
+    gamma : float, default=0.005
+        Weight of the Kullback-Leibler divergence for each interaction of a user: β = γ · |X_u|.
+    encoder_epochs : int, default=3
+        Epochs of the encoder, after which comes one of the decoder.
+    lr : float, default=5e-4
+        Learning rate.
+    max_epochs : int, default=200
+        Passes over the data at the most, those of the encoder and of the decoder together.
+    batch_size : int, default=500
+        Users per update.
+    optimizer : str or class, default="adam"
+        A name or class of :mod:`torch.optim`.
+    l2 : float, default=0.0
+        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users.
+    early_stopping : bool, default=True
+        Whether to stop when NDCG@100 of held-out users stops rising, and keep the best weights.
+    validation_fraction : float, default=0.1
+        The share of the users held out for that. If they are fewer than 20, all users are trained
+        on, for `max_epochs`.
+    n_iter_no_change : int, default=20
+        Epochs without an improvement before training stops.
+    callbacks : list, default=None
+        Callbacks of skorch.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
+        one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the held-out users, the weights, the dropout, the codes and the batches.
+    verbose : int, default=0
+        Whether to print every epoch.
+    net_params : dict, default=None
+        Any other parameter of :class:`skorch.NeuralNet`, as in ``{"optimizer__eps": 1e-6}``.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net.
+    history_ : DataFrame
+        The training curve.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+
+    See Also
+    --------
+    MultVAE : With a standard normal prior, trained at once.
+
+    References
+    ----------
+    .. [1] Ilya Shenbin, Anton Alekseev, Elena Tutubalina, Valentin Malykh, Sergey I. Nikolenko.
+       "RecVAE: A New Variational Autoencoder for Top-N Recommendations with Implicit Feedback".
+       WSDM 2020.
+
+    Examples
+    --------
+    >>> from sklearn_recsys import RecVAE
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> R = make_interactions(80, 40, random_state=0)
+    >>> model = RecVAE(n_factors=10, n_hidden=20, max_epochs=40, random_state=0).fit(R[:70])
+    >>> model.recommend(R[70:], n=3).shape  # new users: a forward pass
+    (10, 3)
+    """
+
+    _parameter_constraints: dict = {
+        **RowRanker._parameter_constraints,
+        "n_factors": [Interval(Integral, 1, None, closed="left")],
+        "n_hidden": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "gamma": [Interval(Real, 0, None, closed="left")],
+        "encoder_epochs": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_factors=200,
+        n_hidden=600,
+        *,
+        dropout=0.5,
+        gamma=0.005,
+        encoder_epochs=3,
+        lr=5e-4,
+        max_epochs=200,
+        batch_size=500,
+        optimizer="adam",
+        l2=0.0,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        callbacks=None,
+        device="cpu",
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.n_factors = n_factors
+        self.n_hidden = n_hidden
+        self.dropout = dropout
+        self.gamma = gamma
+        self.encoder_epochs = encoder_epochs
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.l2 = l2
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    def _make_module(self, X):
+        return RecVAEModule(
+            X.shape[1],
+            self.n_hidden,
+            self.n_factors,
+            self.dropout,
+            self.gamma,
+            self.encoder_epochs,
+        )
