@@ -15,11 +15,13 @@ _PUBLIC = {
     "sklearn_recsys.neighbors": ["ItemKNN", "UserKNN"],
     "sklearn_recsys.neural": [
         "AutoRec",
+        "DeepAutoencoder",
         "MultDAE",
         "MultVAE",
         "NeuralRecommender",
         "RecVAE",
         "RowDataset",
+        "SVAE",
         "SparseRows",
     ],
     "sklearn_recsys.pipeline": ["RecommenderPipeline"],

@@ -137,6 +137,7 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
     }
 
     _metric = None  # see `_Net.metric`
+    _batches = RowBatches  # how to iterate over a data set
 
     @property
     def history_(self):
@@ -208,10 +209,10 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
             "lr": self.lr,
             "max_epochs": self.max_epochs,
             "batch_size": n_rows if full_batch else self.batch_size,
-            "iterator_train": RowBatches,
+            "iterator_train": self._batches,
             "iterator_train__shuffle": True,
             "iterator_train__device": device,
-            "iterator_valid": RowBatches,
+            "iterator_valid": self._batches,
             "iterator_valid__device": device,
             "train_split": None if valid is None else predefined_split(valid),
             "callbacks": self._make_callbacks(valid),

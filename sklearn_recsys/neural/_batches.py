@@ -35,7 +35,7 @@ class SparseRows:
         The cells by column: where each column begins, the row of each cell, and its place in
         `values`.
     numbers : Tensor of int64 of shape (n_rows,), default=None
-        The row numbers in the data set that a batch was taken from.
+        The data set's `numbers` of the rows that a batch was made of.
 
     Examples
     --------
@@ -211,6 +211,11 @@ class RowDataset(Dataset):
     targets : csr_array of shape (n_rows, n_columns), default=None
         What is to be predicted; None: `X`.
 
+    Attributes
+    ----------
+    numbers : ndarray of int64 of shape (n_rows,)
+        The row of the training matrix that each row is: 0, 1, …, unless something else is assigned.
+
     Examples
     --------
     >>> from scipy.sparse import csr_array
@@ -222,6 +227,7 @@ class RowDataset(Dataset):
     def __init__(self, X, targets=None):
         self.X = X
         self.targets = targets
+        self.numbers = np.arange(X.shape[0])
 
     def __len__(self):
         return self.X.shape[0]
@@ -253,15 +259,35 @@ class RowBatches:
 
     def __iter__(self):
         X, targets = self.dataset.X, self.dataset.targets
+        for rows in self._batch_rows():
+            inputs = SparseRows.from_csr(X[rows], self.device)
+            inputs.numbers = torch.from_numpy(self.dataset.numbers[rows]).to(self.device)
+            outputs = inputs if targets is None else SparseRows.from_csr(targets[rows], self.device)
+            yield inputs, outputs
+
+    def _batch_rows(self):
+        """Yield the rows of each batch, as a slice or an array."""
         n_rows = len(self.dataset)
         whole = not self.shuffle or self.batch_size >= n_rows
         order = np.arange(n_rows) if whole else torch.randperm(n_rows).numpy()
         for start in range(0, n_rows, self.batch_size):
-            rows = (
-                slice(start, start + self.batch_size) if whole else order[start:][: self.batch_size]
-            )
-            inputs = SparseRows.from_csr(X[rows], self.device)
-            numbers = torch.as_tensor(np.arange(n_rows)[rows] if whole else rows)
-            inputs.numbers = numbers.to(self.device)
-            outputs = inputs if targets is None else SparseRows.from_csr(targets[rows], self.device)
-            yield inputs, outputs
+            rows = slice(start, start + self.batch_size)
+            yield rows if whole else order[rows]
+
+
+class HistoryBatches(RowBatches):
+    """Iterate over rows of similar lengths in each batch, as what is padded to a rectangle needs.
+
+    Rows are ordered by length, and batches are cut from this order. If they are shuffled, every
+    pass varies the lengths by up to a tenth before ordering by them, and draws the order of the
+    batches.
+    """
+
+    def _batch_rows(self):
+        lengths = torch.from_numpy(np.diff(self.dataset.X.indptr))
+        if self.shuffle:
+            lengths = lengths * (1 + 0.1 * torch.rand(len(lengths)))
+        order = lengths.argsort(stable=True).numpy()
+        batches = range(len(self))
+        for batch in torch.randperm(len(self)).tolist() if self.shuffle else batches:
+            yield order[batch * self.batch_size :][: self.batch_size]

@@ -21,7 +21,7 @@ from sklearn_recsys.neural._losses import multinomial_loss, ndcg  # noqa: E402
 
 SMALL = {
     MultDAE: {"n_factors": 16},
-    MultVAE: {"n_factors": 16, "hidden_layer_sizes": (32,)},
+    MultVAE: {"n_factors": 16, "hidden_layer_sizes": (32,), "anneal_cap": 0.2},
     RecVAE: {"n_factors": 16, "n_hidden": 32},
 }
 models = pytest.mark.parametrize("model", SMALL, ids=lambda model: model.__name__)

@@ -1,0 +1,314 @@
+"""DeepAutoencoder: an autoencoder of any depth on the observed ratings of a user or an item.
+
+Kuchaiev and Ginsburg, "Training Deep AutoEncoders for Collaborative Filtering", 2017.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import nn
+from torch.nn.functional import dropout
+
+from sklearn_recsys.neural._modules import ACTIVATIONS
+from sklearn_recsys.neural._rating_autoencoder import RatingAutoencoder, RatingModule
+
+# what ratings are scaled to, so that the last layer can reach them; others are centred
+_REACH = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+_REACH |= dict.fromkeys(("relu", "relu6", "elu", "selu", "swish", "softplus"), (1.0, 5.0))
+
+
+class DeepAutoencoderModule(RatingModule):
+    """An encoder, dropout on its code, and the mirrored decoder.
+
+    A layer's weight has the shape (wide, narrow) in both: the encoder multiplies with it, the
+    decoder with its transpose.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Length of an input vector.
+    hidden_layer_sizes : sequence of int
+        Widths of the encoder's layers, the last one the code's.
+    activation : str
+        Of all layers but the last one.
+    output_activation : str
+        Of the last one.
+    dropout : float
+        Share of the code that is left out while training.
+    tied_weights : bool
+        Whether the decoder's weights are the encoder's.
+    n_refeeds : int
+        How often the dense output is fed in again while training.
+    """
+
+    def __init__(
+        self,
+        n_inputs,
+        hidden_layer_sizes,
+        activation,
+        output_activation,
+        dropout,
+        tied_weights,
+        n_refeeds,
+    ):
+        super().__init__(output_activation)
+        self.activation = activation
+        self.dropout = dropout
+        self.tied_weights = tied_weights
+        self.n_refeeds = n_refeeds
+        sizes = [n_inputs, *hidden_layer_sizes]
+        self.encoder_weights = _weights(sizes)
+        self.encoder_biases = _biases(sizes[1:])
+        if not tied_weights:
+            self.decoder_weights = _weights(sizes)
+        self.decoder_biases = _biases(sizes[:-1])
+
+    def encode(self, rows):
+        """Return the codes, of shape (n_rows, hidden_layer_sizes[-1]); rows may be dense."""
+        code = rows
+        for weight, bias in zip(self.encoder_weights, self.encoder_biases, strict=True):
+            code = ACTIVATIONS[self.activation](code.matmul(weight) + bias)
+        return dropout(code, self.dropout, self.training)
+
+    def hidden(self, rows):
+        """Return the last hidden layer, of shape (n_rows, hidden_layer_sizes[0])."""
+        hidden = self.encode(rows)
+        for weight, bias in reversed(self._decoder()[1:]):
+            hidden = ACTIVATIONS[self.activation](hidden @ weight.T + bias)
+        return hidden
+
+    def output_layer(self):
+        """Return the last layer's weight, of shape (n_inputs, hidden_layer_sizes[0]), and bias."""
+        return self._decoder()[0]
+
+    def _decoder(self):
+        """Return the decoder's weights and biases, the last layer first."""
+        weights = self.encoder_weights if self.tied_weights else self.decoder_weights
+        return list(zip(weights, self.decoder_biases, strict=True))
+
+    def loss(self, inputs, targets):
+        """Return the masked mean squared error (eq. 1), and that of the dense output fed in again.
+
+        f(f(x)) is compared with f(x), which is a constant there: it is input and target, and no
+        gradient goes through it. The sum of these means is multiplied by the ratings per row: it is
+        per row what the penalty on the weights stands beside.
+        """
+        hidden = self.hidden(inputs)
+        loss = self.squared_error(hidden, targets) / len(targets)
+        if self.training and self.n_refeeds:
+            ratings = len(targets.indices) / len(targets)
+            outputs = self.outputs(hidden)
+            for _ in range(self.n_refeeds):
+                dense = outputs.detach()
+                outputs = self(dense)
+                loss = loss + ratings * (outputs - dense).square().mean()
+        return loss
+
+
+def _weights(sizes):
+    weights = nn.ParameterList(torch.empty(*pair) for pair in zip(sizes, sizes[1:], strict=False))
+    for weight in weights:
+        nn.init.xavier_uniform_(weight)
+    return weights
+
+
+def _biases(sizes):
+    return nn.ParameterList(torch.zeros(size) for size in sizes)
+
+
+class DeepAutoencoder(RatingAutoencoder):
+    """DeepAutoencoder, an autoencoder of any depth on observed ratings.
+
+    A user's vector of ratings of items (user-based), or an item's vector of ratings by the training
+    users (item-based), is encoded and reconstructed. Only observed ratings count in the loss; the
+    dense output may be fed in again, as a further example that has to reconstruct itself [1]_.
+
+    Parameters
+    ----------
+    kind : {"user", "item"}, default="user"
+        Whether a vector holds the ratings by a user, as in the paper, or of an item.
+    hidden_layer_sizes : sequence of int, default=(64, 64)
+        Widths of the encoder's layers, the last one the code's; the decoder mirrors them.
+    tied_weights : bool, default=False
+        Whether the decoder's weights are the transposed weights of the encoder.
+    activation : str, default="selu"
+        Of all layers but the last one: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``,
+        ``"relu6"``, ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
+    output_activation : str, default="identity"
+        Of the last layer, of the same names. Ratings are centred for ``"identity"`` and
+        ``"leaky_relu"``, scaled to [0, 1] for ``"sigmoid"``, to [-1, 1] for ``"tanh"`` and to
+        [1, 5] for the others, which the layer can reach.
+    dropout : float, default=0.5
+        Share of the code that is left out while training.
+    n_refeeds : int, default=1
+        How often the dense output f(x) is fed in again in an update. A pass adds the mean squared
+        error of f(f(x)) against f(x), over all outputs, to that of eq. 1.
+    cold_value : {"midpoint", "mean"} or float, default="midpoint"
+        The prediction for items without a training rating: the middle of the rating range, the
+        mean rating, or a number.
+    lr : float, default=1e-3
+        Learning rate.
+    max_epochs : int, default=200
+        Passes over the data at the most.
+    batch_size : int, default=128
+        Users (items) per update.
+    optimizer : str or class, default="adam"
+        A name or class of :mod:`torch.optim`.
+    l2 : float, default=500.0
+        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of squared errors over all observed
+        ratings.
+    early_stopping : bool, default=True
+        Whether to stop when the loss on held-out ratings stops falling, and keep the best weights.
+    validation_fraction : float, default=0.1
+        The share of the ratings held out for that.
+    fold_in_l2 : float, default=None
+        Item-based: the penalty λ_f of the users' ridge regressions. None: chosen on the ratings
+        held out for early stopping, or 1000 where there are none.
+    n_iter_no_change : int, default=10
+        Epochs without an improvement before training stops.
+    callbacks : list, default=None
+        Callbacks of skorch.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
+        one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the held-out ratings, the weights, the dropout and the batches.
+    verbose : int, default=0
+        Whether to print every epoch.
+    net_params : dict, default=None
+        Any other parameter of :class:`skorch.NeuralNet`, as in ``{"optimizer__eps": 1e-6}``.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net; item-based with the output rows of the training users.
+    history_ : DataFrame
+        The training curve.
+    item_factors_ : ndarray of float32 of shape (n_items, hidden_layer_sizes[0])
+        Item-based: the items' vectors in the last hidden layer.
+    fold_in_l2_ : float
+        Item-based: the penalty λ_f of the users' ridge regressions.
+    rating_range_ : tuple of float
+        The lowest and the highest training rating.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+
+    See Also
+    --------
+    AutoRec : One hidden layer; its Notes say how item-based models predict, which is the same here,
+        from the last hidden layer.
+
+    Notes
+    -----
+    The paper takes an optimiser step for each pass of dense re-feeding. Here an update has one
+    step, on the sum of the losses, so that any optimizer will do and the penalty counts once.
+
+    References
+    ----------
+    .. [1] Oleksii Kuchaiev, Boris Ginsburg. "Training Deep AutoEncoders for Collaborative
+       Filtering". 2017. https://arxiv.org/abs/1708.01715
+
+    Examples
+    --------
+    >>> from sklearn_recsys import DeepAutoencoder
+    >>> from sklearn_recsys.datasets import make_ratings
+    >>> R = make_ratings(60, 40, density=0.3, random_state=0)
+    >>> model = DeepAutoencoder(hidden_layer_sizes=[20, 10], max_epochs=5, random_state=0)
+    >>> model.fit(R[:50]).predict(R[50:]).shape  # new users: a forward pass
+    (10, 40)
+    """
+
+    _parameter_constraints: dict = {
+        **RatingAutoencoder._parameter_constraints,
+        "hidden_layer_sizes": ["array-like"],
+        "tied_weights": ["boolean"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "output_activation": [StrOptions(set(ACTIVATIONS))],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "n_refeeds": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        kind="user",
+        hidden_layer_sizes=(64, 64),
+        *,
+        tied_weights=False,
+        activation="selu",
+        output_activation="identity",
+        dropout=0.5,
+        n_refeeds=1,
+        cold_value="midpoint",
+        lr=1e-3,
+        max_epochs=200,
+        batch_size=128,
+        optimizer="adam",
+        l2=500.0,
+        early_stopping=True,
+        validation_fraction=0.1,
+        fold_in_l2=None,
+        n_iter_no_change=10,
+        callbacks=None,
+        device="cpu",
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.kind = kind
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.tied_weights = tied_weights
+        self.activation = activation
+        self.output_activation = output_activation
+        self.dropout = dropout
+        self.n_refeeds = n_refeeds
+        self.cold_value = cold_value
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.l2 = l2
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.fold_in_l2 = fold_in_l2
+        self.n_iter_no_change = n_iter_no_change
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    def _make_module(self, X):
+        sizes = list(self.hidden_layer_sizes)
+        if not sizes or not all(isinstance(size, Integral) and size > 0 for size in sizes):
+            raise ValueError(
+                "hidden_layer_sizes must hold one or more integers above zero, such as (64, 64); "
+                f"got {self.hidden_layer_sizes!r}."
+            )
+        return DeepAutoencoderModule(
+            self._n_inputs(X),
+            sizes,
+            self.activation,
+            self.output_activation,
+            self.dropout,
+            self.tied_weights,
+            self.n_refeeds,
+        )
+
+    @property
+    def _output_activation(self):
+        return self.output_activation
+
+    def _make_scale(self, X):
+        reach = _REACH.get(self.output_activation)
+        if reach is None:
+            return super()._make_scale(X)
+        low, high = float(X.data.min()), float(X.data.max())
+        scale = (high - low) / (reach[1] - reach[0]) or 1.0
+        return low - scale * reach[0], scale

@@ -1,0 +1,420 @@
+"""SVAE: a recurrent net over a user's history, a Gaussian code at each step.
+
+Sachdeva, Manco, Ritacco and Pudi, "Sequential Variational Autoencoders for Collaborative
+Filtering", WSDM 2019.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval
+from torch import nn
+from torch.nn.functional import dropout, pad
+
+from sklearn_recsys.neural._batches import HistoryBatches, RowDataset
+from sklearn_recsys.neural._modules import dense_layers
+from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
+
+_LOGITS = 2**20  # of a block of steps: they stay in the cache, and memory is bounded
+_SCORED_USERS = 64  # whose states are computed together
+
+# few updates an epoch: where they start from matters
+_FIRST_VECTORS = 0.1  # standard deviation of the items' vectors; those of rare items stay small
+_FIRST_LOG_VARIANCE = -2.0  # of the codes: the noise is to leave something to be seen
+
+
+class _NextItemsLoss(torch.autograd.Function):
+    """The last layer, a softmax and its likelihood, block by block of steps.
+
+    The logits of all steps of a batch would be steps × items. Each block's gradients are taken
+    while its probabilities are there.
+    """
+
+    @staticmethod
+    def forward(ctx, targets, codes, weight, bias):
+        gradients = [torch.zeros_like(part) for part in (codes, weight, bias)]
+        loss = codes.new_zeros(())
+        size = max(1, _LOGITS // len(weight))
+        for start in range(0, len(codes), size):
+            steps = slice(start, start + size)
+            loss += _add_gradients(targets[steps], codes[steps], weight, bias, steps, gradients)
+        ctx.save_for_backward(*gradients)
+        return loss
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None, *(grad * gradient for gradient in ctx.saved_tensors)
+
+
+def _add_gradients(targets, codes, weight, bias, steps, gradients):
+    """Return the loss of a block of steps, and add its gradients."""
+    there = (targets >= 0).float()  # (n_steps, k)
+    targets = targets.clamp(min=0)
+    logits = torch.addmm(bias, codes, weight.T)  # (n_steps, n_items)
+    likeliest = logits.amax(dim=1)
+    wanted = logits.gather(1, targets)
+    probabilities = logits.softmax(dim=1)
+    norms = likeliest - probabilities.amax(dim=1).log()  # of the softmax
+    counts = there.sum(dim=1)
+    loss = (counts * norms).sum() - (there * wanted).sum()
+    gradient = probabilities.mul_(counts[:, None]).scatter_add_(1, targets, -there)
+    gradients[0][steps] = gradient @ weight
+    gradients[1].addmm_(gradient.T, codes)
+    gradients[2] += gradient.sum(dim=0)
+    return loss
+
+
+def next_items_loss(targets, codes, layer):
+    """Return the negative log-likelihood of items under a softmax, summed.
+
+    Parameters
+    ----------
+    targets : Tensor of int64 of shape (n_steps, k)
+        The items that follow each step; −1 where there are fewer than k.
+    codes : Tensor of shape (n_steps, n_factors)
+        The inputs of the last layer.
+    layer : nn.Linear
+        The last layer, from codes to logits of the items.
+
+    Returns
+    -------
+    loss : Tensor
+        A scalar, differentiable in the codes and the layer.
+    """
+    return _NextItemsLoss.apply(targets, codes, layer.weight, layer.bias)
+
+
+class SVAEModule(RankingModule):
+    """Embedding, GRU, Gaussian code, softmax over the items.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_items,)
+        How often each item occurs; training starts from their popularity.
+    n_embedding : int
+        Width of the items' vectors.
+    n_recurrent : int
+        Width of the GRU's state.
+    n_hidden : int
+        Width of the layers before and after the code.
+    n_factors : int
+        Width of the code.
+    next_k : int
+        How many items after a step it is to predict.
+    max_length : int
+        How many items of a history are read, the newest ones.
+    dropout : float
+        Share of the items whose vectors are left out while training.
+    anneal_cap : float
+        The greatest weight of the Kullback-Leibler divergence.
+    anneal_epochs : int
+        Epochs until it is reached.
+    """
+
+    def __init__(
+        self,
+        counts,
+        n_embedding,
+        n_recurrent,
+        n_hidden,
+        n_factors,
+        next_k,
+        max_length,
+        dropout,
+        anneal_cap,
+        anneal_epochs,
+    ):
+        super().__init__()
+        n_items = len(counts)
+        self.next_k = next_k
+        self.stride = next_k
+        self.max_length = max_length
+        self.dropout = dropout
+        self.anneal_cap = anneal_cap
+        self.anneal_epochs = anneal_epochs
+        self.beta = anneal_cap
+        self.embedding = nn.Embedding(n_items, n_embedding)
+        self.gru = nn.GRU(n_embedding, n_recurrent)
+        self.encoder = dense_layers([n_recurrent, n_hidden, 2 * n_factors])
+        self.decoder = dense_layers([n_factors, n_hidden, n_items])
+        nn.init.normal_(self.embedding.weight, std=_FIRST_VECTORS)
+        with torch.no_grad():
+            self.encoder[-1].bias[n_factors:] = _FIRST_LOG_VARIANCE
+            self.decoder[-1].bias.copy_(torch.from_numpy(np.log1p(counts)))
+
+    def begin_epoch(self, epoch):
+        """Set β, the weight of the divergence; it grows from zero."""
+        self.beta = self.anneal_cap * min(1.0, epoch / self.anneal_epochs)
+
+    def histories(self, rows):
+        """Return the items of rows in their order, and how many there are.
+
+        Parameters
+        ----------
+        rows : SparseRows of shape (n_rows, n_items)
+            Their values are 1, 2, … in the order of the interactions.
+
+        Returns
+        -------
+        items : Tensor of int64 of shape (longest, n_rows)
+            The newest `max_length` of each row at the most, then −1.
+        lengths : Tensor of int64 of shape (n_rows,)
+            How many there are in each row.
+        """
+        lengths = rows.indptr.diff()
+        skipped = (lengths - self.max_length).clamp(min=0)
+        lengths = lengths - skipped
+        row = rows.rows
+        step = rows.values.long() - 1 - skipped[row]
+        newest = step >= 0
+        items = rows.indices.new_full((int(lengths.max()), len(rows)), -1)
+        items[step[newest], row[newest]] = rows.indices[newest]
+        return items, lengths
+
+    def read(self, items):
+        """Return the GRU's states at every step, of shape (n_steps, n_rows, n_recurrent)."""
+        # what is read after the end of a history changes no state before it
+        vectors = self.embedding(items.clamp(min=0))  # (n_steps, n_rows, n_embedding)
+        if self.training and self.dropout:
+            vectors = vectors * dropout(vectors.new_ones(*items.shape, 1), self.dropout)
+        return self.gru(vectors)[0]
+
+    def encode(self, states):
+        """Return the means and log-variances of the codes, each (n_states, n_factors)."""
+        first, second = self.encoder
+        return second(torch.tanh(first(states))).chunk(2, dim=1)
+
+    def forward(self, rows):
+        """Return the logits of the newest states, of shape (n_rows, n_items)."""
+        items, lengths = self.histories(rows)
+        if not len(items):
+            items = items.new_zeros(1, len(rows))
+        states = self.read(items)
+        # an empty row has no state of its own; what it gets is not looked at
+        newest = states[(lengths - 1).clamp(min=0), torch.arange(len(rows), device=items.device)]
+        first, last = self.decoder
+        return last(torch.tanh(first(self.encode(newest)[0])))
+
+    def loss(self, inputs, targets):
+        """Return the negative evidence lower bound, with β, summed over the steps, per row.
+
+        Step t has read the items 1, …, t; its target are the next k. Each of them counts 1 / k.
+        While training it is an estimate from every `stride`-th step of a row, from a random one on.
+        """
+        items, _ = self.histories(targets)
+        if len(items) < 2:  # nothing follows anything
+            return 0 * self.decoder[-1].bias.sum()
+        following = pad(items, (0, 0, 0, self.next_k), value=-1)[1:].unfold(0, self.next_k, 1)
+        able = following[..., 0] >= 0  # (n_steps, n_rows)
+        stride = self.stride if self.training else 1
+        if stride > 1:
+            starts = torch.randint(stride, able.shape[1:], device=able.device)
+            able &= (torch.arange(len(able), device=able.device)[:, None] + starts) % stride == 0
+        means, log_variances = self.encode(self.read(items[:-1])[able[:-1]])
+        codes = means
+        if self.training:
+            codes = means + torch.randn_like(means) * (log_variances / 2).exp()
+        first, last = self.decoder
+        loss = next_items_loss(following[able], torch.tanh(first(codes)), last)
+        divergence = (means.square() + log_variances.exp() - log_variances - 1).sum() / 2
+        return stride * (loss / self.next_k + self.beta * divergence) / len(targets)
+
+
+class SVAE(RowRanker):
+    """SVAE, a variational autoencoder that reads a user's history in its order.
+
+    A GRU reads the vectors of a user's items, the oldest first. Its state is encoded, at every
+    step, to the mean and the variance of a Gaussian code, and a draw of the code is decoded to a
+    distribution over the items: those of the next `next_k` steps are what it is to predict [1]_.
+    Recommendations come from the mean at the newest state.
+
+    The loss of a user is a sum over the steps. Each epoch takes it, `next_k`-fold, at every
+    `next_k`-th step of the user, from a random one on: in the mean that is the same sum, no
+    interaction is a target twice, and the softmax over all items is computed for one step in
+    `next_k`.
+
+    The values of `X` are times, or positions, of the interactions.
+
+    Parameters
+    ----------
+    n_factors : int, default=64
+        Width of the code.
+    n_embedding : int, default=64
+        Width of the items' vectors.
+    n_recurrent : int, default=200
+        Width of the GRU's state.
+    n_hidden : int, default=150
+        Width of the tanh layers before and after the code.
+    next_k : int, default=4
+        How many of the next items each step is to predict.
+    max_length : int, default=200
+        How many items of a history are read at the most, the newest ones.
+    dropout : float, default=0.0
+        Share of the items whose vectors are left out while training.
+    anneal_cap : float, default=0.002
+        The greatest β, the weight of the Kullback-Leibler divergence of each step.
+    anneal_epochs : int, default=5
+        Epochs in which β grows from zero to `anneal_cap`.
+    lr : float, default=5e-3
+        Learning rate.
+    max_epochs : int, default=30
+        Passes over the data at the most.
+    batch_size : int, default=32
+        Users per update; they have histories of similar lengths.
+    optimizer : str or class, default="adam"
+        A name or class of :mod:`torch.optim`.
+    l2 : float, default=0.0
+        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users.
+    early_stopping : bool, default=True
+        Whether to stop when NDCG@100 of held-out users' latest items stops rising, and keep the
+        best weights.
+    validation_fraction : float, default=0.1
+        The share of the users held out for that. If they are fewer than 20, all users are trained
+        on, for `max_epochs`.
+    n_iter_no_change : int, default=5
+        Epochs without an improvement before training stops.
+    callbacks : list, default=None
+        Callbacks of skorch.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
+        one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the held-out users, the weights, the dropout, the codes and the batches.
+    verbose : int, default=0
+        Whether to print every epoch.
+    net_params : dict, default=None
+        Any other parameter of :class:`skorch.NeuralNet`, as in ``{"optimizer__eps": 1e-6}``.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net.
+    history_ : DataFrame
+        The training curve.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix; its values are 1, 2, … in the order of each row.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+
+    See Also
+    --------
+    MultVAE : The variational autoencoder of a history without an order.
+    sklearn_recsys.preprocessing.InteractionEncoder : With ``values="position"`` it makes the
+        matrix from events with times.
+
+    References
+    ----------
+    .. [1] Noveen Sachdeva, Giuseppe Manco, Ettore Ritacco, Vikram Pudi. "Sequential Variational
+       Autoencoders for Collaborative Filtering". WSDM 2019.
+
+    Examples
+    --------
+    Everybody goes through the items in the order of their numbers:
+
+    >>> import numpy as np
+    >>> from sklearn_recsys import SVAE
+    >>> times = np.zeros((40, 20))
+    >>> for user in range(40):
+    ...     times[user, (user + np.arange(6)) % 20] = np.arange(1, 7)
+    >>> model = SVAE(next_k=1, lr=0.01, max_epochs=40, random_state=0).fit(times)
+    >>> new = np.zeros((1, 20))
+    >>> new[0, [7, 8, 9]] = [1, 2, 3]
+    >>> model.recommend(new, n=1)
+    array([[10]])
+    """
+
+    _batches = HistoryBatches
+
+    _parameter_constraints: dict = {
+        **RowRanker._parameter_constraints,
+        "n_factors": [Interval(Integral, 1, None, closed="left")],
+        "n_embedding": [Interval(Integral, 1, None, closed="left")],
+        "n_recurrent": [Interval(Integral, 1, None, closed="left")],
+        "n_hidden": [Interval(Integral, 1, None, closed="left")],
+        "next_k": [Interval(Integral, 1, None, closed="left")],
+        "max_length": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "anneal_cap": [Interval(Real, 0, None, closed="left")],
+        "anneal_epochs": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_factors=64,
+        *,
+        n_embedding=64,
+        n_recurrent=200,
+        n_hidden=150,
+        next_k=4,
+        max_length=200,
+        dropout=0.0,
+        anneal_cap=0.002,
+        anneal_epochs=5,
+        lr=5e-3,
+        max_epochs=30,
+        batch_size=32,
+        optimizer="adam",
+        l2=0.0,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        callbacks=None,
+        device="cpu",
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.n_factors = n_factors
+        self.n_embedding = n_embedding
+        self.n_recurrent = n_recurrent
+        self.n_hidden = n_hidden
+        self.next_k = next_k
+        self.max_length = max_length
+        self.dropout = dropout
+        self.anneal_cap = anneal_cap
+        self.anneal_epochs = anneal_epochs
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.l2 = l2
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.values = "order"
+        return tags
+
+    def _make_module(self, X):
+        return SVAEModule(
+            np.bincount(X.indices, minlength=X.shape[1]),
+            self.n_embedding,
+            self.n_recurrent,
+            self.n_hidden,
+            self.n_factors,
+            self.next_k,
+            self.max_length,
+            self.dropout,
+            self.anneal_cap,
+            self.anneal_epochs,
+        )
+
+    def _score_items(self, X):
+        scores = np.empty(X.shape, dtype=np.float32)
+        module = self.net_.module_.eval()
+        with torch.no_grad():
+            for rows, _ in HistoryBatches(RowDataset(X), _SCORED_USERS, self.net_.device):
+                scores[rows.numbers.cpu().numpy()] = module(rows).cpu().numpy()
+        return scores
