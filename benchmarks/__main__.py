@@ -12,7 +12,7 @@ import scipy
 import sklearn
 import torch
 
-from benchmarks import accuracy, autorec, memory, speed
+from benchmarks import accuracy, autoencoders, autorec, deep_autoencoder, memory, speed, svae
 
 SECTIONS = {
     "figures": (accuracy.known_figures, "EASE and popularity against independently known figures"),
@@ -20,13 +20,27 @@ SECTIONS = {
     "ease": (speed.ease_fit, "EASE fit on ml-1m against LAPACK"),
     "top": (speed.top_items, "top-10 of all ml-1m users against a bare product and top-k"),
     "autorec": (autorec.accuracy, "AutoRec with default parameters, RMSE"),
+    "autorec-ml-100k": (autorec.tuned_on_ml_100k, "AutoRec tuned inside each fold of ml-100k"),
     "autorec-new-users": (autorec.new_users, "AutoRec for 500 users left out of ml-1m"),
+    "autorec-activations": (autorec.activations, "activations of AutoRec on ml-100k"),
+    "autorec-hidden-units": (autorec.hidden_units, "hidden units of AutoRec on ml-100k"),
+    "autorec-memory": (autorec.memory, "memory of fitting AutoRec, 50 hidden units, one epoch"),
     "autorec-speed": (autorec.speed, "an epoch of item-based AutoRec against a bare dense loop"),
+    "deep-autoencoder": (deep_autoencoder.accuracy, "DeepAutoencoder beside AutoRec, RMSE"),
+    "deep-autoencoder-ablation": (deep_autoencoder.ablation, "variants of DeepAutoencoder, RMSE"),
+    "autoencoders": (autoencoders.new_users, "new users on ml-1m: the autoencoders beside EASE"),
+    "autoencoders-known": (autoencoders.known_users, "known users on ml-100k, full ranking"),
+    "autoencoders-speed": (autoencoders.speed, "an epoch of MultVAE against a bare dense loop"),
+    "autoencoders-memory": (autoencoders.memory, "memory of fitting MultVAE, one epoch"),
+    "svae": (svae.accuracy, "SVAE and MultVAE in the protocol of SVAE's authors"),
+    "svae-speed": (svae.speed, "an epoch of SVAE against one user at a time"),
     "ease-20k": (speed.ease_fit_20k, "EASE fit on 20,000 items against LAPACK"),
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
     "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
 }
-LONG = {"autorec", "autorec-new-users", "autorec-speed", "ease-20k", "ease-ml20m", "memory"}
+NEURAL = ("autorec", "deep-autoencoder", "autoencoders", "svae")
+LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
+LONG |= {"ease-20k", "ease-ml20m", "memory"}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

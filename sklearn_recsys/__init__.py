@@ -15,6 +15,7 @@ _PUBLIC = {
     "sklearn_recsys.neighbors": ["ItemKNN", "UserKNN"],
     "sklearn_recsys.neural": [
         "AutoRec",
+        "CDAE",
         "DeepAutoencoder",
         "MultDAE",
         "MultVAE",

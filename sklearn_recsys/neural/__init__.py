@@ -3,6 +3,7 @@
 from sklearn_recsys.neural._autorec import AutoRec
 from sklearn_recsys.neural._base import NeuralRecommender
 from sklearn_recsys.neural._batches import RowDataset, SparseRows
+from sklearn_recsys.neural._cdae import CDAE
 from sklearn_recsys.neural._deep_autoencoder import DeepAutoencoder
 from sklearn_recsys.neural._mult_vae import MultDAE, MultVAE
 from sklearn_recsys.neural._rec_vae import RecVAE
@@ -10,6 +11,7 @@ from sklearn_recsys.neural._svae import SVAE
 
 __all__ = [
     "AutoRec",
+    "CDAE",
     "DeepAutoencoder",
     "MultDAE",
     "MultVAE",

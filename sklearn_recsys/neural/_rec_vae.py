@@ -103,7 +103,7 @@ class RecVAEModule(RankingModule):
         return self.decoder(self.encoder(rows)[0])
 
     def loss(self, inputs, targets):
-        """Return the negative evidence lower bound per row (eq. 7), β = γ · interactions (eq. 9)."""
+        """Return the negative evidence lower bound per row, with β = γ · interactions."""
         means, log_variances = self.encoder(inputs)
         codes = means + torch.randn_like(means) * (log_variances / 2).exp()
         loss = multinomial_loss(targets, self.decoder(codes))
@@ -114,7 +114,7 @@ class RecVAEModule(RankingModule):
         return loss + self.gamma * (lengths * divergence.sum(dim=1)).mean()
 
     def _log_prior(self, rows, codes):
-        """Return the log-density of the composite prior (eq. 8) in each dimension."""
+        """Return the log-density of the composite prior in each dimension."""
         with torch.no_grad():
             former = self.former(rows)
         zero = torch.zeros((), device=codes.device)

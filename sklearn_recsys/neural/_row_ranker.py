@@ -46,7 +46,9 @@ class RowRanker(NeuralRecommender):
         rest = np.setdiff1d(np.arange(X.shape[0]), valid)
         if len(valid) < _FEWEST_USERS or not X[rest].nnz:
             return self._dataset(X), None
-        return self._dataset(X[rest]), self._dataset(known[valid], held_out[valid])
+        train = self._dataset(X[rest])
+        train.numbers = rest
+        return train, self._dataset(known[valid], held_out[valid])
 
     def _dataset(self, X, targets=None):
         """Return rows to train on, or to validate on if there are targets."""

@@ -1,0 +1,333 @@
+"""CDAE: a denoising autoencoder with a node of its own for each user.
+
+Wu, DuBois, Zheng and Ester, "Collaborative Denoising Auto-Encoders for Top-N Recommender Systems",
+WSDM 2016.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import nn
+from torch.nn.functional import softplus
+
+from sklearn_recsys.neural._batches import SparseRows
+from sklearn_recsys.neural._modules import ACTIVATIONS, corrupted
+from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
+from sklearn_recsys.utils._history_index import HistoryIndex
+
+
+class CDAEModule(RankingModule):
+    """One hidden layer over the items and the user; a logit for each item.
+
+    With the corrupted row ỹ, z = h(Wᵀ ỹ + V_u + b) and the logits are W' z + b'. The nodes V start
+    at zero, which is also the node of whoever has none: a user who was not trained on.
+
+    Parameters
+    ----------
+    n_users, n_items : int
+        Rows and columns of the training matrix.
+    n_factors : int
+        Width of the hidden layer.
+    activation : str
+        The function h.
+    dropout : float
+        Share q of the interactions left out while training.
+    normalize : bool
+        Whether rows are scaled to a norm of one.
+    n_negatives : int or None
+        Sampled negatives for each interaction; None: all items that are none.
+    """
+
+    def __init__(self, n_users, n_items, n_factors, activation, dropout, normalize, n_negatives):
+        super().__init__()
+        self.activation = activation
+        self.dropout = dropout
+        self.normalize = normalize
+        self.n_negatives = n_negatives
+        self.encoder = nn.Parameter(torch.empty(n_items, n_factors))  # W
+        self.nodes = nn.Parameter(torch.zeros(n_users, n_factors))  # V
+        self.bias = nn.Parameter(torch.zeros(n_factors))
+        self.decoder = nn.Linear(n_factors, n_items)  # W', b'
+        nn.init.xavier_normal_(self.encoder)
+        nn.init.xavier_normal_(self.decoder.weight)
+        nn.init.zeros_(self.decoder.bias)
+
+    def encode(self, rows):
+        """Return the codes, of shape (n_rows, n_factors).
+
+        The `numbers` of the rows say whose node takes part; with None, or -1 for a row, it is zero.
+        """
+        if self.normalize:
+            rows = rows.normalized()
+        codes = corrupted(rows, self.dropout, self.training).matmul(self.encoder) + self.bias
+        if rows.numbers is not None:
+            known = (rows.numbers >= 0)[:, None]
+            codes = codes + known * self.nodes[rows.numbers.clamp(min=0)]
+        return ACTIVATIONS[self.activation](codes)
+
+    def forward(self, rows):
+        """Return the logits, of shape (n_rows, n_items)."""
+        return self.decoder(self.encode(rows))
+
+    def loss(self, inputs, targets):
+        """Return the logistic loss per row, over the interactions and the (sampled) negatives."""
+        codes = self.encode(inputs)
+        if self.n_negatives is None:
+            logits = self.decoder(codes)
+            total = softplus(logits).sum() - logits[targets.rows, targets.indices].sum()
+        else:
+            cells = with_negatives(targets, self.n_negatives)
+            logits = cells.sample(codes, self.decoder.weight) + self.decoder.bias[cells.indices]
+            total = (cells.values.abs() * softplus(-cells.values.sign() * logits)).sum()
+        return total / len(targets)
+
+    def validate(self, known, held_out):
+        """Return NDCG@100 of users who are not trained on: they have no node."""
+        return super().validate(replace(known, numbers=None), held_out)
+
+
+def with_negatives(rows, n):
+    """Return rows with the negatives drawn for them: `n` for each positive, at other items.
+
+    They are drawn anew in each call, uniformly and with replacement, from the items that the row
+    does not hold; a row that holds every item gets none.
+
+    Parameters
+    ----------
+    rows : SparseRows of shape (n_rows, n_items)
+        The positives.
+    n : int
+        Negatives for each.
+
+    Returns
+    -------
+    cells : SparseRows of shape (n_rows, n_items)
+        Ones at the positives; at a negative, minus the number of times it was drawn.
+    """
+    n_items = rows.shape[1]
+    lengths, owners = rows.indptr.diff(), rows.rows
+    n_free = (n_items - lengths)[owners, None]
+    ranks = torch.randint(2**31, (len(owners), n), device=owners.device) % n_free.clamp(min=1)
+    # before the free item of a rank are `rank` free ones and those positives that have no more than
+    # `rank` free items before themselves; rows stand one after the other, for a single search
+    starts = rows.indptr[owners]
+    free_before = rows.indices - (torch.arange(len(owners), device=owners.device) - starts)
+    offsets = owners * (n_items + 1)
+    places = torch.searchsorted(offsets + free_before, offsets[:, None] + ranks, right=True)
+    items = ranks + places - starts[:, None]  # (n_positives, n)
+
+    drawn = (owners[:, None] * n_items + items)[(n_free > 0).expand_as(items)]
+    drawn, counts = drawn.unique(return_counts=True)
+    cells, order = torch.cat([owners * n_items + rows.indices, drawn]).sort()
+    values = torch.cat([torch.ones(len(owners), device=counts.device), -counts])[order]
+    owners, indices = cells // n_items, cells % n_items
+    order = indices.argsort(stable=True)
+    return SparseRows(
+        rows.shape,
+        _starts(owners, len(rows)),
+        indices,
+        values,
+        _starts(indices, n_items),
+        owners[order],
+        order,
+    )
+
+
+def _starts(numbers, length):
+    """Return where each number begins among sorted ones."""
+    counts = numbers.bincount(minlength=length)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+class CDAE(RowRanker):
+    """CDAE, a collaborative denoising autoencoder with a logistic loss.
+
+    A user's row, corrupted by dropout, and a node of the user's own feed one hidden layer, which
+    predicts for each item whether the user interacts with it [1]_.
+
+    Parameters
+    ----------
+    n_factors : int, default=200
+        Width of the hidden layer.
+    activation : str, default="tanh"
+        Of the hidden layer: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"relu6"``,
+        ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
+    dropout : float, default=0.5
+        The corruption q, the share of the interactions left out of the input while training; the
+        others are scaled by 1 / (1 - q).
+    normalize : bool, default=True
+        Whether a row is divided by the root of its number of interactions.
+    n_negatives : int, default=None
+        Items drawn for each interaction, in each epoch anew, from those that the user has none
+        with; the paper takes 5. None: all of these items are negatives, which ranks better and
+        costs as much as there are cells in the dense matrix.
+    lr : float, default=5e-3
+        Learning rate.
+    max_epochs : int, default=200
+        Passes over the data at the most.
+    batch_size : int, default=500
+        Users per update.
+    optimizer : str or class, default="adam"
+        A name or class of :mod:`torch.optim`.
+    l2 : float, default=10.0
+        Penalty on the weights, the users' nodes among them: l2/2 · Σ‖W‖² beside the sum of the
+        losses over all users.
+    early_stopping : bool, default=True
+        Whether to stop when NDCG@100 of held-out users stops rising, and keep the best weights.
+    validation_fraction : float, default=0.1
+        The share of the users held out for that. If they are fewer than 20, all users are trained
+        on, for `max_epochs`.
+    n_iter_no_change : int, default=20
+        Epochs without an improvement before training stops.
+    callbacks : list, default=None
+        Callbacks of skorch.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
+        one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the held-out users, the weights, the corruption, the negatives and the batches.
+    verbose : int, default=0
+        Whether to print every epoch.
+    net_params : dict, default=None
+        Any other parameter of :class:`skorch.NeuralNet`, as in ``{"optimizer__eps": 1e-6}``.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net.
+    history_ : DataFrame
+        The training curve.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+
+    See Also
+    --------
+    MultDAE : With a multinomial likelihood and without a node for each user.
+
+    Notes
+    -----
+    A row that holds the same items as a training row takes that user's trained node; of equal
+    training rows the first one answers. The node of every other row is zero, and so is that of the
+    users held out for early stopping. `partial_fit` keeps the nodes of the rows that it finds among
+    the former training rows, and starts the others at zero.
+
+    References
+    ----------
+    .. [1] Yao Wu, Christopher DuBois, Alice X. Zheng, Martin Ester. "Collaborative Denoising
+       Auto-Encoders for Top-N Recommender Systems". WSDM 2016.
+
+    Examples
+    --------
+    >>> from sklearn_recsys import CDAE
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> R = make_interactions(80, 40, random_state=0)
+    >>> model = CDAE(n_factors=20, max_epochs=20, random_state=0).fit(R[:70])
+    >>> model.recommend(R[70:], n=3).shape  # new users: their node is zero
+    (10, 3)
+    """
+
+    _parameter_constraints: dict = {
+        **RowRanker._parameter_constraints,
+        "n_factors": [Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "normalize": ["boolean"],
+        "n_negatives": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        n_factors=200,
+        *,
+        activation="tanh",
+        dropout=0.5,
+        normalize=True,
+        n_negatives=None,
+        lr=5e-3,
+        max_epochs=200,
+        batch_size=500,
+        optimizer="adam",
+        l2=10.0,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        callbacks=None,
+        device="cpu",
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.n_factors = n_factors
+        self.activation = activation
+        self.dropout = dropout
+        self.normalize = normalize
+        self.n_negatives = n_negatives
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.l2 = l2
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    def _make_module(self, X):
+        return CDAEModule(
+            *X.shape,
+            self.n_factors,
+            self.activation,
+            self.dropout,
+            self.normalize,
+            self.n_negatives,
+        )
+
+    def _fit(self, X, resume=False):
+        if resume:
+            self._hand_over_nodes(X)
+        super()._fit(X, resume)
+
+    def _hand_over_nodes(self, X):
+        """Give the rows of `X` that are known their nodes, the others new ones."""
+        module, rows = self.net_.module_, self._index_.lookup(X)
+        if np.array_equal(rows, np.arange(len(module.nodes))):
+            return
+        rows = torch.from_numpy(rows).to(module.nodes.device)
+        known = (rows >= 0)[:, None]
+        module.nodes = nn.Parameter(known * module.nodes.detach()[rows.clamp(min=0)])
+        self.net_.initialize_optimizer()  # the one there was holds the former nodes
+
+    def _score_items(self, X):
+        rows = SparseRows.from_csr(X, self.net_.device)
+        rows.numbers = torch.from_numpy(self._index_.lookup(X)).to(self.net_.device)
+        with torch.no_grad():
+            self.net_.module_.eval()
+            return self.net_.module_(rows).cpu().numpy()
+
+    # which training row a history is follows from `interactions_`: it is not stored
+
+    def _finish(self, X):
+        self._index_ = HistoryIndex(X)
+
+    def _save_state(self):
+        state = super()._save_state()
+        state.pop("_index_", None)
+        return state
+
+    def _load_state(self, state):
+        super()._load_state(state)
+        if self.__sklearn_is_fitted__():
+            self._index_ = HistoryIndex(self._read(self.interactions_))
