@@ -187,10 +187,6 @@ class DeepAutoencoder(RatingAutoencoder):
         The trained net; item-based with the output rows of the training users.
     history_ : DataFrame
         The training curve.
-    item_factors_ : ndarray of float32 of shape (n_items, hidden_layer_sizes[0])
-        Item-based: the items' vectors in the last hidden layer.
-    fold_in_l2_ : float
-        Item-based: the penalty λ_f of the users' ridge regressions.
     rating_range_ : tuple of float
         The lowest and the highest training rating.
     interactions_ : csr_array of shape (n_users, n_items)
@@ -202,11 +198,14 @@ class DeepAutoencoder(RatingAutoencoder):
 
     See Also
     --------
-    AutoRec : One hidden layer; its Notes say how item-based models predict, which is the same here,
-        from the last hidden layer.
+    AutoRec : One hidden layer.
 
     Notes
     -----
+    Item-based, users are predicted by the ridge regressions of the Notes of `AutoRec`, on the
+    items' vectors in the last hidden layer. `fit` then sets `item_factors_`, these vectors, of
+    shape (n_items, hidden_layer_sizes[0]), and `fold_in_l2_`, the penalty.
+
     The paper takes an optimiser step for each pass of dense re-feeding. Here an update has one
     step, on the sum of the losses, so that any optimizer will do and the penalty counts once.
 
