@@ -27,7 +27,7 @@ def _readings(model, seed, train, test):
     return -model.score(train, test), len(model.history_), elapsed
 
 
-# as accurate as item-based AutoRec; chosen on a tenth of the train matrix of the first split
+# chosen on a tenth of the train matrix of the first split
 ITEM = DeepAutoencoder(
     "item",
     hidden_layer_sizes=(500,),

@@ -135,12 +135,12 @@ class CoOccurrence(RecommenderMixin, BaseEstimator):
         return X @ self.counts_
 
 
-# the checks' matrices are tiny: a neural model needs few epochs, but larger steps
-QUICK = {"max_epochs": 40, "lr": 0.01}
+# the checks' matrices are tiny: a neural model needs few units and epochs, but larger steps
+QUICK = {"max_epochs": 40, "lr": 0.01, "n_factors": 40, "n_hidden": 40, "n_recurrent": 40}
 
 
 def checked(recommender):
-    """Return an instance for the checks: with default parameters, but for the training's length."""
+    """Return an instance for the checks: with default parameters, but for size and length."""
     model = recommender()
     return model.set_params(**{k: v for k, v in QUICK.items() if k in model.get_params()})
 

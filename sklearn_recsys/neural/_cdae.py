@@ -124,7 +124,7 @@ def with_negatives(rows, n):
     drawn = (owners[:, None] * n_items + items)[(n_free > 0).expand_as(items)]
     drawn, counts = drawn.unique(return_counts=True)
     cells, order = torch.cat([owners * n_items + rows.indices, drawn]).sort()
-    values = torch.cat([torch.ones(len(owners), device=counts.device), -counts])[order]
+    values = torch.cat([rows.values.new_ones(len(owners)), -counts])[order]
     owners, indices = cells // n_items, cells % n_items
     order = indices.argsort(stable=True)
     return SparseRows(

@@ -150,7 +150,8 @@ class RecVAE(RowRanker):
     dropout : float, default=0.5
         Share of the interactions left out while the encoder learns.
     gamma : float, default=0.005
-        Weight of the Kullback-Leibler divergence for each interaction of a user: β = γ · |X_u|.
+        Weight of the Kullback-Leibler divergence for each interaction of a user: β is γ times their
+        number.
     encoder_epochs : int, default=3
         Epochs of the encoder, after which comes one of the decoder.
     lr : float, default=5e-4
