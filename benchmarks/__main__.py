@@ -33,6 +33,7 @@ SECTIONS = {
     "autoencoders-speed": (autoencoders.speed, "an epoch of MultVAE against a bare dense loop"),
     "autoencoders-memory": (autoencoders.memory, "memory of fitting MultVAE, one epoch"),
     "svae": (svae.accuracy, "SVAE and MultVAE in the protocol of SVAE's authors"),
+    "svae-steps": (svae.steps, "SVAE with a loss at every step, and at one in next_k"),
     "svae-speed": (svae.speed, "an epoch of SVAE against one user at a time"),
     "ease-20k": (speed.ease_fit_20k, "EASE fit on 20,000 items against LAPACK"),
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
