@@ -220,6 +220,11 @@ class CDAE(RowRanker):
     users held out for early stopping. `partial_fit` keeps the nodes of the rows that it finds among
     the former training rows, and starts the others at zero.
 
+    That rule was measured on MovieLens-1M, by the NDCG@100 of 750 validation users who were left
+    out of training: zero .4342; the mean of the trained nodes .4330; 1, 5 and 20 gradient steps of
+    .01 on the node alone .4347, .4345 and .4320. The same users trained in reach .4236 with their
+    own nodes, which learn from what is held out that it is not liked, and .4340 with zero.
+
     References
     ----------
     .. [1] Yao Wu, Christopher DuBois, Alice X. Zheng, Martin Ester. "Collaborative Denoising
