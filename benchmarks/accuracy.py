@@ -10,6 +10,11 @@ from sklearn_recsys.model_selection import evaluate
 from sklearn_recsys.preprocessing import InteractionEncoder
 
 
+def ratings(name, **params):
+    """Return an edition of MovieLens as a matrix, of ratings unless the encoder is told other."""
+    return InteractionEncoder(**params).fit_transform(fetch_movielens(name).interactions)
+
+
 def ncf_split():
     """Return He et al.'s split of ml-1m: the train matrix, the test items, the negatives."""
     split = fetch_ncf_split("ml-1m")
@@ -44,7 +49,7 @@ def known_figures():
 
 def new_users(n_splits=5):
     """Strong generalisation: parameters are chosen on a tenth of each fold's train users."""
-    R = InteractionEncoder().fit_transform(fetch_movielens("1m").interactions)
+    R = ratings("1m")
     R.data = (R.data >= 4).astype(R.dtype)
     R.eliminate_zeros()
     neighbors = {"n_neighbors": [20, 50, 100, 200, 400], "shrinkage": [0, 5, 20]}

@@ -8,6 +8,7 @@ import torch
 from scipy.stats import ttest_rel
 
 from benchmarks._measure import peak, ratio
+from benchmarks.accuracy import ratings
 from benchmarks.speed import _ml20m
 from sklearn_recsys import (
     CDAE,
@@ -18,17 +19,16 @@ from sklearn_recsys import (
     PopularityRecommender,
     RecVAE,
 )
-from sklearn_recsys.datasets import fetch_movielens, make_interactions
+from sklearn_recsys.datasets import make_interactions
 from sklearn_recsys.metrics import ndcg_at_k, recall_at_k
 from sklearn_recsys.model_selection import random_holdout, user_split
 from sklearn_recsys.neural import RowDataset
-from sklearn_recsys.preprocessing import InteractionEncoder
 
 N_HELD_OUT = 750  # users to validate on, and as many to test on
 
 
 def _likes():
-    R = InteractionEncoder().fit_transform(fetch_movielens("1m").interactions)
+    R = ratings("1m")
     R.data = (R.data > 3).astype(np.float32)
     R.eliminate_zeros()
     return R[np.diff(R.indptr) >= 5]
@@ -42,7 +42,7 @@ def _splits(R, seed):
 
 def stopped_by(model, known, held_out):
     """Return a neural model that trains on all that it is fitted on, and stops by these users."""
-    model._make_datasets = lambda X, rng: (model._dataset(X), model._dataset(known, held_out))
+    model._make_datasets = lambda X, rng: (RowDataset(X), RowDataset(known, held_out))
     return model
 
 
@@ -111,7 +111,7 @@ def new_users(seeds=5):
 
 def known_users():
     """Weak generalisation on ml-100k: 80/10/10 in each row, every unseen item is a candidate."""
-    R = InteractionEncoder().fit_transform(fetch_movielens("100k").interactions)
+    R = ratings("100k")
     R.data[:] = 1
     rest, test = random_holdout(R, 0.1, per_user=True, random_state=0)
     train, valid = random_holdout(rest, 1 / 9, per_user=True, random_state=0)
@@ -168,7 +168,7 @@ def speed():
     ours, dense = _epochs(_likes())
     ours()
     rows["MultVAE, ml-1m, likes"] = ratio(ours, [dense], 5)
-    R = InteractionEncoder(values="one").fit_transform(fetch_movielens("1m").interactions)
+    R = ratings("1m", values="one")
     ours, dense = _epochs(R)
     rows["MultVAE, ml-1m"] = ratio(ours, [dense], 5)
     ours, dense = _epochs(_ml20m())

@@ -11,18 +11,14 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from benchmarks._measure import peak, ratio
+from benchmarks.accuracy import ratings
 from sklearn_recsys import AutoRec
-from sklearn_recsys.datasets import fetch_movielens, make_ratings
+from sklearn_recsys.datasets import make_ratings
 from sklearn_recsys.metrics import rmse
 from sklearn_recsys.model_selection import HoldoutSplit, cell_kfold, random_holdout
 from sklearn_recsys.neural import RowDataset, SparseRows
 from sklearn_recsys.neural._autorec import AutoRecModule
-from sklearn_recsys.preprocessing import InteractionEncoder
 from sklearn_recsys.utils._cells import cell_rows
-
-
-def _ratings(name):
-    return InteractionEncoder().fit_transform(fetch_movielens(name).interactions)
 
 
 def _decoder_rmse(model, train, test):
@@ -50,7 +46,7 @@ def _readings(model, train, test):
 
 def _protocols(seeds):
     """Yield a name, a model, what it is fitted on and what it is tested on."""
-    R = _ratings("1m")
+    R = ratings("1m")
     for seed in range(seeds):
         train, test = random_holdout(R, 0.1, random_state=seed)
         for kind in ("item", "user"):
@@ -58,7 +54,7 @@ def _protocols(seeds):
         # the recipe that is best on validation cells; 50 in units of ratings scaled to [0, 1]
         recipe = AutoRec(decoder_activation="sigmoid", l2=50 / 16, random_state=seed)
         yield "ml-1m 90/10, item-based, sigmoid decoder", recipe, train, test
-    X, y, cv = cell_kfold(_ratings("100k"), 5, random_state=0)
+    X, y, cv = cell_kfold(ratings("100k"), 5, random_state=0)
     for fold, _ in cv:
         yield "ml-100k 5-fold, item-based", AutoRec(random_state=0), X[fold], y[fold]
 
@@ -86,7 +82,7 @@ def accuracy(seeds=3):
 
 def tuned_on_ml_100k():
     """5-fold over cells; hidden units and l2 are chosen on a tenth of each fold's train cells."""
-    X, y, cv = cell_kfold(_ratings("100k"), 5, random_state=0)
+    X, y, cv = cell_kfold(ratings("100k"), 5, random_state=0)
     grid = {"n_factors": [50, 100, 200], "l2": [10, 20, 30, 50]}
     scores, chosen = [], []
     for fold, _ in cv:
@@ -113,7 +109,7 @@ def _tuned(models, seeds=3):
     A penalty is chosen for each reading, inside the train matrix of the first split. Early stopping
     alone ends the training: small nets need more epochs than the default allows.
     """
-    R = _ratings("100k")
+    R = ratings("100k")
     splits = [random_holdout(R, 0.1, random_state=seed) for seed in range(seeds)]
     validation = random_holdout(splits[0][0], 0.1, random_state=0)
 
@@ -158,7 +154,7 @@ def hidden_units():
 
 def new_users(n_users=500):
     """Users left out of ml-1m, folded in from 80 % of their ratings, and the same trained in."""
-    R = _ratings("1m")
+    R = ratings("1m")
     out = np.random.RandomState(0).permutation(R.shape[0])[:n_users]
     kept = np.setdiff1d(np.arange(R.shape[0]), out)
     known, held_out = random_holdout(R[out], 0.2, per_user=True, random_state=0)
@@ -205,7 +201,7 @@ def _epochs(R, batch_size, n_factors=500):
 
 def speed():
     rows = {}
-    R = _ratings("1m")
+    R = ratings("1m")
     for batch_size in (100, 1000):
         ours, dense = _epochs(R, batch_size)
         ours()

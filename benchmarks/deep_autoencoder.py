@@ -6,15 +6,14 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from benchmarks.accuracy import ratings
 from sklearn_recsys import AutoRec, DeepAutoencoder
-from sklearn_recsys.datasets import fetch_movielens
 from sklearn_recsys.model_selection import random_holdout
-from sklearn_recsys.preprocessing import InteractionEncoder
 
 
 def _splits(seeds):
     """Return random 90/10 splits of the cells of ml-1m."""
-    R = InteractionEncoder().fit_transform(fetch_movielens("1m").interactions)
+    R = ratings("1m")
     return [random_holdout(R, 0.1, random_state=seed) for seed in range(seeds)]
 
 

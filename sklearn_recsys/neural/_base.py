@@ -187,6 +187,12 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
             return self._fit_matrix(X)
         return self._fit_or_forget(self._checked(X, copy=True), resume=True)
 
+    def _evaluated(self, function, rows):
+        """Return what a function of the module makes of rows, without dropout, as an array."""
+        self.net_.module_.eval()
+        with torch.no_grad():
+            return function(rows).cpu().numpy()
+
     def _check_resume(self, X):
         """Raise ValueError if the module cannot go on with `X`; most modules can."""
 

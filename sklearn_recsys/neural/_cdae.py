@@ -315,12 +315,10 @@ class CDAE(RowRanker):
         module.nodes = nn.Parameter(known * module.nodes.detach()[rows.clamp(min=0)])
         self.net_.initialize_optimizer()  # the one there was holds the former nodes
 
-    def _score_items(self, X):
-        rows = SparseRows.from_csr(X, self.net_.device)
+    def _sparse_rows(self, X):
+        rows = super()._sparse_rows(X)
         rows.numbers = torch.from_numpy(self._index_.lookup(X)).to(self.net_.device)
-        with torch.no_grad():
-            self.net_.module_.eval()
-            return self.net_.module_(rows).cpu().numpy()
+        return rows
 
     # which training row a history is follows from `interactions_`: it is not stored
 

@@ -308,6 +308,6 @@ class DeepAutoencoder(RatingAutoencoder):
         reach = _REACH.get(self.output_activation)
         if reach is None:
             return super()._make_scale(X)
-        low, high = float(X.data.min()), float(X.data.max())
+        low, high = self.rating_range_
         scale = (high - low) / (reach[1] - reach[0]) or 1.0
         return low - scale * reach[0], scale

@@ -46,6 +46,16 @@ def multinomial_loss(targets, logits):
     return _MultinomialLoss.apply(targets, logits)
 
 
+def draw_codes(means, log_variances):
+    """Return a draw of Gaussian codes, differentiable in both."""
+    return means + torch.randn_like(means) * (log_variances / 2).exp()
+
+
+def divergence_from_normal(means, log_variances):
+    """Return the Kullback-Leibler divergence of Gaussian codes from N(0, 1), summed."""
+    return (means.square() + log_variances.exp() - log_variances - 1).sum() / 2
+
+
 def ndcg(scores, known, held_out, k=100):
     """Return the mean NDCG at k of rows of scores, the known items left out.
 

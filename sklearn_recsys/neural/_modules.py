@@ -32,6 +32,18 @@ def check_layer_sizes(sizes):
     return [int(size) for size in sizes]
 
 
+class Annealed:
+    """A module whose β, the weight of a divergence, grows from zero.
+
+    It sets `anneal_cap`, the greatest β, `anneal_epochs`, the epochs until it is reached, and
+    `beta`.
+    """
+
+    def begin_epoch(self, epoch):
+        """Set β."""
+        self.beta = self.anneal_cap * min(1.0, epoch / self.anneal_epochs)
+
+
 class RowEncoder(nn.Module):
     """Layers from a sparse row to a code; the first takes the items present, not a dense row.
 

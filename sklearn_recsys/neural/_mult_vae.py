@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from numbers import Integral, Real
 
-import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_recsys.neural._losses import multinomial_loss
+from sklearn_recsys.neural._losses import (
+    divergence_from_normal,
+    draw_codes,
+    multinomial_loss,
+)
 from sklearn_recsys.neural._modules import (
     ACTIVATIONS,
+    Annealed,
     RowEncoder,
     check_layer_sizes,
     dense_layers,
@@ -65,11 +69,11 @@ class MultDAEModule(RankingModule):
         return self.decode(self.encode(rows))
 
     def loss(self, inputs, targets):
-        """Return the negative log-likelihood per row (eq. 2)."""
+        """Return the negative log-likelihood per row."""
         return multinomial_loss(targets, self(inputs))
 
 
-class MultVAEModule(MultDAEModule):
+class MultVAEModule(Annealed, MultDAEModule):
     """A variational autoencoder: the code is Gaussian, its mean is what predicts.
 
     Parameters
@@ -97,19 +101,15 @@ class MultVAEModule(MultDAEModule):
         self.anneal_epochs = anneal_epochs
         self.beta = anneal_cap
 
-    def begin_epoch(self, epoch):
-        """Set β, the weight of the divergence; it grows from zero."""
-        self.beta = self.anneal_cap * min(1.0, epoch / self.anneal_epochs)
-
     def encode(self, rows):
         """Return the means of the codes, of shape (n_rows, n_factors)."""
         return self.encoder(rows).chunk(2, dim=1)[0]
 
     def loss(self, inputs, targets):
-        """Return the negative evidence lower bound per row, with β (eqs. 6 and 7)."""
+        """Return the negative evidence lower bound per row, with β."""
         means, log_variances = self.encoder(inputs).chunk(2, dim=1)
-        codes = means + torch.randn_like(means) * (log_variances / 2).exp()
-        divergence = (means.square() + log_variances.exp() - log_variances - 1).sum() / 2
+        codes = draw_codes(means, log_variances)
+        divergence = divergence_from_normal(means, log_variances)
         loss = multinomial_loss(targets, self.decode(codes))
         return loss + self.beta * divergence / len(targets)
 
@@ -269,7 +269,7 @@ class MultVAE(RowRanker):
     dropout : float, default=0.5
         Share of the interactions left out while training.
     anneal_cap : float, default=0.05
-        The greatest β, the weight of the Kullback-Leibler divergence in eq. 6. The paper has 0.2.
+        The greatest β, the weight of the Kullback-Leibler divergence. The paper has 0.2.
     anneal_epochs : int, default=100
         Epochs in which β grows from zero to `anneal_cap`.
     lr : float, default=1e-3

@@ -94,10 +94,10 @@ class RatingAutoencoder(NeuralRecommender):
             )
 
     def _make_datasets(self, X, rng):
-        low, high = float(X.data.min()), float(X.data.max())
         self._scale_ = self._make_scale(X)
         self._cold_ = np.bincount(X.indices, minlength=X.shape[1]) == 0
-        self._cold_value_ = {"midpoint": (low + high) / 2, "mean": float(X.data.mean())}.get(
+        midpoint, mean = sum(self.rating_range_) / 2, float(X.data.mean())
+        self._cold_value_ = {"midpoint": midpoint, "mean": mean}.get(
             self.cold_value, self.cold_value
         )
         if not self.early_stopping or X.nnz < 2:
@@ -111,7 +111,7 @@ class RatingAutoencoder(NeuralRecommender):
     def _make_scale(self, X):
         """Return the offset and the unit of what the module reads."""
         if self._output_activation == "sigmoid":
-            low, high = float(X.data.min()), float(X.data.max())
+            low, high = self.rating_range_
             return low, high - low or 1.0
         return float(X.data.mean(dtype=np.float64)), 1.0
 
@@ -124,11 +124,8 @@ class RatingAutoencoder(NeuralRecommender):
 
     def _codes(self, X):
         """Return the items' hidden vectors, from all their ratings."""
-        device = self.net_.device
-        with torch.no_grad():
-            self.net_.module_.eval()
-            rows = SparseRows.from_csr(self._rows(X), device)
-            return self.net_.module_.hidden(rows).cpu().numpy().astype(np.float64)
+        rows = SparseRows.from_csr(self._rows(X), self.net_.device)
+        return self._evaluated(self.net_.module_.hidden, rows).astype(np.float64)
 
     def _finish(self, X):
         known, held_out = self._split_
@@ -192,10 +189,8 @@ class RatingAutoencoder(NeuralRecommender):
     def _score_items(self, X):
         if self.kind == "item":
             return self._in_units(self._base_ + self._user_rows(X) @ self._features_.T)
-        with torch.no_grad():
-            self.net_.module_.eval()
-            outputs = self.net_.module_(SparseRows.from_csr(self._rows(X), self.net_.device))
-        return self._in_units(outputs.cpu().numpy())
+        rows = SparseRows.from_csr(self._rows(X), self.net_.device)
+        return self._in_units(self._evaluated(self.net_.module_, rows))
 
     def _score_pairs(self, X, rows, items):
         if self.kind == "user":

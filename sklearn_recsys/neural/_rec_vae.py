@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 from torch.nn.functional import silu
 
-from sklearn_recsys.neural._losses import multinomial_loss
+from sklearn_recsys.neural._losses import draw_codes, multinomial_loss
 from sklearn_recsys.neural._modules import corrupted
 from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
 
@@ -105,7 +105,7 @@ class RecVAEModule(RankingModule):
     def loss(self, inputs, targets):
         """Return the negative evidence lower bound per row, with β = γ · interactions."""
         means, log_variances = self.encoder(inputs)
-        codes = means + torch.randn_like(means) * (log_variances / 2).exp()
+        codes = draw_codes(means, log_variances)
         loss = multinomial_loss(targets, self.decoder(codes))
         if not means.requires_grad:
             return loss

@@ -39,22 +39,19 @@ class RowRanker(NeuralRecommender):
 
     def _make_datasets(self, X, rng):
         if not self.early_stopping:
-            return self._dataset(X), None
-        known, held_out = hold_out_by_content(X, latest=self._values == "order")
-        able = rng.permutation(np.flatnonzero(np.diff(held_out.indptr)))
+            return RowDataset(X), None
+        able = rng.permutation(np.flatnonzero(np.diff(X.indptr) > 1))
         valid = np.sort(able[: round(self.validation_fraction * X.shape[0])])
         rest = np.setdiff1d(np.arange(X.shape[0]), valid)
         if len(valid) < _FEWEST_USERS or not X[rest].nnz:
-            return self._dataset(X), None
-        train = self._dataset(X[rest])
+            return RowDataset(X), None
+        train = RowDataset(X[rest])
         train.numbers = rest
-        return train, self._dataset(known[valid], held_out[valid])
-
-    def _dataset(self, X, targets=None):
-        """Return rows to train on, or to validate on if there are targets."""
-        return RowDataset(X, targets)
+        return train, RowDataset(*hold_out_by_content(X[valid], latest=self._values == "order"))
 
     def _score_items(self, X):
-        with torch.no_grad():
-            self.net_.module_.eval()
-            return self.net_.module_(SparseRows.from_csr(X, self.net_.device)).cpu().numpy()
+        return self._evaluated(self.net_.module_, self._sparse_rows(X))
+
+    def _sparse_rows(self, X):
+        """Return histories in the form that the module reads."""
+        return SparseRows.from_csr(X, self.net_.device)

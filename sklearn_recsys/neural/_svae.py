@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn.functional import dropout, pad
 
 from sklearn_recsys.neural._batches import HistoryBatches, RowDataset
-from sklearn_recsys.neural._modules import dense_layers
+from sklearn_recsys.neural._losses import divergence_from_normal, draw_codes
+from sklearn_recsys.neural._modules import Annealed, dense_layers
 from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
 
 _LOGITS = 2**20  # of a block of steps: they stay in the cache, and memory is bounded
@@ -87,7 +88,7 @@ def next_items_loss(targets, codes, layer):
     return _NextItemsLoss.apply(targets, codes, layer.weight, layer.bias)
 
 
-class SVAEModule(RankingModule):
+class SVAEModule(Annealed, RankingModule):
     """Embedding, GRU, Gaussian code, softmax over the items.
 
     Parameters
@@ -144,10 +145,6 @@ class SVAEModule(RankingModule):
         with torch.no_grad():
             self.encoder[-1].bias[n_factors:] = _FIRST_LOG_VARIANCE
             self.decoder[-1].bias.copy_(torch.from_numpy(np.log1p(counts)))
-
-    def begin_epoch(self, epoch):
-        """Set β, the weight of the divergence; it grows from zero."""
-        self.beta = self.anneal_cap * min(1.0, epoch / self.anneal_epochs)
 
     def histories(self, rows):
         """Return the items of rows in their order, and how many there are.
@@ -214,12 +211,10 @@ class SVAEModule(RankingModule):
             starts = torch.randint(stride, able.shape[1:], device=able.device)
             able &= (torch.arange(len(able), device=able.device)[:, None] + starts) % stride == 0
         means, log_variances = self.encode(self.read(items[:-1])[able[:-1]])
-        codes = means
-        if self.training:
-            codes = means + torch.randn_like(means) * (log_variances / 2).exp()
+        codes = draw_codes(means, log_variances) if self.training else means
         first, last = self.decoder
         loss = next_items_loss(following[able], torch.tanh(first(codes)), last)
-        divergence = (means.square() + log_variances.exp() - log_variances - 1).sum() / 2
+        divergence = divergence_from_normal(means, log_variances)
         return stride * (loss / self.next_k + self.beta * divergence) / len(targets)
 
 
@@ -413,8 +408,6 @@ class SVAE(RowRanker):
 
     def _score_items(self, X):
         scores = np.empty(X.shape, dtype=np.float32)
-        module = self.net_.module_.eval()
-        with torch.no_grad():
-            for rows, _ in HistoryBatches(RowDataset(X), _SCORED_USERS, self.net_.device):
-                scores[rows.numbers.cpu().numpy()] = module(rows).cpu().numpy()
+        for rows, _ in HistoryBatches(RowDataset(X), _SCORED_USERS, self.net_.device):
+            scores[rows.numbers.cpu().numpy()] = self._evaluated(self.net_.module_, rows)
         return scores
