@@ -28,6 +28,10 @@ SECTIONS = {
     "autorec-speed": (autorec.speed, "an epoch of item-based AutoRec against a bare dense loop"),
     "deep-autoencoder": (deep_autoencoder.accuracy, "DeepAutoencoder beside AutoRec, RMSE"),
     "deep-autoencoder-ablation": (deep_autoencoder.ablation, "variants of DeepAutoencoder, RMSE"),
+    "deep-autoencoder-features": (
+        deep_autoencoder.user_features,
+        "DeepAutoencoder with gender, age and occupation on ml-1m, RMSE",
+    ),
     "autoencoders": (autoencoders.new_users, "new users on ml-1m: the autoencoders beside EASE"),
     "autoencoders-known": (autoencoders.known_users, "known users on ml-100k, full ranking"),
     "autoencoders-speed": (autoencoders.speed, "an epoch of MultVAE against a bare dense loop"),

@@ -62,7 +62,7 @@ _PUBLIC = {
         "make_movies",
         "make_ratings",
     ],
-    "sklearn_recsys.base": ["RecommenderMixin", "RecommenderTags"],
+    "sklearn_recsys.base": ["RecommenderMixin", "RecommenderTags", "UserFeaturesMixin"],
     "sklearn_recsys.utils.discovery": ["all_recommenders"],
     "sklearn_recsys.utils.estimator_checks": ["check_recommender", "expected_failed_checks"],
 }

@@ -7,14 +7,15 @@ import warnings
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from sklearn import config_context
+from sklearn import config_context, get_config
 from sklearn.base import _clone_parametrized
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.base import RecommenderMixin, UserFeaturesMixin
+from sklearn_recsys.base._user_features import check_aligned
 from sklearn_recsys.utils.validation import check_csr, check_indices
 
 
@@ -27,7 +28,7 @@ def _model_has(name):
     return check
 
 
-class RecommenderPipeline(RecommenderMixin, Pipeline):
+class RecommenderPipeline(UserFeaturesMixin, Pipeline):
     """scikit-learn's Pipeline with a recommender at its end.
 
     Raw `X` decides what a user has seen, and `score` holds out raw interactions before anything is
@@ -189,7 +190,7 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
 
     # ---------------------------------------------------------------- fitting
 
-    def fit(self, X, y=None, **params):
+    def fit(self, X, y=None, *, user_features=None, **params):
         """Fit the transformers one after the other, and the recommender at the end.
 
         Parameters
@@ -198,6 +199,9 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
             The raw interactions; zero means *not observed*.
         y : Ignored
             Exists so that scikit-learn's tools can carry held-out cells to `score`.
+        user_features : array-like of shape (n_users, n_user_features), default=None
+            Features of the users, for the recommender at the end; if metadata routing is enabled,
+            it has to ask for them.
         **params : dict
             Parameters of the steps' `fit`, as in :class:`sklearn.pipeline.Pipeline`.
 
@@ -212,7 +216,34 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
             If a step changes the shape of the matrix, or the last step is no recommender.
         """
         self._refuse_events(X)
+        check_aligned(X, user_features)
+        if user_features is not None:
+            routed = get_config()["enable_metadata_routing"]
+            name = "user_features" if routed else f"{self.steps[-1][0]}__user_features"
+            params[name] = user_features
         return self._fit_matrix(X, **params)
+
+    def partial_fit(self, X, y=None):
+        """Add new users, as if they had been the last rows of `X` in `fit`: every step fits anew.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_new_users, n_items)
+            The raw interactions of the new users. The first call is a `fit`.
+        y : Ignored
+            As in `fit`.
+
+        Returns
+        -------
+        self : object
+            The fitted pipeline.
+        """
+        if self.__sklearn_is_fitted__() and self._has_features:
+            raise ValueError(
+                "The pipeline was fitted with user_features, which it does not keep: fit it on "
+                "all users."
+            )
+        return RecommenderMixin.partial_fit(self, X)
 
     def _refuse_events(self, X):
         """Refuse a frame of events, whose columns the encoder knows."""
@@ -285,11 +316,18 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
                 X = step.transform(X)
         return check_csr(X, dtype=np.float32)
 
-    def _scores(self, X):
-        return self._model._scores(self._transformed(X))
+    @property
+    def _has_features(self):
+        return self._model._has_features
 
-    def _scores_at(self, X, rows, items):
-        return self._model._scores_at(self._transformed(X), rows, items)
+    def _checked_features(self, features, n_rows, rows=None):
+        return self._model._checked_features(features, n_rows, rows)
+
+    def _scores(self, X, features=None):
+        return self._model._scores(self._transformed(X), features)
+
+    def _scores_at(self, X, rows, items, features=None):
+        return self._model._scores_at(self._transformed(X), rows, items, features)
 
     def _in_rating_range(self, scores):
         return self._model._in_rating_range(scores)
@@ -301,6 +339,7 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
         users=None,
         n=10,
         *,
+        user_features=None,
         exclude_seen=True,
         candidates=None,
         exclude=None,
@@ -315,6 +354,9 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
             user ids; a frame of events, the histories of anyone; or a matrix of histories.
         n : int, default=10
             Items per row.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            The features of `users`, if the model was fitted with some. Training users keep those
+            of `fit` if none are passed.
         exclude_seen : bool, default=True
             Whether to leave out the items of the row's own raw history.
         candidates : array-like or sparse, default=None
@@ -339,6 +381,7 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
             return super().recommend(
                 users,
                 n,
+                user_features=user_features,
                 exclude_seen=exclude_seen,
                 candidates=candidates,
                 exclude=exclude,
@@ -348,6 +391,7 @@ class RecommenderPipeline(RecommenderMixin, Pipeline):
         ids, scores = super().recommend(
             histories,
             n,
+            user_features=user_features,
             exclude_seen=exclude_seen,
             candidates=self._encoded_items(candidates),
             exclude=self._encoded_items(exclude),

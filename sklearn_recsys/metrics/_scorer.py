@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
+from sklearn.utils.metadata_routing import MetadataRequest
 
 from sklearn_recsys.metrics._hits import padded_hits
 from sklearn_recsys.metrics._ranking import _PER_ROW
@@ -76,7 +77,9 @@ def make_recommender_scorer(metrics="ndcg@10", *, exclude_seen=True, candidates=
     -------
     scorer : callable
         ``scorer(estimator, X, y=None)`` returns a float for one metric, a dict for a list (name
-        the metric to refit on in a search: ``GridSearchCV(..., refit="ndcg@10")``).
+        the metric to refit on in a search: ``GridSearchCV(..., refit="ndcg@10")``). For models
+        that read features of users it takes ``user_features``, which
+        ``scorer.set_score_request(user_features=True)`` asks searches for.
 
     Examples
     --------
@@ -100,6 +103,7 @@ class _RecommenderScorer:
         self.metrics = metrics
         self.exclude_seen = exclude_seen
         self.candidates = candidates
+        self._requests = MetadataRequest(owner=self)
         for metric in self._names:
             parse_metric(metric)
 
@@ -107,7 +111,17 @@ class _RecommenderScorer:
     def _names(self):
         return [self.metrics] if isinstance(self.metrics, str) else list(self.metrics)
 
-    def __call__(self, estimator, X, y=None):
+    def set_score_request(self, **requests):
+        """Ask scikit-learn's searches for what follows the rows: ``user_features=True``."""
+        for name, alias in requests.items():
+            self._requests.score.add_request(param=name, alias=alias)
+        return self
+
+    def get_metadata_routing(self):
+        """Return what was asked for."""
+        return self._requests
+
+    def __call__(self, estimator, X, y=None, *, user_features=None):
         if not hasattr(estimator, "_score_metrics"):
             raise TypeError(
                 f"{type(estimator).__name__} is no recommender: it does not inherit from "
@@ -115,7 +129,12 @@ class _RecommenderScorer:
                 "RecommenderPipeline."
             )
         scores = estimator._score_metrics(
-            X, y, self._names, exclude_seen=self.exclude_seen, candidates=self.candidates
+            X,
+            y,
+            self._names,
+            exclude_seen=self.exclude_seen,
+            candidates=self.candidates,
+            features=user_features,
         )
         return next(iter(scores.values())) if isinstance(self.metrics, str) else scores
 

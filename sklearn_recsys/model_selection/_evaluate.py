@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,15 @@ _BEYOND_ACCURACY = {
 
 
 def cross_validate(
-    estimator, X, y=None, *, cv=None, scoring=None, n_jobs=None, return_estimator=False
+    estimator,
+    X,
+    y=None,
+    *,
+    cv=None,
+    scoring=None,
+    n_jobs=None,
+    params=None,
+    return_estimator=False,
 ):
     """Evaluate by cross-validation; `y` may be a sparse matrix of held-out cells.
 
@@ -52,6 +61,9 @@ def cross_validate(
         None: the estimator's `score`.
     n_jobs : int, default=None
         Splits run in parallel.
+    params : dict, default=None
+        What goes with the rows to `fit` and to the scorer, split as they are:
+        ``{"user_features": features}``.
     return_estimator : bool, default=False
         Whether to return the fitted estimators.
 
@@ -71,18 +83,25 @@ def cross_validate(
     >>> cross_validate(EASE(l2=10), R, cv=3)["test_score"].shape
     (3,)
     """
-    X, y = indexable(X, y)
+    params = params or {}
+    X, y, *_ = indexable(X, y, *params.values())
     if scoring is not None and not callable(scoring):
         scoring = _scorer.make_recommender_scorer(scoring)
 
     def run(train, test):
         model = clone(estimator)
+        fitting, scored = (
+            {name: _safe_indexing(values, rows) for name, values in params.items()}
+            for rows in (train, test)
+        )
+        known, held_out = _safe_indexing(X, train), None if y is None else _safe_indexing(y, train)
         start = time.perf_counter()
-        model.fit(_safe_indexing(X, train), None if y is None else _safe_indexing(y, train))
+        model.fit(known, held_out, **fitting)
         fitted = time.perf_counter()
         held_out = None if y is None else _safe_indexing(y, test)
         known = _safe_indexing(X, test)
-        score = model.score(known, held_out) if scoring is None else scoring(model, known, held_out)
+        scorer = model.score if scoring is None else partial(scoring, model)
+        score = scorer(known, held_out, **scored)
         return model, score, fitted - start, time.perf_counter() - fitted
 
     splits = check_cv(cv).split(X, y)
@@ -109,6 +128,7 @@ def evaluate(
     *,
     exclude_seen=True,
     candidates=None,
+    user_features=None,
 ):
     """Evaluate fitted models on held-out interactions; a frame with a row for each model.
 
@@ -129,6 +149,8 @@ def evaluate(
         Whether the items of `X` are left out of the ranking.
     candidates : array-like or sparse, default=None
         Rank only these items, together with the row's held-out ones, as in `score`.
+    user_features : array-like of shape (n_rows, n_user_features), default=None
+        The features of the rows of `X`, for the models that were fitted with some.
 
     Returns
     -------
@@ -156,7 +178,8 @@ def evaluate(
     ]
     rows = {}
     for label, fitted in models.items():
-        values, known, ids = fitted._evaluate(X, y, parsed, exclude_seen, candidates)
+        features = user_features if fitted._has_features else None
+        values, known, ids = fitted._evaluate(X, y, parsed, exclude_seen, candidates, features)
         for name, metric, depth in parsed:
             if metric in _BEYOND_ACCURACY:
                 values[name] = _BEYOND_ACCURACY[metric](ids, known, fitted, depth)

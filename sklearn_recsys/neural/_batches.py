@@ -36,6 +36,8 @@ class SparseRows:
         `values`.
     numbers : Tensor of int64 of shape (n_rows,), default=None
         The data set's `numbers` of the rows that a batch was made of.
+    features : Tensor of float32 of shape (n_rows, n_features), default=None
+        What is known of the rows beside their cells.
 
     Examples
     --------
@@ -57,9 +59,10 @@ class SparseRows:
     column_rows: torch.Tensor
     column_order: torch.Tensor
     numbers: torch.Tensor | None = None
+    features: torch.Tensor | None = None
 
     @classmethod
-    def from_csr(cls, X, device="cpu"):
+    def from_csr(cls, X, device="cpu", features=None):
         """Send a csr_array to a device.
 
         Parameters
@@ -68,6 +71,8 @@ class SparseRows:
             The rows.
         device : str or torch.device, default="cpu"
             Where they go.
+        features : ndarray of float32 of shape (n_rows, n_features), default=None
+            What is known of the rows beside their cells.
 
         Returns
         -------
@@ -79,7 +84,10 @@ class SparseRows:
             torch.from_numpy(part.astype(np.int64)).to(device) for part in parts
         )
         values = torch.from_numpy(X.data.astype(np.float32)).to(device)
-        return cls(X.shape, indptr, indices, values, *by_column)
+        rows = cls(X.shape, indptr, indices, values, *by_column)
+        if features is not None:
+            rows.features = torch.from_numpy(features).to(device)
+        return rows
 
     def __len__(self):
         return self.shape[0]
@@ -215,6 +223,8 @@ class RowDataset(Dataset):
     ----------
     numbers : ndarray of int64 of shape (n_rows,)
         The row of the training matrix that each row is: 0, 1, …, unless something else is assigned.
+    features : ndarray of float32 of shape (n_rows, n_features) or None
+        What is known of the rows beside their cells: None, unless something is assigned.
 
     Examples
     --------
@@ -228,6 +238,7 @@ class RowDataset(Dataset):
         self.X = X
         self.targets = targets
         self.numbers = np.arange(X.shape[0])
+        self.features = None
 
     def __len__(self):
         return self.X.shape[0]
@@ -258,9 +269,10 @@ class RowBatches:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self):
-        X, targets = self.dataset.X, self.dataset.targets
+        X, targets, features = self.dataset.X, self.dataset.targets, self.dataset.features
         for rows in self._batch_rows():
-            inputs = SparseRows.from_csr(X[rows], self.device)
+            known = None if features is None else features[rows]
+            inputs = SparseRows.from_csr(X[rows], self.device, known)
             inputs.numbers = torch.from_numpy(self.dataset.numbers[rows]).to(self.device)
             outputs = inputs if targets is None else SparseRows.from_csr(targets[rows], self.device)
             yield inputs, outputs

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 from torch.nn.functional import dropout
 
+from sklearn_recsys.base import UserFeaturesMixin
 from sklearn_recsys.neural._modules import ACTIVATIONS
 from sklearn_recsys.neural._rating_autoencoder import RatingAutoencoder, RatingModule
 
@@ -42,6 +43,8 @@ class DeepAutoencoderModule(RatingModule):
         Whether the decoder's weights are the encoder's.
     n_refeeds : int
         How often the dense output is fed in again while training.
+    n_features : int, default=0
+        Length of what is joined to an input vector; zero for nothing.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class DeepAutoencoderModule(RatingModule):
         dropout,
         tied_weights,
         n_refeeds,
+        n_features=0,
     ):
         super().__init__(output_activation)
         self.activation = activation
@@ -62,20 +66,32 @@ class DeepAutoencoderModule(RatingModule):
         sizes = [n_inputs, *hidden_layer_sizes]
         self.encoder_weights = _weights(sizes)
         self.encoder_biases = _biases(sizes[1:])
+        if n_features:
+            self.feature_weight = nn.Parameter(torch.empty(n_features, sizes[1]))
+            nn.init.xavier_uniform_(self.feature_weight)
         if not tied_weights:
             self.decoder_weights = _weights(sizes)
         self.decoder_biases = _biases(sizes[:-1])
 
-    def encode(self, rows):
-        """Return the codes, of shape (n_rows, hidden_layer_sizes[-1]); rows may be dense."""
-        code = rows
+    def encode(self, rows, features=None):
+        """Return the codes, of shape (n_rows, hidden_layer_sizes[-1]).
+
+        Rows may be dense; `features` are theirs then.
+        """
+        code, features = rows, getattr(rows, "features", features)
         for weight, bias in zip(self.encoder_weights, self.encoder_biases, strict=True):
-            code = ACTIVATIONS[self.activation](code.matmul(weight) + bias)
+            code = code.matmul(weight) + bias
+            if features is not None:
+                code, features = code + features @ self.feature_weight, None
+            code = ACTIVATIONS[self.activation](code)
         return dropout(code, self.dropout, self.training)
 
     def hidden(self, rows):
         """Return the last hidden layer, of shape (n_rows, hidden_layer_sizes[0])."""
-        hidden = self.encode(rows)
+        return self._decoded(self.encode(rows))
+
+    def _decoded(self, hidden):
+        """Return the last hidden layer of codes."""
         for weight, bias in reversed(self._decoder()[1:]):
             hidden = ACTIVATIONS[self.activation](hidden @ weight.T + bias)
         return hidden
@@ -103,7 +119,7 @@ class DeepAutoencoderModule(RatingModule):
             outputs = self.outputs(hidden)
             for _ in range(self.n_refeeds):
                 dense = outputs.detach()
-                outputs = self(dense)
+                outputs = self.outputs(self._decoded(self.encode(dense, inputs.features)))
                 loss = loss + ratings * (outputs - dense).square().mean()
         return loss
 
@@ -119,12 +135,14 @@ def _biases(sizes):
     return nn.ParameterList(torch.zeros(size) for size in sizes)
 
 
-class DeepAutoencoder(RatingAutoencoder):
+class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
     """DeepAutoencoder, an autoencoder of any depth on observed ratings.
 
     A user's vector of ratings of items (user-based), or an item's vector of ratings by the training
     users (item-based), is encoded and reconstructed. Only observed ratings count in the loss; the
     dense output may be fed in again, as a further example that has to reconstruct itself [1]_.
+    User-based, numbers that describe the users can be joined to their ratings: `fit`, `predict`,
+    `recommend` and `score` take them as ``user_features``.
 
     Parameters
     ----------
@@ -191,6 +209,8 @@ class DeepAutoencoder(RatingAutoencoder):
         The lowest and the highest training rating.
     interactions_ : csr_array of shape (n_users, n_items)
         The training matrix.
+    user_features_ : ndarray of float32 of shape (n_users, n_user_features) or None
+        The features of the training users, if any were passed.
     n_features_in_ : int
         Number of items.
     feature_names_in_ : ndarray of shape (n_items,)
@@ -222,6 +242,14 @@ class DeepAutoencoder(RatingAutoencoder):
     >>> model = DeepAutoencoder(hidden_layer_sizes=[20, 10], max_epochs=5, random_state=0)
     >>> model.fit(R[:50]).predict(R[50:]).shape  # new users: a forward pass
     (10, 40)
+
+    With numbers that describe the users:
+
+    >>> import numpy as np
+    >>> ages = np.linspace(-1, 1, 60).reshape(-1, 1)
+    >>> model = model.fit(R[:50], user_features=ages[:50])
+    >>> model.recommend(R[50:], n=3, user_features=ages[50:]).shape
+    (10, 3)
     """
 
     _parameter_constraints: dict = {
@@ -298,7 +326,20 @@ class DeepAutoencoder(RatingAutoencoder):
             self.dropout,
             self.tied_weights,
             self.n_refeeds,
+            0 if self.user_features_ is None else self.user_features_.shape[1],
         )
+
+    def _make_datasets(self, X, rng):
+        if self.kind == "item" and self.user_features_ is not None:
+            raise ValueError(
+                "Item-based DeepAutoencoder reads the ratings of items: it takes no user_features. "
+                "Use kind='user'."
+            )
+        datasets = super()._make_datasets(X, rng)
+        for dataset in datasets:
+            if dataset is not None:
+                dataset.features = self.user_features_
+        return datasets
 
     @property
     def _output_activation(self):

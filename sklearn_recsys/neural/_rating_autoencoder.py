@@ -186,15 +186,15 @@ class RatingAutoencoder(NeuralRecommender):
         cold = self._cold_[items]
         return np.where(cold, self._cold_value_, offset + scale * outputs).astype(np.float32)
 
-    def _score_items(self, X):
+    def _score_items(self, X, user_features=None):
         if self.kind == "item":
             return self._in_units(self._base_ + self._user_rows(X) @ self._features_.T)
-        rows = SparseRows.from_csr(self._rows(X), self.net_.device)
+        rows = SparseRows.from_csr(self._rows(X), self.net_.device, features=user_features)
         return self._in_units(self._evaluated(self.net_.module_, rows))
 
-    def _score_pairs(self, X, rows, items):
+    def _score_pairs(self, X, rows, items, features=None):
         if self.kind == "user":
-            return super()._score_pairs(X, rows, items)
+            return super()._score_pairs(X, rows, items, features)
         asked, inverse = np.unique(rows, return_inverse=True)
         V = self._user_rows(X[asked])
         outputs = np.empty(len(rows))

@@ -9,17 +9,13 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import _fit_context
 from sklearn.utils import Tags
-from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_recsys.metrics import _scorer
-from sklearn_recsys.model_selection._content_split import hold_out_by_content
+from sklearn_recsys.base._scoring import ScoringMixin
 from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells, union_cells
-from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._threads import row_blocks
 from sklearn_recsys.utils._topk import top_n, top_n_cells
 from sklearn_recsys.utils.validation import (
-    check_held_out,
     check_indices,
     check_interactions,
     check_item_sets,
@@ -59,7 +55,7 @@ class _Tags(Tags):
     recommender_tags: RecommenderTags = field(default_factory=RecommenderTags)
 
 
-class RecommenderMixin:
+class RecommenderMixin(ScoringMixin):
     """Mixin for recommenders on a sparse user × item matrix.
 
     A recommender inherits from it and from :class:`sklearn.base.BaseEstimator`, and writes
@@ -96,9 +92,6 @@ class RecommenderMixin:
     """
 
     _parameter_constraints: dict = {}
-
-    # how to score is the caller's choice, not data to be routed; candidates may follow the rows
-    __metadata_request__score = {"metric": UNUSED, "k": UNUSED, "exclude_seen": UNUSED}
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -240,9 +233,14 @@ class RecommenderMixin:
 
     # ---------------------------------------------------------------- scores
 
-    def _scores(self, X):
+    # `features` are what a hybrid model knows of the rows beside their histories: an array with a
+    # row for each of them, or None; see `UserFeaturesMixin`
+
+    def _scores(self, X, features=None):
         """Return the scores of a block of canonical histories, empty ones included."""
         X = self._read(X)
+        if features is not None:
+            return self._refuse_nan(self._score_items(X, features))
         scores = self._refuse_nan(self._score_items(X))
         empty = np.diff(X.indptr) == 0
         if empty.any():
@@ -258,23 +256,26 @@ class RecommenderMixin:
             )
         return scores
 
-    def _scores_at(self, X, rows, items):
+    def _scores_at(self, X, rows, items, features=None):
         """Return the scores of canonical histories at the cells (rows, items)."""
         X = self._read(X)
+        if features is not None:
+            return self._refuse_nan(self._score_pairs(X, rows, items, features))
         scores = self._refuse_nan(self._score_pairs(X, rows, items))
         empty = (np.diff(X.indptr) == 0)[rows]
         if empty.any():
             scores[empty] = self._fallback_[items[empty]]
         return scores
 
-    def _score_pairs(self, X, rows, items):
+    def _score_pairs(self, X, rows, items, features=None):
         """Score the asked cells only; models that can do so in less work override this."""
         scores = np.empty(len(rows), dtype=np.float32)
         asked, inverse = np.unique(rows, return_inverse=True)
         order = np.argsort(inverse, kind="stable")
         for block in row_blocks(len(asked), 4 * X.shape[1]):
             cells = order[slice(*np.searchsorted(inverse[order], [block.start, block.stop]))]
-            dense = self._score_items(X[asked[block]])
+            known = () if features is None else (features[asked[block]],)
+            dense = self._score_items(X[asked[block]], *known)
             scores[cells] = dense[inverse[cells] - block.start, items[cells]]
         return scores
 
@@ -301,8 +302,12 @@ class RecommenderMixin:
             In rating units, clipped to the range of the training ratings, for rating models;
             greater is better for rankers.
         """
+        return self._predict(X)
+
+    def _predict(self, X, features=None):
         check_is_fitted(self)
         X = self._checked(X)
+        features = self._checked_features(features, X.shape[0])
         check_memory(
             4 * X.shape[0] * X.shape[1],
             f"The dense answer of predict, {X.shape[0]:,} × {X.shape[1]:,} float32 scores,",
@@ -310,7 +315,7 @@ class RecommenderMixin:
         )
         scores = np.empty(X.shape, dtype=np.float32)
         for rows in row_blocks(X.shape[0], 4 * X.shape[1]):
-            scores[rows] = self._scores(X[rows])
+            scores[rows] = self._scores(X[rows], _part(features, rows))
         return self._in_rating_range(scores)
 
     def predict_pairs(self, X, rows, items):
@@ -330,15 +335,26 @@ class RecommenderMixin:
         scores : ndarray of float32 of shape (n_pairs,)
             What `predict` returns at these cells.
         """
+        return self._predict_pairs(X, rows, items)
+
+    def _predict_pairs(self, X, rows, items, features=None):
         check_is_fitted(self)
         X = self._checked(X)
+        features = self._checked_features(features, X.shape[0])
         rows = check_indices(rows, X.shape[0], name="rows", what="row")
         items = check_indices(items, X.shape[1], name="items")
         if len(rows) != len(items):
             raise ValueError(
                 f"rows and items must have one length; got {len(rows)} and {len(items)}."
             )
-        return self._in_rating_range(self._scores_at(X, rows, items))
+        return self._in_rating_range(self._scores_at(X, rows, items, features))
+
+    _has_features = False
+
+    def _checked_features(self, features, n_rows, rows=None):
+        """Return checked features of users; `rows` are training rows, if that is who they are."""
+        if features is not None:
+            raise ValueError(f"{type(self).__name__} takes no user_features.")
 
     # ---------------------------------------------------------------- recommending
 
@@ -380,12 +396,16 @@ class RecommenderMixin:
         scores : ndarray of float32 of shape (n_rows, n)
             Their scores, not clipped, −inf in empty slots. Only if `return_scores`.
         """
+        return self._recommend(users, n, exclude_seen, candidates, exclude, return_scores)
+
+    def _recommend(self, users, n, exclude_seen, candidates, exclude, return_scores, features=None):
         check_is_fitted(self)
         n = check_length(n)
-        X, _ = self._histories(users)
+        X, rows = self._histories(users)
+        features = self._checked_features(features, X.shape[0], rows)
         candidates = self._checked_sets(candidates, X.shape, "candidates")
         exclude = self._checked_sets(exclude, X.shape, "exclude")
-        ids, scores = self._rank(X, n, exclude_seen, candidates, exclude)
+        ids, scores = self._rank(X, n, exclude_seen, candidates, exclude, features=features)
         return (ids, scores) if return_scores else ids
 
     def _histories(self, users):
@@ -438,7 +458,9 @@ class RecommenderMixin:
                 f"{list(known[:3])} …; got {list(columns[:3])} …."
             )
 
-    def _rank(self, X, n, exclude_seen, candidates=None, exclude=None, held_out=None):
+    def _rank(
+        self, X, n, exclude_seen, candidates=None, exclude=None, held_out=None, features=None
+    ):
         """Return the top-n of canonical histories; `held_out` cells join the candidates."""
         check_memory(
             12 * n * X.shape[0],
@@ -450,11 +472,12 @@ class RecommenderMixin:
         rank = self._rank_cells if sp.issparse(candidates) else self._rank_all
         for rows in row_blocks(X.shape[0], 4 * X.shape[1]):
             sets = [s[rows] if sp.issparse(s) else s for s in (candidates, exclude, held_out)]
-            ids[rows], scores[rows] = rank(X[rows], n, exclude_seen, *sets)
+            part = _part(features, rows)
+            ids[rows], scores[rows] = rank(X[rows], n, exclude_seen, *sets, part)
         return ids, scores
 
-    def _rank_all(self, X, n, exclude_seen, candidates, exclude, held_out):
-        scores = self._scores(X)
+    def _rank_all(self, X, n, exclude_seen, candidates, exclude, held_out, features):
+        scores = self._scores(X, features)
         if candidates is not None:
             kept = candidates
             if held_out is not None:
@@ -469,7 +492,7 @@ class RecommenderMixin:
             scores[:, exclude] = -np.inf
         return top_n(scores, n)
 
-    def _rank_cells(self, X, n, exclude_seen, cells, exclude, held_out):
+    def _rank_cells(self, X, n, exclude_seen, cells, exclude, held_out, features):
         if held_out is not None:
             cells = union_cells(cells, held_out)
         if exclude_seen:
@@ -478,114 +501,10 @@ class RecommenderMixin:
             cells = take_cells(cells, ~in_cells(cells, exclude))
         elif exclude is not None:
             cells = take_cells(cells, ~exclude[cells.indices])
-        return top_n_cells(cells, self._scores_at(X, cell_rows(cells), cells.indices), n)
+        scores = self._scores_at(X, cell_rows(cells), cells.indices, features)
+        return top_n_cells(cells, scores, n)
 
-    # ---------------------------------------------------------------- scoring
 
-    def score(self, X, y=None, *, metric=None, k=10, exclude_seen=True, candidates=None):
-        """Score recommendations or predicted ratings against held-out interactions.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            What is known of each row.
-        y : {sparse matrix, sparse array, array-like}, default=None
-            What was held out of each row: a matrix of the shape of `X`, or a 1-D integer array with
-            one held-out item per row. None: 20 % of each row with at least two interactions (at
-            least one) is held out here, chosen by a hash of the row's content; the latest of them
-            for models that read the order. That is for rows which were not in `fit`, as in
-            cross-validation: a warning says so if they were.
-        metric : str, default=None
-            ``"ndcg"``, ``"hr"``, ``"recall"``, ``"precision"``, ``"map"`` or ``"mrr"``, also with
-            the length of the list, ``"ndcg@20"``; ``"neg_rmse"`` or ``"neg_mae"`` for rating
-            models. None: ``"neg_rmse"`` for rating models (unless `y` is 1-D), ``"ndcg"`` for all
-            others.
-        k : int, default=10
-            Length of the ranked list.
-        exclude_seen : bool, default=True
-            Whether the items of `X` are left out of the ranking.
-        candidates : array-like or sparse, default=None
-            Rank only these items, together with the row's held-out ones: forms as in `recommend`.
-
-        Returns
-        -------
-        score : float
-            Greater is better. A mean over the rows with something held out; for ``"neg_rmse"`` and
-            ``"neg_mae"`` over the held-out cells.
-        """
-        if metric is None:
-            one_each = y is not None and not sp.issparse(y) and np.ndim(y) == 1
-            metric = "neg_rmse" if self._values == "rating" and not one_each else "ndcg"
-        scores = self._score_metrics(
-            X, y, [metric], k=k, exclude_seen=exclude_seen, candidates=candidates
-        )
-        return next(iter(scores.values()))
-
-    def _score_metrics(self, X, y, metrics, *, k=10, exclude_seen=True, candidates=None):
-        """Return a dict of scores by metric name, ranking once."""
-        parsed = [_scorer.parse_metric(metric, k) for metric in metrics]
-        return self._evaluate(X, y, parsed, exclude_seen, candidates)[0]
-
-    def _evaluate(self, X, y, parsed, exclude_seen, candidates):
-        """Return a dict of scores, and what they were computed from.
-
-        That is what is known of the rows, and the ranked items (None without a ranking metric).
-        """
-        rating = any(depth is None for *_, depth in parsed)
-        one_each = y is not None and not sp.issparse(y) and np.ndim(y) == 1
-        if rating and (self._values != "rating" or one_each or candidates is not None):
-            raise ValueError(
-                "neg_rmse and neg_mae need a model that predicts ratings, held-out cells with "
-                f"their ratings and no candidates; got {type(self).__name__}, which reads "
-                f"{self._values} values, {'1-D y' if one_each else 'y as a matrix or None'} and "
-                f"candidates={'None' if candidates is None else 'given'}."
-            )
-        depth = max((depth for *_, depth in parsed if depth is not None), default=None)
-        X, y = self._known_and_held_out(X, y, warn_overlap=exclude_seen and depth is not None)
-        values, ids = {}, None
-        if rating:
-            predicted = self._in_rating_range(self._scores_at(X, cell_rows(y), y.indices))
-            values.update(_scorer.rating_scores(parsed, y.data, predicted))
-        if depth is not None:
-            ids = self._rank_for_score(X, y, depth, exclude_seen, candidates)
-            values.update(_scorer.ranking_scores(parsed, y, ids))
-        return {label: values.get(label) for label, *_ in parsed}, X, ids
-
-    def _known_and_held_out(self, X, y, *, warn_overlap):
-        """Return canonical matrices of what is known and what is held out."""
-        check_is_fitted(self)
-        X = self._checked(X)
-        if y is None:
-            known = HistoryIndex(self.interactions_).lookup(X) >= 0
-            if known.mean() > 0.5:
-                warnings.warn(
-                    f"{known.mean():.0%} of the rows of X were in fit, and so was what is held out "
-                    "of them here. Score other users, as cross-validation does, or pass what was "
-                    "held out before fit as y.",
-                    stacklevel=5,
-                )
-            X, y = hold_out_by_content(X, latest=self._values == "order")
-            if not y.nnz:
-                raise ValueError(
-                    "No row of X has the two interactions that a hold-out needs; pass what was "
-                    "held out as y."
-                )
-            return X, y
-        self._check_item_names(y, "y")
-        y = check_held_out(y, X.shape)
-        if not y.nnz:
-            raise ValueError("y holds out nothing: it has no stored cell.")
-        overlap = in_cells(y, X).mean() if warn_overlap else 0
-        if overlap:
-            warnings.warn(
-                f"{overlap:.1%} of the held-out interactions are in X, too, and can't be found "
-                "while seen items are excluded: hold them out of X, or pass exclude_seen=False.",
-                stacklevel=5,
-            )
-        return X, y
-
-    def _rank_for_score(self, X, y, n, exclude_seen, candidates):
-        """Return the top-n of canonical matrices, the held-out items among the candidates."""
-        candidates = self._checked_sets(candidates, X.shape, "candidates")
-        ids, _ = self._rank(X, n, exclude_seen, candidates, held_out=y)
-        return ids
+def _part(features, rows):
+    """Return the features of some of the rows."""
+    return None if features is None else features[rows]

@@ -1,0 +1,6 @@
+"""The contract of every recommender."""
+
+from sklearn_recsys.base._recommender import RecommenderMixin, RecommenderTags
+from sklearn_recsys.base._user_features import UserFeaturesMixin
+
+__all__ = ["RecommenderMixin", "RecommenderTags", "UserFeaturesMixin"]

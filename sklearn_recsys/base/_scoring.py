@@ -1,0 +1,135 @@
+"""Scoring of recommenders: what is known of a row against what was held out of it."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.metadata_routing import UNUSED
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_recsys.metrics import _scorer
+from sklearn_recsys.model_selection._content_split import hold_out_by_content
+from sklearn_recsys.utils._cells import cell_rows, in_cells
+from sklearn_recsys.utils._history_index import HistoryIndex
+from sklearn_recsys.utils.validation import check_held_out
+
+
+class ScoringMixin:
+    """What `RecommenderMixin` has for scoring."""
+
+    # how to score is the caller's choice, not data to be routed; candidates may follow the rows
+    __metadata_request__score = {"metric": UNUSED, "k": UNUSED, "exclude_seen": UNUSED}
+
+    def score(self, X, y=None, *, metric=None, k=10, exclude_seen=True, candidates=None):
+        """Score recommendations or predicted ratings against held-out interactions.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            What is known of each row.
+        y : {sparse matrix, sparse array, array-like}, default=None
+            What was held out of each row: a matrix of the shape of `X`, or a 1-D integer array with
+            one held-out item per row. None: 20 % of each row with at least two interactions (at
+            least one) is held out here, chosen by a hash of the row's content; the latest of them
+            for models that read the order. That is for rows which were not in `fit`, as in
+            cross-validation: a warning says so if they were.
+        metric : str, default=None
+            ``"ndcg"``, ``"hr"``, ``"recall"``, ``"precision"``, ``"map"`` or ``"mrr"``, also with
+            the length of the list, ``"ndcg@20"``; ``"neg_rmse"`` or ``"neg_mae"`` for rating
+            models. None: ``"neg_rmse"`` for rating models (unless `y` is 1-D), ``"ndcg"`` for all
+            others.
+        k : int, default=10
+            Length of the ranked list.
+        exclude_seen : bool, default=True
+            Whether the items of `X` are left out of the ranking.
+        candidates : array-like or sparse, default=None
+            Rank only these items, together with the row's held-out ones: forms as in `recommend`.
+
+        Returns
+        -------
+        score : float
+            Greater is better. A mean over the rows with something held out; for ``"neg_rmse"`` and
+            ``"neg_mae"`` over the held-out cells.
+        """
+        scores = self._score_metrics(
+            X, y, [metric], k=k, exclude_seen=exclude_seen, candidates=candidates
+        )
+        return next(iter(scores.values()))
+
+    def _score_metrics(
+        self, X, y, metrics, *, k=10, exclude_seen=True, candidates=None, features=None
+    ):
+        """Return a dict of scores by metric name, ranking once; None is the default metric."""
+        if None in metrics:
+            rating = self._values == "rating" and not _is_one_each(y)
+            metrics = ["neg_rmse" if rating else "ndcg"]
+        parsed = [_scorer.parse_metric(metric, k) for metric in metrics]
+        return self._evaluate(X, y, parsed, exclude_seen, candidates, features)[0]
+
+    def _evaluate(self, X, y, parsed, exclude_seen, candidates, features=None):
+        """Return a dict of scores, and what they were computed from.
+
+        That is what is known of the rows, and the ranked items (None without a ranking metric).
+        """
+        rating = any(depth is None for *_, depth in parsed)
+        one_each = _is_one_each(y)
+        if rating and (self._values != "rating" or one_each or candidates is not None):
+            raise ValueError(
+                "neg_rmse and neg_mae need a model that predicts ratings, held-out cells with "
+                f"their ratings and no candidates; got {type(self).__name__}, which reads "
+                f"{self._values} values, {'1-D y' if one_each else 'y as a matrix or None'} and "
+                f"candidates={'None' if candidates is None else 'given'}."
+            )
+        depth = max((depth for *_, depth in parsed if depth is not None), default=None)
+        X, y = self._known_and_held_out(X, y, warn_overlap=exclude_seen and depth is not None)
+        features = self._checked_features(features, X.shape[0])
+        values, ids = {}, None
+        if rating:
+            predicted = self._scores_at(X, cell_rows(y), y.indices, features)
+            predicted = self._in_rating_range(predicted)
+            values.update(_scorer.rating_scores(parsed, y.data, predicted))
+        if depth is not None:
+            candidates = self._checked_sets(candidates, X.shape, "candidates")
+            ids, _ = self._rank(X, depth, exclude_seen, candidates, held_out=y, features=features)
+            values.update(_scorer.ranking_scores(parsed, y, ids))
+        return {label: values.get(label) for label, *_ in parsed}, X, ids
+
+    def _known_and_held_out(self, X, y, *, warn_overlap):
+        """Return canonical matrices of what is known and what is held out."""
+        check_is_fitted(self)
+        X = self._checked(X)
+        if y is None:
+            known = HistoryIndex(self.interactions_).lookup(X) >= 0
+            if known.mean() > 0.5:
+                warnings.warn(
+                    f"{known.mean():.0%} of the rows of X were in fit, and so was what is held out "
+                    "of them here. Score other users, as cross-validation does, or pass what was "
+                    "held out before fit as y.",
+                    stacklevel=5,
+                )
+            X, y = hold_out_by_content(X, latest=self._values == "order")
+            if not y.nnz:
+                raise ValueError(
+                    "No row of X has the two interactions that a hold-out needs; pass what was "
+                    "held out as y."
+                )
+            return X, y
+        self._check_item_names(y, "y")
+        y = check_held_out(y, X.shape)
+        if not y.nnz:
+            raise ValueError("y holds out nothing: it has no stored cell.")
+        overlap = in_cells(y, X).mean() if warn_overlap else 0
+        if overlap:
+            warnings.warn(
+                f"{overlap:.1%} of the held-out interactions are in X, too, and can't be found "
+                "while seen items are excluded: hold them out of X, or pass exclude_seen=False.",
+                stacklevel=5,
+            )
+        return X, y
+
+
+def _is_one_each(y):
+    """Return whether `y` holds one held-out item per row."""
+    return y is not None and not sp.issparse(y) and np.ndim(y) == 1

@@ -1,0 +1,309 @@
+"""Features of users beside their histories."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils import check_array
+from sklearn.utils.validation import _get_feature_names
+
+from sklearn_recsys.base._recommender import RecommenderMixin
+from sklearn_recsys.utils.validation import check_memory
+
+
+class UserFeaturesMixin(RecommenderMixin):
+    """Mixin for recommenders that read features of users beside their histories.
+
+    `fit`, `predict`, `predict_pairs`, `recommend` and `score` take ``user_features``, a row for
+    each row of `X`; scikit-learn's metadata routing hands them through searches. A model fitted
+    without features asks for none and is a recommender like any other. A model inherits from this
+    mixin before its other bases, reads the training users' features from `user_features_` (None
+    without features) while it is fitted, and writes ``_score_items(X, user_features=None)``.
+    Features may be anything that ``_encode_features(features, reset)`` makes a float32 array of;
+    here they are numbers. Users with an empty history are scored by the model, if it has features
+    to go by.
+
+    See Also
+    --------
+    RecommenderMixin : The contract of every recommender.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn.base import BaseEstimator
+    >>> from sklearn_recsys.base import UserFeaturesMixin
+    >>> class LikedByGroup(UserFeaturesMixin, BaseEstimator):
+    ...     def _fit(self, X):
+    ...         self.sums_ = self.user_features_.T @ X  # (n_groups, n_items)
+    ...
+    ...     def _score_items(self, X, user_features=None):
+    ...         return user_features @ self.sums_
+    >>> R = csr_array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1]])
+    >>> groups = np.array([[1, 0], [1, 0], [0, 1]])
+    >>> model = LikedByGroup().fit(R, user_features=groups)
+    >>> model.recommend(csr_array((1, 4)), n=2, user_features=[[0, 1]])
+    array([[2, 3]])
+    """
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, *, user_features=None):
+        """Fit to a user × item matrix and features of the users.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_users, n_items)
+            The interactions; zero means *not observed*. CSR is the native form.
+        y : Ignored
+            Exists so that scikit-learn's tools can carry held-out cells to `score`.
+        user_features : {array-like, sparse matrix, sparse array, DataFrame} of shape \
+                (n_users, n_user_features), default=None
+            A row for each row of `X`, in its order. None: the model has histories alone to go by.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. A fit that raises leaves it unfitted.
+        """
+        check_aligned(X, user_features)
+        return self._fit_matrix(X, user_features=user_features)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, *, user_features=None):
+        """Train for more epochs, on what is handed in.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_users, n_items)
+            The interactions. The first call is a `fit`.
+        y : Ignored
+            As in `fit`.
+        user_features : array-like of shape (n_users, n_user_features), default=None
+            As in `fit`; those of the rows of this `X`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        check_aligned(X, user_features)
+        if not self.__sklearn_is_fitted__():
+            return self._fit_matrix(X, user_features=user_features)
+        X = self._checked(X, copy=True)
+        features = self._checked_features(user_features, X.shape[0])
+        return self._fit_or_forget(X, user_features=features, resume=True)
+
+    def _fit_interactions(self, X, user_features=None, **params):
+        if not params.get("resume"):
+            user_features = self._make_features(user_features, X.shape[0], reset=True)
+        self.user_features_ = user_features
+        return super()._fit_interactions(X, **params)
+
+    def _make_features(self, features, n_rows, reset):
+        """Return features as a model reads them; those of another length raise ValueError."""
+        if features is None:
+            return None
+        encoded = self._encode_features(features, reset)
+        if encoded.shape[0] != n_rows:
+            raise ValueError(
+                f"user_features must have a row for each row of X: expected {n_rows}, got "
+                f"{encoded.shape[0]}."
+            )
+        return encoded
+
+    def _encode_features(self, features, reset):
+        """Return features as a float32 array; `reset` is True in `fit`."""
+        names = _get_feature_names(features)
+        features = check_array(
+            features, accept_sparse="csr", dtype=np.float32, input_name="user_features"
+        )
+        if reset:
+            self.n_user_features_in_ = features.shape[1]
+            if names is not None:
+                self.user_feature_names_in_ = names
+        known = getattr(self, "user_feature_names_in_", None)
+        if names is not None and known is not None and not np.array_equal(names, known):
+            raise ValueError(
+                "The columns of user_features must be those seen in fit, in their order: "
+                f"{list(known)}; got {list(names)}."
+            )
+        if features.shape[1] != self.n_user_features_in_:
+            raise ValueError(
+                f"user_features has {features.shape[1]} columns, but {type(self).__name__} was "
+                f"fitted with {self.n_user_features_in_}."
+            )
+        if not isinstance(features, np.ndarray):
+            size = 4 * features.shape[0] * features.shape[1]
+            check_memory(size, "user_features, as a dense array,", "Use fewer features.")
+            features = features.toarray()
+        return features
+
+    @property
+    def _has_features(self):
+        return self.user_features_ is not None
+
+    def _checked_features(self, features, n_rows, rows=None):
+        if features is None:
+            if self._has_features and rows is None:
+                raise ValueError(
+                    f"{type(self).__name__} was fitted with user_features: pass those of the rows "
+                    "that are asked for, too."
+                )
+            return self.user_features_[rows] if self._has_features else None
+        if not self._has_features:
+            raise ValueError(
+                f"user_features were passed, but {type(self).__name__} was fitted without any."
+            )
+        return self._make_features(features, n_rows, reset=False)
+
+    def predict(self, X, *, user_features=None):
+        """Predict every item's score for every row.
+
+        A convenience for small data: the answer is dense. `recommend` and `predict_pairs` work in
+        bounded memory.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            The histories of known or new users.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            Their features, if the model was fitted with some.
+
+        Returns
+        -------
+        scores : ndarray of float32 of shape (n_rows, n_items)
+            In rating units, clipped to the range of the training ratings, for rating models;
+            greater is better for rankers.
+        """
+        check_aligned(X, user_features)
+        return self._predict(X, user_features)
+
+    def predict_pairs(self, X, rows, items, *, user_features=None):
+        """Predict the scores of the asked (row, item) cells only.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            The histories of known or new users.
+        rows : array-like of int of shape (n_pairs,)
+            Rows of `X`.
+        items : array-like of int of shape (n_pairs,)
+            Item indices.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            The features of the rows of `X`, if the model was fitted with some.
+
+        Returns
+        -------
+        scores : ndarray of float32 of shape (n_pairs,)
+            What `predict` returns at these cells.
+        """
+        check_aligned(X, user_features)
+        return self._predict_pairs(X, rows, items, user_features)
+
+    def recommend(
+        self,
+        users=None,
+        n=10,
+        *,
+        user_features=None,
+        exclude_seen=True,
+        candidates=None,
+        exclude=None,
+        return_scores=False,
+    ):
+        """Recommend items, best first.
+
+        Parameters
+        ----------
+        users : None, int, 1-D array-like of int or bool, or matrix, default=None
+            None: every training user. An integer, or a 1-D array of integers: rows of the training
+            matrix; a 1-D boolean array: a mask over them. Anything 2-D, or a 1-D *sparse* array:
+            the histories of anyone, known or new, with a column per item.
+        n : int, default=10
+            Items per row.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            The features of `users`, if the model was fitted with some. Training users keep those
+            of `fit` if none are passed.
+        exclude_seen : bool, default=True
+            Whether to leave out the items of the row's own history.
+        candidates : array-like or sparse, default=None
+            Recommend nothing but these items. 1-D item indices (or a boolean mask over the items)
+            for everyone; or a row each: 2-D item indices, −1 for an empty slot, or a sparse or
+            boolean matrix of shape (n_rows, n_items).
+        exclude : array-like or sparse, default=None
+            Never recommend these items; forms as in `candidates`.
+        return_scores : bool, default=False
+            Whether to return the scores, too.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_rows, n)
+            Item indices by falling score, ties by index; −1 in slots that no item is left for.
+        scores : ndarray of float32 of shape (n_rows, n)
+            Their scores, not clipped, −inf in empty slots. Only if `return_scores`.
+        """
+        check_aligned(users, user_features)
+        return self._recommend(
+            users, n, exclude_seen, candidates, exclude, return_scores, user_features
+        )
+
+    def score(
+        self,
+        X,
+        y=None,
+        *,
+        user_features=None,
+        metric=None,
+        k=10,
+        exclude_seen=True,
+        candidates=None,
+    ):
+        """Score recommendations or predicted ratings against held-out interactions.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            What is known of each row.
+        y : {sparse matrix, sparse array, array-like}, default=None
+            What was held out of each row; None: it is held out here, as in every recommender.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            The features of the rows of `X`, if the model was fitted with some.
+        metric : str, default=None
+            ``"ndcg"``, ``"hr"``, ``"recall"``, ``"precision"``, ``"map"`` or ``"mrr"``, also with
+            the length of the list, ``"ndcg@20"``; ``"neg_rmse"`` or ``"neg_mae"`` for rating
+            models. None: ``"neg_rmse"`` for rating models (unless `y` is 1-D), ``"ndcg"`` for all
+            others.
+        k : int, default=10
+            Length of the ranked list.
+        exclude_seen : bool, default=True
+            Whether the items of `X` are left out of the ranking.
+        candidates : array-like or sparse, default=None
+            Rank only these items, together with the row's held-out ones: forms as in `recommend`.
+
+        Returns
+        -------
+        score : float
+            Greater is better. A mean over the rows with something held out; for ``"neg_rmse"`` and
+            ``"neg_mae"`` over the held-out cells.
+        """
+        check_aligned(X, user_features)
+        scores = self._score_metrics(
+            X,
+            y,
+            [metric],
+            k=k,
+            exclude_seen=exclude_seen,
+            candidates=candidates,
+            features=user_features,
+        )
+        return next(iter(scores.values()))
+
+
+def check_aligned(X, features):
+    """Refuse frames of users and of features whose indices differ."""
+    users, described = getattr(X, "index", None), getattr(features, "index", None)
+    if hasattr(users, "equals") and hasattr(described, "equals") and not users.equals(described):
+        raise ValueError(
+            "X and user_features are frames with different indices, so their rows may stand for "
+            "different users: pass user_features.loc[X.index], or arrays."
+        )
