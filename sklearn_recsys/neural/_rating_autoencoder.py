@@ -5,7 +5,6 @@ from __future__ import annotations
 from numbers import Real
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
@@ -14,13 +13,9 @@ from sklearn_recsys.model_selection import random_holdout
 from sklearn_recsys.neural._base import NeuralRecommender
 from sklearn_recsys.neural._batches import RowDataset, SparseRows
 from sklearn_recsys.neural._modules import ACTIVATIONS
-from sklearn_recsys.utils._cells import cell_rows
-from sklearn_recsys.utils._fold_in import ridge_rows
+from sklearn_recsys.neural._ridge_users import RidgeUsersMixin
 
-_FOLD_IN_GRID = np.geomspace(10, 100_000, 13)
-_FOLD_IN_USERS = 1000  # of whom the penalty of the ridge regressions is chosen
 _FOLD_IN_L2 = 1000.0  # where nothing is held out to choose it on
-_ISOTROPIC = 0.5  # share of the identity in the covariance of the users' output rows
 
 
 class RatingModule(nn.Module):
@@ -60,7 +55,7 @@ class RatingModule(nn.Module):
         return (targets.values - outputs).square().sum()
 
 
-class RatingAutoencoder(NeuralRecommender):
+class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
     """Base of the autoencoders that reconstruct the ratings of a user, or of an item.
 
     For early stopping a share of the ratings is held out. A user-based model is a forward pass.
@@ -132,53 +127,18 @@ class RatingAutoencoder(NeuralRecommender):
         del self._split_
         if self.kind == "user":
             return
-        self._set_prior()
+        with torch.no_grad():
+            weight, bias = self.net_.module_.output_layer()
+            rows = torch.hstack([weight, bias[:, None]]).cpu().numpy().astype(np.float64)
+        self._set_prior(rows)
         self.fold_in_l2_ = self.fold_in_l2
         if self.fold_in_l2 is None:
             self.fold_in_l2_ = _FOLD_IN_L2
             if held_out is not None:
-                self.fold_in_l2_ = self._best_penalty(known, held_out)
+                self.fold_in_l2_ = self._best_penalty(known, held_out, self._codes(known))
         codes = self._codes(X)
         self.item_factors_ = codes.astype(np.float32)
         self._set_item_side(codes, self.fold_in_l2_)
-
-    def _set_prior(self):
-        """Set the mean of the trained output layer's rows, and a root of their covariance."""
-        with torch.no_grad():
-            weight, bias = self.net_.module_.output_layer()
-            rows = torch.hstack([weight, bias[:, None]]).cpu().numpy().astype(np.float64)
-        self._mean_row_ = rows.mean(axis=0)
-        covariance = np.atleast_2d(np.cov(rows.T, ddof=0))
-        covariance *= (1 - _ISOTROPIC) / max(np.diag(covariance).mean(), 1e-12)
-        covariance[np.diag_indices_from(covariance)] += _ISOTROPIC
-        self._root_ = np.linalg.cholesky(covariance)
-
-    def _best_penalty(self, known, held_out):
-        """Return the penalty of least error on held-out ratings; a thousand users tell it."""
-        tested = np.unique(np.linspace(0, known.shape[0] - 1, _FOLD_IN_USERS).astype(np.int64))
-        codes, known, held_out = self._codes(known), known[tested], held_out[tested]
-        errors = []
-        for penalty in _FOLD_IN_GRID:
-            self._set_item_side(codes, penalty)
-            predicted = self._score_pairs(known, cell_rows(held_out), held_out.indices)
-            errors.append(np.mean((predicted - held_out.data) ** 2))
-        return float(_FOLD_IN_GRID[np.argmin(errors)])
-
-    def _set_item_side(self, codes, penalty):
-        """Set what a user's ridge regression starts from, and its features with the penalty in."""
-        features = np.hstack([codes, np.ones((len(codes), 1))])
-        prior = torch.from_numpy(features @ self._mean_row_).requires_grad_()
-        outputs = ACTIVATIONS[self._output_activation](prior)
-        (slopes,) = torch.autograd.grad(outputs.sum(), prior)
-        self._base_ = outputs.detach().numpy()
-        self._features_ = features @ self._root_ * np.sqrt(2 / penalty)
-        self._features_ *= slopes.numpy()[:, None]  # of an activation as a line, from there
-
-    def _user_rows(self, X):
-        """Return each row's deviation from the mean output row, in the basis of `_features_`."""
-        offset, scale = self._scale_
-        data = (X.data.astype(np.float64) - offset) / scale - self._base_[X.indices]
-        return ridge_rows(sp.csr_array((data, X.indices, X.indptr), shape=X.shape), self._features_)
 
     def _in_units(self, outputs, items=slice(None)):
         """Return outputs of the module as float32 ratings, with the value of cold items."""
@@ -188,17 +148,11 @@ class RatingAutoencoder(NeuralRecommender):
 
     def _score_items(self, X, user_features=None):
         if self.kind == "item":
-            return self._in_units(self._base_ + self._user_rows(X) @ self._features_.T)
+            return self._ridge_items(X)
         rows = SparseRows.from_csr(self._rows(X), self.net_.device, features=user_features)
         return self._in_units(self._evaluated(self.net_.module_, rows))
 
     def _score_pairs(self, X, rows, items, features=None):
         if self.kind == "user":
             return super()._score_pairs(X, rows, items, features)
-        asked, inverse = np.unique(rows, return_inverse=True)
-        V = self._user_rows(X[asked])
-        outputs = np.empty(len(rows))
-        for start in range(0, len(rows), 2**16):
-            cells = slice(start, start + 2**16)
-            outputs[cells] = np.einsum("ij,ij->i", V[inverse[cells]], self._features_[items[cells]])
-        return self._in_units(self._base_[items] + outputs, items)
+        return self._ridge_pairs(X, rows, items)

@@ -1,0 +1,84 @@
+"""Users as ridge regressions on the vectors of the items they rated: the same for known and new."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from sklearn_recsys.neural._modules import ACTIVATIONS
+from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._fold_in import ridge_rows
+
+_CHOICE_USERS = 1000  # of whom the penalty is chosen
+_ISOTROPIC = 0.5  # share of the identity in the covariance of the users' rows
+
+
+class RidgeUsersMixin:
+    """Mixin of the rating models whose users have an exact solution, given the item side.
+
+    A user's row (a weight for each entry of an item's vector, and a bias) is shrunk to the mean of
+    the trained rows, by their covariance; see the Notes of `AutoRec`. A model says how ratings are
+    scaled (`_scale_`), and by `_in_units` how they are scaled back.
+    """
+
+    _penalties = np.geomspace(10, 100_000, 13)  # to choose from
+    _output_activation = "identity"
+
+    def _set_prior(self, rows):
+        """Set the mean of trained rows, of shape (n_users, n_factors + 1), and their spread."""
+        self._mean_row_ = rows.mean(axis=0)
+        covariance = np.atleast_2d(np.cov(rows.T, ddof=0))
+        covariance *= (1 - _ISOTROPIC) / max(np.diag(covariance).mean(), 1e-12)
+        covariance[np.diag_indices_from(covariance)] += _ISOTROPIC
+        self._root_ = np.linalg.cholesky(covariance)
+
+    def _best_penalty(self, known, held_out, codes, offsets=0.0):
+        """Return the penalty of least error on held-out ratings; a thousand users tell it."""
+        tested = np.unique(np.linspace(0, known.shape[0] - 1, _CHOICE_USERS).astype(np.int64))
+        known, held_out = known[tested], held_out[tested]
+        errors = []
+        for penalty in self._penalties:
+            self._set_item_side(codes, penalty, offsets)
+            predicted = self._ridge_pairs(known, cell_rows(held_out), held_out.indices)
+            errors.append(np.mean((predicted - held_out.data) ** 2))
+        return float(self._penalties[np.argmin(errors)])
+
+    def _set_item_side(self, codes, penalty, offsets=0.0):
+        """Set what a user's ridge regression starts from, and its features with the penalty in.
+
+        The items' `codes` have the shape (n_items, n_factors); `offsets` are added to every user's
+        products with them.
+        """
+        features = np.hstack([codes, np.ones((len(codes), 1))])
+        prior = torch.from_numpy(offsets + features @ self._mean_row_).requires_grad_()
+        outputs = ACTIVATIONS[self._output_activation](prior)
+        (slopes,) = torch.autograd.grad(outputs.sum(), prior)
+        self._base_ = outputs.detach().numpy()
+        self._features_ = features @ self._root_ * np.sqrt(2 / penalty)
+        self._features_ *= slopes.numpy()[:, None]  # of an activation as a line, from there
+
+    def _user_rows(self, X):
+        """Return each row's deviation from the mean row, in the basis of `_features_`."""
+        offset, scale = self._scale_
+        data = (X.data.astype(np.float64) - offset) / scale - self._base_[X.indices]
+        return ridge_rows(sp.csr_array((data, X.indices, X.indptr), shape=X.shape), self._features_)
+
+    def _ridge_items(self, X):
+        """Return the ratings of all items by rows of `X`."""
+        return self._in_units(self._base_ + self._user_rows(X) @ self._features_.T)
+
+    def _ridge_pairs(self, X, rows, items):
+        """Return the ratings at the cells (rows, items)."""
+        asked, inverse = np.unique(rows, return_inverse=True)
+        V = self._user_rows(X[asked])
+        outputs = np.empty(len(rows))
+        for start in range(0, len(rows), 2**16):
+            cells = slice(start, start + 2**16)
+            outputs[cells] = np.einsum("ij,ij->i", V[inverse[cells]], self._features_[items[cells]])
+        return self._in_units(self._base_[items] + outputs, items)
+
+    def _in_units(self, outputs, items=slice(None)):
+        """Return outputs as float32 ratings."""
+        offset, scale = self._scale_
+        return (offset + scale * outputs).astype(np.float32)
