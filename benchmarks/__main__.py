@@ -12,13 +12,16 @@ import scipy
 import sklearn
 import torch
 
-from benchmarks import accuracy, autoencoders, autorec, deep_autoencoder, memory, speed, svae
+from benchmarks import accuracy, als, autoencoders, autorec, deep_autoencoder, memory, speed, svae
 
 SECTIONS = {
     "figures": (accuracy.known_figures, "EASE and popularity against independently known figures"),
     "new-users": (accuracy.new_users, "new users on ml-1m: 5-fold over users, likes"),
     "ease": (speed.ease_fit, "EASE fit on ml-1m against LAPACK"),
     "top": (speed.top_items, "top-10 of all ml-1m users against a bare product and top-k"),
+    "als": (als.accuracy, "ALS on the NCF split of ml-1m"),
+    "als-new-users": (als.new_users, "ALS for 500 users left out of ml-1m"),
+    "als-speed": (als.speed, "ALS on ml-1m against implicit, IMPLICIT_PYTHON=path/to/its/python"),
     "autorec": (autorec.accuracy, "AutoRec with default parameters, RMSE"),
     "autorec-ml-100k": (autorec.tuned_on_ml_100k, "AutoRec tuned inside each fold of ml-100k"),
     "autorec-new-users": (autorec.new_users, "AutoRec for 500 users left out of ml-1m"),
@@ -45,6 +48,7 @@ SECTIONS = {
 }
 NEURAL = ("autorec", "deep-autoencoder", "autoencoders", "svae")
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
+LONG |= {name for name in SECTIONS if name.startswith("als")}
 LONG |= {"ease-20k", "ease-ml20m", "memory"}
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 # every public name, by the module that documents it: the API reference is made from this table
 _PUBLIC = {
     "sklearn_recsys.dummy": ["PopularityRecommender", "RandomRecommender"],
+    "sklearn_recsys.decomposition": ["ALS"],
     "sklearn_recsys.linear_model": ["EASE"],
     "sklearn_recsys.neighbors": ["ItemKNN", "UserKNN"],
     "sklearn_recsys.neural": [

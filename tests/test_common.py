@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sklearn_recsys
-from sklearn_recsys import EASE, ItemKNN, RecommenderPipeline, UserKNN
+from sklearn_recsys import ALS, EASE, ItemKNN, RecommenderPipeline, UserKNN
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.preprocessing import BM25Transformer
 from sklearn_recsys.utils.discovery import all_recommenders
@@ -149,6 +149,7 @@ TOYS = [ItemMeanRatings(), NeighbourRatings(), RecentNeighbours()]
 MODELS = [checked(recommender) for _, recommender in all_recommenders()]
 
 VARIANTS = [
+    ALS(solver="cg"),
     EASE(l2=1e-2),
     ItemKNN(metric="jaccard"),
     ItemKNN(metric="pearson"),

@@ -9,6 +9,36 @@ from sklearn_recsys.utils._threads import map_blocks
 _BLOCK_BYTES = 2**26
 
 
+def length_groups(lengths, row_bytes, block_bytes):
+    """Group rows of similar length, to be padded to the longest and worked on together.
+
+    Parameters
+    ----------
+    lengths : ndarray of int of shape (n_rows,)
+        Cells of each row.
+    row_bytes : callable
+        ``row_bytes(width)`` is what a row padded to `width` cells takes.
+    block_bytes : int
+        What a group may take; it holds at least one row.
+
+    Returns
+    -------
+    groups : list of ndarray of int64
+        Every row with a cell, by rising length.
+    """
+    order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] > 0]
+    ordered = lengths[order]
+    groups, position = [], 0
+    while position < len(order):
+        shortest = int(ordered[position])
+        stop = np.searchsorted(ordered, max(shortest + 8, int(1.1 * shortest)), side="right")
+        n_rows = max(1, block_bytes // row_bytes(int(ordered[stop - 1])))
+        groups.append(order[position : min(stop, position + n_rows)])
+        position += len(groups[-1])
+    return groups
+
+
 def ridge_rows(X, features):
     """Solve ``argmin_v Σ_i (x_i − v · features_i)² + ‖v‖²`` over the stored cells of each row.
 
@@ -30,23 +60,15 @@ def ridge_rows(X, features):
     n_features = features.shape[1]
     V = np.zeros((X.shape[0], n_features))
     lengths = np.diff(X.indptr)
-    order = np.argsort(lengths, kind="stable")
-    order = order[lengths[order] > 0]
-    starts, position = [], 0
-    while position < len(order):  # groups of bounded size and little padding
-        width = lengths[order[position]]
-        stop = np.searchsorted(lengths[order], max(width + 8, int(1.1 * width)), side="right")
-        row_bytes = 8 * (int(lengths[order[stop - 1]]) + n_features) * (n_features + width)
-        stop = min(stop, position + max(1, _BLOCK_BYTES // row_bytes))
-        starts.append((position, stop))
-        position = stop
+    groups = length_groups(
+        lengths, lambda width: 8 * (width + n_features) * (n_features + width), _BLOCK_BYTES
+    )
 
     def solve(block):
-        for start, stop in starts[block]:
-            rows = order[start:stop]
+        for rows in groups[block]:
             V[rows] = _ridge_group(X, features, rows, lengths)
 
-    map_blocks(solve, len(starts), max(1, len(starts) // 16))
+    map_blocks(solve, len(groups), max(1, len(groups) // 16))
     return V
 
 

@@ -1,0 +1,161 @@
+"""ALS: accuracy on the NCF split of ml-1m, new users, and speed against `implicit`."""
+
+import os
+import subprocess
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+
+from benchmarks._measure import ratio, seconds
+from benchmarks.accuracy import ncf_split, ratings
+from sklearn_recsys import ALS, EASE, PopularityRecommender
+from sklearn_recsys.metrics import ndcg_at_k
+from sklearn_recsys.model_selection import evaluate, random_holdout
+
+# chosen on each train user's last interaction, with 99 items drawn for it
+TUNED = {
+    "n_factors": 192,
+    "l2": 0.007,
+    "unobserved_weight": 0.3,
+    "max_iter": 16,
+    "solver": "cg",
+}
+
+
+def accuracy():
+    """Rank the latest item of each ml-1m user among the 99 published negatives."""
+    X, items, negatives = ncf_split()
+    tuned = ", ".join(f"{name}={value}" for name, value in TUNED.items())
+    models = {
+        "ALS()": ALS(random_state=0),
+        f"ALS({tuned})": ALS(**TUNED, random_state=0),
+        "EASE(l2=1320)": EASE(l2=1320),
+        "popularity": PopularityRecommender(),
+    }
+    times = {name: seconds(partial(model.fit, X)) for name, model in models.items()}
+    table = evaluate(models, X, items, ["hr@10", "ndcg@10"], candidates=negatives).round(4)
+    table["fit, s"] = pd.Series(times).round(2)
+    return table
+
+
+def new_users(n_new=500):
+    """Fold users left out of ml-1m in from 80 %; compare with the same users trained in with it."""
+    R = ratings("1m")
+    R.data[:] = 1
+    known, held_out = random_holdout(R, 0.2, per_user=True, random_state=0)
+    new = np.zeros(R.shape[0], dtype=bool)
+    new[np.random.default_rng(0).choice(R.shape[0], n_new, replace=False)] = True
+    rows = {}
+    for name, params in (("default parameters", {}), ("tuned", TUNED)):
+        model = ALS(**params, random_state=0)
+        trained_in = model.fit(known).score(known[new], held_out[new], metric="ndcg@10")
+        folded_in = model.fit(R[~new]).score(known[new], held_out[new], metric="ndcg@10")
+        # the others with the same 80 %: what is left of the difference is the fold-in's alone
+        same_data = model.fit(known[~new]).score(known[new], held_out[new], metric="ndcg@10")
+        rows[name] = {
+            "NDCG@10, trained in": trained_in,
+            "folded in": folded_in,
+            "ratio": folded_in / trained_in,
+            "folded in, 80 % of the others, too": same_data,
+            "its ratio": same_data / trained_in,
+        }
+    return pd.DataFrame(rows).T.round(4)
+
+
+# an iteration first: implicit compiles nothing, but loads and starts its threads
+_IMPLICIT = """
+import sys, time
+import numpy as np, scipy.sparse as sp
+from implicit.als import AlternatingLeastSquares
+folder, use_cg, threads, alpha, l2, factors, iterations = sys.argv[1], *map(float, sys.argv[2:])
+X = sp.csr_matrix(sp.load_npz(folder + "/X.npz"))
+def model(iterations):
+    return AlternatingLeastSquares(
+        int(factors), regularization=l2, alpha=alpha, iterations=int(iterations),
+        use_cg=bool(use_cg), use_gpu=False, num_threads=int(threads), random_state=0,
+    )
+model(1).fit(X, show_progress=False)
+fitted = model(iterations)
+start = time.perf_counter()
+fitted.fit(X, show_progress=False)
+print(time.perf_counter() - start)
+np.savez(folder + "/factors.npz", users=fitted.user_factors, items=fitted.item_factors)
+"""
+
+
+def _fit_implicit(python, folder, *numbers):
+    """Fit implicit's ALS in its own interpreter; return the seconds and the factors."""
+    command = [python, "-c", _IMPLICIT, folder, *map(str, numbers)]
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    factors = np.load(Path(folder, "factors.npz"))
+    return float(run.stdout.split()[-1]), factors["users"], factors["items"]
+
+
+def _ndcg_of(users, items, held_out, negatives):
+    """Return NDCG@10 of the held-out items, each among its negatives."""
+    ids = np.column_stack([held_out, negatives])  # an item may be there twice
+    scores = np.full((len(users), len(items)), -np.inf)
+    np.put_along_axis(scores, ids, np.einsum("uf,ucf->uc", users, items[ids]), axis=1)
+    best = np.argsort(-scores, axis=1)[:, :10]
+    truth = sp.csr_array(
+        (np.ones(len(held_out)), held_out, np.arange(len(held_out) + 1)), (len(users), len(items))
+    )
+    return ndcg_at_k(truth, best, k=10)
+
+
+def speed(repeats=5, n_factors=64, max_iter=10, alpha=5.0, l2=30.0):
+    """Fit ml-1m in turns with implicit, and list for everyone; NDCG@10 as in `accuracy`.
+
+    The environment variable IMPLICIT_PYTHON names an interpreter that has implicit.
+    """
+    X, held_out, negatives = ncf_split()
+    threads = torch.get_num_threads()
+    models = {s: ALS(n_factors, max_iter=max_iter, solver=s) for s in ("cholesky", "cg")}
+    rows = {}
+    python = os.environ.get("IMPLICIT_PYTHON")
+    if not python:
+        print("IMPLICIT_PYTHON names no interpreter with implicit: its rows are left out")
+    with tempfile.TemporaryDirectory() as folder:
+        sp.save_npz(Path(folder, "X.npz"), X)
+        for solver, model in models.items():
+            model.set_params(random_state=0).fit(X)
+            ours, theirs = [], []
+            for _ in range(repeats):
+                ours.append(seconds(partial(model.fit, X)))
+                if python:
+                    result = _fit_implicit(
+                        python, folder, int(solver == "cg"), threads, alpha, l2, n_factors, max_iter
+                    )
+                    theirs.append(result[0])
+            score = model.score(X, held_out, metric="ndcg@10", candidates=negatives)
+            row = {"ours, s": np.median(ours), "NDCG@10": score, "repeats": repeats}
+            if python:
+                row["reference, s"] = np.median(theirs)
+                row["ratio"] = np.median(np.array(ours) / theirs)
+                row["its NDCG@10"] = _ndcg_of(*result[1:], held_out, negatives)
+            rows[f"fit, {solver}, against implicit's"] = row
+    rows.update(_lists(models["cholesky"], X, repeats))
+    return pd.DataFrame(rows).T.round(4)
+
+
+def _lists(model, X, repeats, block=1024):
+    """Time the top-10 of all users against a product of given factors and `torch.topk`."""
+    users, items = (torch.from_numpy(f) for f in (model.user_factors_, model.item_factors_))
+    rows_of = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+
+    def bare():
+        for start in range(0, X.shape[0], block):
+            cells = slice(X.indptr[start], X.indptr[min(start + block, X.shape[0])])
+            scores = users[start : start + block] @ items.T
+            scores[rows_of[cells] - start, X.indices[cells]] = -np.inf
+            torch.topk(scores, 10)
+
+    row = ratio(lambda: model.recommend(n=10), [bare], repeats)
+    row["users' vectors, s"] = np.median([seconds(lambda: model.transform(X)) for _ in range(3)])
+    return {"top-10 of 6,040 users against a bare product and top-k": row}

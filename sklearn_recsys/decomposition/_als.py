@@ -1,0 +1,320 @@
+"""ALS: matrix factorisation of implicit feedback by alternating least squares.
+
+Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008; Rendle,
+Krichene, Zhang and Koren, "Revisiting the Performance of iALS on Item Recommendation Benchmarks",
+RecSys 2022.
+"""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, check_non_negative
+
+from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.decomposition._half_step import WeightedRows
+from sklearn_recsys.utils._history_index import HistoryIndex
+from sklearn_recsys.utils._neighbors import cosine_neighbors
+from sklearn_recsys.utils._threads import row_blocks
+from sklearn_recsys.utils.validation import check_device, check_indices, check_length
+
+_INIT_NORM = 0.1  # of an item's first vector, in the mean; the users are solved for first
+
+
+class ALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RecommenderMixin, BaseEstimator):
+    r"""Alternating least squares for implicit feedback.
+
+    Every user and every item gets a vector; a score is their product, near 1 for what was observed
+    and near 0 for all else, which counts little [1]_, [2]_. Given the vectors of the items, those
+    of the users are ridge regressions with an exact solution, and the other way round: `fit`
+    alternates. A new user costs one such regression.
+
+    The values of `X` are weights, how much an interaction counts in the loss: ratings as they are
+    say that all are liked, some more surely.
+
+    Parameters
+    ----------
+    n_factors : int, default=64
+        Length of the vectors. More is more accurate up to a point, and slower.
+    l2 : float, default=0.007
+        The ridge penalty λ, for each of the cells that a user or an item has part in, see
+        `reg_exponent`. Good values lie between 0.001 and 0.02 on most data; choose it on held-out
+        interactions, together with `unobserved_weight`.
+    unobserved_weight : float, default=0.2
+        The weight α₀ of a cell that was not observed, where an observed one has the value of `X`.
+        For ones it does what 1/α does in [1]_, where the weights are 1 + α r against 1.
+    reg_exponent : float, default=1.0
+        ν: a user with n_u interactions is penalised by λ (n_u + α₀ n_items)^ν, an item
+        likewise. With 0 everyone is penalised by λ, as in [1]_, and λ must be larger by far.
+    max_iter : int, default=16
+        Iterations: in each, all users and then all items are solved for.
+    solver : {"cholesky", "cg"}, default="cholesky"
+        How a half step of training solves: exactly, or by a few steps of conjugate gradients from
+        the vectors of the iteration before, which takes less time and a few iterations more.
+    cg_steps : int, default=3
+        Conjugate gradient steps of a half step with ``solver="cg"``.
+    device : str, default="cpu"
+        Where `fit` computes: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which
+        takes a GPU if there is one. Predictions need none.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the items' first vectors.
+
+    Attributes
+    ----------
+    item_factors_ : ndarray of float32 of shape (n_items, n_factors)
+        The vectors of the items; zeros for items without an interaction.
+    user_factors_ : ndarray of float32 of shape (n_users, n_factors)
+        The vectors of the training users, what `transform` returns for them. Predictions do not
+        read them.
+    n_iter_ : int
+        Iterations run, `max_iter`.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+
+    Raises
+    ------
+    ValueError
+        If `X` holds negative values, or `l2` is too small for the precision.
+
+    See Also
+    --------
+    sklearn_recsys.linear_model.EASE : More accurate on catalogues that can be squared.
+
+    Notes
+    -----
+    The loss is that of [2]_ (section 2), with a weight for each observed cell,
+
+    .. math:: \sum_{u, i\ \text{observed}} x_{ui} (1 - v_u \cdot y_i)^2
+              + \alpha_0 \sum_{u, i} (v_u \cdot y_i)^2
+              + \lambda \sum_u (n_u + \alpha_0 n_\text{items})^\nu \lVert v_u \rVert^2
+              + \lambda \sum_i (n_i + \alpha_0 n_\text{users})^\nu \lVert y_i \rVert^2.
+
+    In eq. 3 of [1]_ an observed cell has weight 1 + α r and an unobserved one 1. Where all values
+    are ones that is the same loss, but for constant factors in the scores and in λ.
+
+    Given the items, a user's vector is (eq. 4 of [1]_)
+
+    .. math:: v_u = \Bigl(\alpha_0 Y^\top Y + \sum_i x_{ui} y_i y_i^\top + \lambda_u I\Bigr)^{-1}
+              \sum_i x_{ui} y_i.
+
+    :math:`Y^\top Y` is computed once for all users, so an iteration costs what the interactions
+    cost. Training is in float32. `fit` ends with the exact solution of the users in float64, and
+    every history takes that same path in predictions, known or new: what is recommended to a user
+    depends on the history alone.
+
+    References
+    ----------
+    .. [1] Yifan Hu, Yehuda Koren, Chris Volinsky. "Collaborative Filtering for Implicit Feedback
+       Datasets". ICDM 2008.
+    .. [2] Steffen Rendle, Walid Krichene, Li Zhang, Yehuda Koren. "Revisiting the Performance of
+       iALS on Item Recommendation Benchmarks". RecSys 2022. https://arxiv.org/abs/2110.14037
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_recsys import ALS
+    >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
+    >>> model = ALS(n_factors=2, random_state=0).fit(R)
+    >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=1)  # somebody new
+    array([[2]])
+    >>> model.transform(csr_array([[0, 0, 0, 1]])).shape
+    (1, 2)
+    """
+
+    _parameter_constraints: dict = {
+        "n_factors": [Interval(Integral, 1, None, closed="left")],
+        "l2": [Interval(Real, 0, None, closed="neither")],
+        "unobserved_weight": [Interval(Real, 0, None, closed="left")],
+        "reg_exponent": [Interval(Real, None, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "solver": [StrOptions({"cholesky", "cg"})],
+        "cg_steps": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_factors=64,
+        *,
+        l2=0.007,
+        unobserved_weight=0.2,
+        reg_exponent=1.0,
+        max_iter=16,
+        solver="cholesky",
+        cg_steps=3,
+        device="cpu",
+        random_state=None,
+    ):
+        self.n_factors = n_factors
+        self.l2 = l2
+        self.unobserved_weight = unobserved_weight
+        self.reg_exponent = reg_exponent
+        self.max_iter = max_iter
+        self.solver = solver
+        self.cg_steps = cg_steps
+        self.device = device
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def _read(self, X):
+        check_non_negative(X, type(self).__name__)
+        return super()._read(X)
+
+    # ---------------------------------------------------------------- fitting
+
+    def _fit(self, X):
+        device = check_device(self.device)
+        rng = check_random_state(self.random_state)
+        n_items = X.shape[1]
+        scale = _INIT_NORM / np.sqrt(self.n_factors)
+        items = rng.normal(scale=scale, size=(n_items, self.n_factors)).astype(np.float32)
+        items = torch.from_numpy(items).to(device)
+        users = torch.zeros(X.shape[0], self.n_factors, device=device)
+        by_user = WeightedRows(X, self.n_factors, device, torch.float32)
+        by_item = WeightedRows(X.T.tocsr(), self.n_factors, device, torch.float32)
+        for _ in range(self.max_iter):
+            users = self._half_step(by_user, users, items)
+            items = self._half_step(by_item, items, users)
+        self.n_iter_ = self.max_iter
+        self.item_factors_ = items.cpu().numpy()
+        items = items.cpu().double()
+        self._gram_ = (items.T @ items).numpy()
+        self.user_factors_ = self._user_vectors(X, device)
+
+    def _ridge(self, lengths, n_others):
+        """Return λ (n_u + α₀ n_items)^ν of each user, and likewise of each item."""
+        cells = lengths.double() + self.unobserved_weight * n_others
+        return self.l2 * cells**self.reg_exponent
+
+    def _half_step(self, rows, vectors, others):
+        """Return new vectors of the users, given those of the items, or the other way round."""
+        prior = self.unobserved_weight * (others.T @ others)
+        ridge = self._ridge(rows.lengths, len(others)).float()
+        if self.solver == "cg":
+            return rows.improve(vectors, others, prior, ridge, self.cg_steps)
+        return self._solve(rows, others, prior, ridge)
+
+    def _solve(self, rows, others, prior, ridge):
+        try:
+            return rows.solve(others, prior, ridge)
+        except torch.linalg.LinAlgError:
+            raise ValueError(
+                f"l2={self.l2} is too small: the equations of a row are singular in "
+                f"{str(rows.dtype).removeprefix('torch.')}."
+            ) from None
+
+    @property
+    def _n_features_out(self):
+        return self.item_factors_.shape[1]
+
+    # ---------------------------------------------------------------- users
+
+    def _user_vectors(self, X, device=None):
+        """Return the vectors of canonical histories, given those of the items.
+
+        In float64: in float32 they would depend on how the rows are grouped.
+        """
+        device = torch.device("cpu") if device is None or device.type == "mps" else device
+        with warnings.catch_warnings():  # a memory-mapped model is read-only; nothing writes to it
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+            factors = torch.from_numpy(self.item_factors_).to(device)
+            gram = torch.from_numpy(self._gram_).to(device)
+        rows = WeightedRows(X, factors.shape[1], device, torch.float64)
+        prior = self.unobserved_weight * gram
+        ridge = self._ridge(rows.lengths, len(factors))
+        return self._solve(rows, factors, prior, ridge).float().cpu().numpy()
+
+    def _score_items(self, X):
+        return self._user_vectors(X) @ self.item_factors_.T
+
+    def _score_pairs(self, X, rows, items):
+        asked, inverse = np.unique(rows, return_inverse=True)
+        users = self._user_vectors(X[asked])
+        scores = np.empty(len(rows), dtype=np.float32)
+        for pairs in row_blocks(len(rows), 8 * users.shape[1]):
+            scores[pairs] = np.einsum(
+                "pf,pf->p", users[inverse[pairs]], self.item_factors_[items[pairs]]
+            )
+        return scores
+
+    def transform(self, X):
+        """Return the vectors of users, given those of the items.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            The histories of known or new users.
+
+        Returns
+        -------
+        vectors : ndarray of float32 of shape (n_rows, n_factors)
+            Zeros for an empty history.
+        """
+        check_is_fitted(self)
+        return self._user_vectors(self._read(self._checked(X)))
+
+    # ---------------------------------------------------------------- neighbours
+
+    def similar_items(self, items, n=10):
+        """Return the items whose vectors point most nearly the same way.
+
+        Parameters
+        ----------
+        items : int or array-like of int of shape (n_asked,)
+            Item indices.
+        n : int, default=10
+            Items per row.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_asked, n)
+            Nearest first, the item itself and items without an interaction left out; −1 in empty
+            slots.
+        similarities : ndarray of float32 of shape (n_asked, n)
+            Their cosines, −inf in empty slots.
+        """
+        check_is_fitted(self)
+        n = check_length(n)
+        items = check_indices(np.atleast_1d(items), self.n_features_in_, name="items")
+        return cosine_neighbors(self.item_factors_[items], self.item_factors_, n, skip=items)
+
+    def similar_users(self, users=None, n=10):
+        """Return the training users whose vectors point most nearly the same way.
+
+        Parameters
+        ----------
+        users : None, int, 1-D array-like of int or bool, or matrix, default=None
+            As in `recommend`: training rows, or the histories of anyone.
+        n : int, default=10
+            Users per row.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_rows, n)
+            Training rows, nearest first, the user (a training row of the same history) left out;
+            −1 in empty slots.
+        similarities : ndarray of float32 of shape (n_rows, n)
+            Their cosines, −inf in empty slots.
+        """
+        check_is_fitted(self)
+        n = check_length(n)
+        X, rows = self._histories(users)
+        if rows is None:
+            rows = HistoryIndex(self.interactions_).lookup(X)
+        return cosine_neighbors(self._user_vectors(self._read(X)), self.user_factors_, n, skip=rows)
