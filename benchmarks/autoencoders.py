@@ -123,7 +123,7 @@ def known_users():
         grids[model.__name__] = {"": stopped_by(model(random_state=0), train, valid)}
     rows = {}
     for name, grid in grids.items():
-        parameter, model = _best(grid, train, valid)
+        parameter, model = _best(grid, train, (train, valid))
         # the lists leave out train and validation, as RecBole's do
         ids = model.recommend(train, n=10, exclude=valid)
         rows[name] = {

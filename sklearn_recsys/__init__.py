@@ -18,8 +18,12 @@ _PUBLIC = {
         "AutoRec",
         "CDAE",
         "DeepAutoencoder",
+        "EmbeddingNet",
+        "MatrixFactorization",
         "MultDAE",
         "MultVAE",
+        "NCF",
+        "NegativeSampler",
         "NeuralRecommender",
         "RecVAE",
         "RowDataset",
@@ -70,7 +74,7 @@ _PUBLIC = {
 
 # models, the pipeline, save and load are names of the package itself; everything else lives in its
 # submodule, what models are made of, too
-_BLOCKS = {"NeuralRecommender", "RowDataset", "SparseRows"}
+_BLOCKS = {"NegativeSampler", "NeuralRecommender", "RowDataset", "SparseRows"}
 _TOP_LEVEL = {
     name: module
     for module, names in _PUBLIC.items()

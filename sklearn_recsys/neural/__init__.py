@@ -5,16 +5,24 @@ from sklearn_recsys.neural._base import NeuralRecommender
 from sklearn_recsys.neural._batches import RowDataset, SparseRows
 from sklearn_recsys.neural._cdae import CDAE
 from sklearn_recsys.neural._deep_autoencoder import DeepAutoencoder
+from sklearn_recsys.neural._embedding_net import EmbeddingNet
+from sklearn_recsys.neural._matrix_factorization import MatrixFactorization
 from sklearn_recsys.neural._mult_vae import MultDAE, MultVAE
+from sklearn_recsys.neural._ncf import NCF
 from sklearn_recsys.neural._rec_vae import RecVAE
+from sklearn_recsys.neural._sampling import NegativeSampler
 from sklearn_recsys.neural._svae import SVAE
 
 __all__ = [
     "AutoRec",
     "CDAE",
     "DeepAutoencoder",
+    "EmbeddingNet",
+    "MatrixFactorization",
     "MultDAE",
     "MultVAE",
+    "NCF",
+    "NegativeSampler",
     "NeuralRecommender",
     "RecVAE",
     "RowDataset",

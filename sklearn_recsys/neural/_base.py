@@ -138,6 +138,7 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
 
     _metric = None  # see `_Net.metric`
     _batches = RowBatches  # how to iterate over a data set
+    _valid_batches = None  # and over the one to validate on; None: likewise
 
     @property
     def history_(self):
@@ -196,7 +197,7 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
     def _check_resume(self, X):
         """Raise ValueError if the module cannot go on with `X`; most modules can."""
 
-    def _make_net(self, module, device, n_rows, valid):
+    def _make_net(self, module, device, n_rows, valid, lr=None, batch_size=None):
         """Return the skorch net that trains `module`."""
         name = self.optimizer.lower() if isinstance(self.optimizer, str) else None
         if name is not None and name not in _OPTIMIZERS:
@@ -206,19 +207,18 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
             )
         optimizer = self.optimizer if name is None else _OPTIMIZERS[name]
         full_batch = name == "lbfgs"
-        # eq. with sums over all rows: a batch's mean leaves 1 / n_rows of the penalty
-        decay = self.l2 / n_rows
+        decay = self._decay(n_rows)
         params = {
             "module": module,
             "criterion": torch.nn.Module,  # the module's own `loss` takes its place
             "optimizer": optimizer,
-            "lr": self.lr,
+            "lr": lr or self.lr,
             "max_epochs": self.max_epochs,
-            "batch_size": n_rows if full_batch else self.batch_size,
+            "batch_size": n_rows if full_batch else batch_size or self.batch_size,
             "iterator_train": self._batches,
             "iterator_train__shuffle": True,
             "iterator_train__device": device,
-            "iterator_valid": self._batches,
+            "iterator_valid": self._valid_batches or self._batches,
             "iterator_valid__device": device,
             "train_split": None if valid is None else predefined_split(valid),
             "callbacks": self._make_callbacks(valid),
@@ -237,6 +237,10 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
         net.penalty = 0 if decays else decay
         net.metric = self._metric
         return net
+
+    def _decay(self, n_rows):
+        """Return the factor of the penalty on the weights beside a mean over rows."""
+        return self.l2 / n_rows  # l2 stands beside the sum over all rows
 
     def _make_callbacks(self, valid):
         callbacks = []

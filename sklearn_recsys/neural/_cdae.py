@@ -16,9 +16,10 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from sklearn_recsys.neural._batches import SparseRows
+from sklearn_recsys.neural._known_users import KnownUsersMixin
 from sklearn_recsys.neural._modules import ACTIVATIONS, corrupted
 from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
-from sklearn_recsys.utils._history_index import HistoryIndex
+from sklearn_recsys.neural._sampling import NegativeSampler
 
 
 class CDAEModule(RankingModule):
@@ -109,19 +110,9 @@ def with_negatives(rows, n):
     cells : SparseRows of shape (n_rows, n_items)
         Ones at the positives; at a negative, minus the number of times it was drawn.
     """
-    n_items = rows.shape[1]
-    lengths, owners = rows.indptr.diff(), rows.rows
-    n_free = (n_items - lengths)[owners, None]
-    ranks = torch.randint(2**31, (len(owners), n), device=owners.device) % n_free.clamp(min=1)
-    # before the free item of a rank are `rank` free ones and those positives that have no more than
-    # `rank` free items before themselves; rows stand one after the other, for a single search
-    starts = rows.indptr[owners]
-    free_before = rows.indices - (torch.arange(len(owners), device=owners.device) - starts)
-    offsets = owners * (n_items + 1)
-    places = torch.searchsorted(offsets + free_before, offsets[:, None] + ranks, right=True)
-    items = ranks + places - starts[:, None]  # (n_positives, n)
-
-    drawn = (owners[:, None] * n_items + items)[(n_free > 0).expand_as(items)]
+    n_items, owners = rows.shape[1], rows.rows
+    items = NegativeSampler(rows.indptr, rows.indices, n_items).sample(owners, n)
+    drawn = (owners[:, None] * n_items + items)[items >= 0]
     drawn, counts = drawn.unique(return_counts=True)
     cells, order = torch.cat([owners * n_items + rows.indices, drawn]).sort()
     values = torch.cat([rows.values.new_ones(len(owners)), -counts])[order]
@@ -144,7 +135,7 @@ def _starts(numbers, length):
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
-class CDAE(RowRanker):
+class CDAE(KnownUsersMixin, RowRanker):
     """CDAE, a collaborative denoising autoencoder with a logistic loss.
 
     A user's row, corrupted by dropout, and a node of the user's own feed one hidden layer, which
@@ -319,18 +310,3 @@ class CDAE(RowRanker):
         rows = super()._sparse_rows(X)
         rows.numbers = torch.from_numpy(self._index_.lookup(X)).to(self.net_.device)
         return rows
-
-    # which training row a history is follows from `interactions_`: it is not stored
-
-    def _finish(self, X):
-        self._index_ = HistoryIndex(X)
-
-    def _save_state(self):
-        state = super()._save_state()
-        state.pop("_index_", None)
-        return state
-
-    def _load_state(self, state):
-        super()._load_state(state)
-        if self.__sklearn_is_fitted__():
-            self._index_ = HistoryIndex(self._read(self.interactions_))

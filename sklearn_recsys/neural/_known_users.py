@@ -1,0 +1,26 @@
+"""Training users, found by what their rows hold."""
+
+from __future__ import annotations
+
+from sklearn_recsys.utils._history_index import HistoryIndex
+
+
+class KnownUsersMixin:
+    """Mixin of the neural models that keep something for each training user.
+
+    `_index_` finds the training row that a row is. It follows from `interactions_` and is not
+    stored.
+    """
+
+    def _finish(self, X):
+        self._index_ = HistoryIndex(X)
+
+    def _save_state(self):
+        state = super()._save_state()
+        state.pop("_index_", None)
+        return state
+
+    def _load_state(self, state):
+        super()._load_state(state)
+        if self.__sklearn_is_fitted__():
+            self._index_ = HistoryIndex(self._read(self.interactions_))

@@ -1,0 +1,148 @@
+"""Interactions to minibatches of pairs, with negatives drawn anew in every epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from sklearn_recsys.utils._cells import cell_rows
+
+_CHUNK = 2**16  # interactions whose negatives are drawn at once
+
+
+class PairDataset(Dataset):
+    """The stored cells of a csr_array.
+
+    Parameters
+    ----------
+    X : csr_array of shape (n_users, n_items)
+        The interactions.
+    sampler : NegativeSampler, default=None
+        Draws the negatives; None: there are none, and the values of the cells are the targets.
+    n_negatives : int, default=0
+        Negatives for each interaction.
+    pairwise : bool, default=False
+        Whether an example is an interaction and a negative, rather than either with a label.
+    """
+
+    def __init__(self, X, sampler=None, n_negatives=0, pairwise=False):
+        self.X = X
+        self.sampler = sampler
+        self.n_negatives = n_negatives
+        self.pairwise = pairwise
+
+    def __len__(self):
+        return self.X.nnz
+
+    def examples(self, users, items, negatives):
+        """Return users, items and targets of the examples that interactions make.
+
+        The target is the negative item of a pairwise example, and the label of others.
+        """
+        n = negatives.shape[1]
+        if self.pairwise:
+            parts = users.repeat_interleave(n), items.repeat_interleave(n), negatives.flatten()
+            drawn = parts[2] >= 0
+        else:
+            ones, zeros = torch.ones(len(users)), torch.zeros(len(users) * n)
+            labels = torch.cat([ones, zeros]).to(users.device)
+            all_items = torch.cat([items, negatives.flatten()])
+            parts = torch.cat([users, users.repeat_interleave(n)]), all_items, labels
+            drawn = all_items >= 0
+        if drawn.all():
+            return parts
+        return tuple(part[drawn] for part in parts)  # a user without a free item has no negative
+
+
+class PairBatches:
+    """Iterate over the examples of a :class:`PairDataset` in batches, on the device.
+
+    Parameters
+    ----------
+    dataset : PairDataset
+        The interactions.
+    batch_size : int
+        Examples per batch.
+    device : str or torch.device, default="cpu"
+        Where the batches are made.
+    shuffle : bool, default=False
+        Whether every pass has an order of its own, drawn from torch's generator.
+    """
+
+    def __init__(self, dataset, batch_size, device="cpu", shuffle=False):
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.device = device
+        self.shuffle = shuffle
+
+    def __len__(self):
+        n = self.dataset.n_negatives
+        if self.dataset.sampler is not None:
+            n = n if self.dataset.pairwise else 1 + n
+        else:
+            n = 1
+        return -(-len(self.dataset) * n // self.batch_size)
+
+    def __iter__(self):
+        X, sampler = self.dataset.X, self.dataset.sampler
+        users, items = (
+            torch.from_numpy(part.astype(np.int64)).to(self.device)
+            for part in (cell_rows(X), X.indices)
+        )
+        n_cells = len(self.dataset)
+        order = torch.arange(n_cells, device=self.device)
+        if self.shuffle:
+            order = torch.randperm(n_cells).to(self.device)
+        if sampler is None:
+            values = torch.from_numpy(X.data).to(self.device)
+            for cells in order.split(self.batch_size):
+                yield users[cells], items[cells], values[cells]
+            return
+        # whole batches in each chunk, but for the last one
+        size = self.batch_size * max(1, _CHUNK // self.batch_size)
+        for cells in order.split(size):
+            negatives = sampler.sample(users[cells], self.dataset.n_negatives)
+            examples = self.dataset.examples(users[cells], items[cells], negatives)
+            mixed = torch.arange(len(examples[0]), device=self.device)
+            if self.shuffle:
+                mixed = torch.randperm(len(mixed)).to(self.device)
+            for batch in mixed.split(self.batch_size):
+                yield tuple(part[batch] for part in examples)
+
+
+class CandidateDataset(Dataset):
+    """Items to rank for some users, the held-out one first.
+
+    Parameters
+    ----------
+    users : ndarray of int64 of shape (n_rows,)
+        Training rows.
+    candidates : ndarray of int64 of shape (n_rows, n_candidates)
+        Item indices.
+    """
+
+    def __init__(self, users, candidates):
+        self.users = users
+        self.candidates = candidates
+
+    def __len__(self):
+        return len(self.users)
+
+
+class CandidateBatches:
+    """Iterate over a :class:`CandidateDataset`; `PairBatches` documents the parameters."""
+
+    def __init__(self, dataset, batch_size, device="cpu"):
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.device = device
+
+    def __iter__(self):
+        n_users = max(1, self.batch_size // self.dataset.candidates.shape[1])
+        for start in range(0, len(self.dataset), n_users):
+            rows = slice(start, start + n_users)
+            yield tuple(
+                torch.from_numpy(part[rows]).to(self.device)
+                for part in (self.dataset.users, self.dataset.candidates)
+            )

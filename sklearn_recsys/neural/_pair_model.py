@@ -1,0 +1,392 @@
+"""The base of the models in which users have vectors of their own, trained on pairs."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.utils import gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+from skorch.callbacks import Callback
+from torch import nn
+from torch.nn.functional import dropout, softplus
+
+from sklearn_recsys.model_selection import random_holdout, sample_negatives
+from sklearn_recsys.neural._base import NeuralRecommender
+from sklearn_recsys.neural._known_users import KnownUsersMixin
+from sklearn_recsys.neural._modules import dense_layers
+from sklearn_recsys.neural._pair_batches import (
+    CandidateBatches,
+    CandidateDataset,
+    PairBatches,
+    PairDataset,
+)
+from sklearn_recsys.neural._sampling import NegativeSampler
+from sklearn_recsys.utils._cells import cell_rows, take_cells
+from sklearn_recsys.utils._history_index import mix, row_hashes
+from sklearn_recsys.utils.validation import check_device
+
+_VALIDATION_NEGATIVES = 99  # beside each held-out item
+_GRID_CELLS = 2**22  # scores, or hidden units, that are held at once
+
+
+class PairModule(nn.Module):
+    """Vectors of users and of items, and a score of a pair of them.
+
+    A module writes ``score(u, v)``, which returns the scores of pairs of vectors, of shapes
+    (n_pairs, user_size) and (n_pairs, item_size), and ``grid(u)``, the scores of (n_rows,
+    user_size) vectors with all items. All that belongs to a user alone is in their vector: whoever
+    is new is folded in by that vector alone.
+
+    Parameters
+    ----------
+    user_vectors, item_vectors : Tensor of shape (n_users, user_size), (n_items, item_size)
+        What training starts from.
+    objective : {"mse", "logistic", "bpr"}
+        The loss of an example.
+    l2 : float
+        l2/2 · (‖u‖² + ‖v‖²) is added to the loss of each example.
+    unit : float, default=1.0
+        What one is in ratings: errors are measured in these, however they are scaled.
+    """
+
+    def __init__(self, user_vectors, item_vectors, objective, l2, unit=1.0):
+        super().__init__()
+        self.user_vectors = nn.Parameter(user_vectors)
+        self.item_vectors = nn.Parameter(item_vectors)
+        self.objective = objective
+        self.grid_width = 1  # numbers that `grid` holds for a pair
+        self.l2 = l2
+        self.unit = unit
+
+    def loss(self, users, items, targets):
+        """Return the mean loss of examples; outside training without the penalty."""
+        losses, penalties = self.losses(self.user_vectors[users], items, targets)
+        return (losses + penalties if self.training else losses).mean()
+
+    def losses(self, u, items, targets):
+        """Return the loss and the penalty of each example, whose users' vectors are `u`."""
+        v = self.item_vectors[items]
+        scores, squares = self.score(u, v), _squares(u) + _squares(v)
+        if self.objective == "bpr":  # the targets are the negatives
+            w = self.item_vectors[targets]
+            losses, squares = softplus(self.score(u, w) - scores), squares + _squares(w)
+        elif self.objective == "logistic":
+            losses = softplus(scores) - targets * scores
+        else:
+            losses = (self.unit * (scores - targets)).square()
+        return losses, self.l2 / 2 * squares
+
+    def validate(self, users, candidates):
+        """Return NDCG@10 of the first candidates among all candidates of their rows."""
+        u = self.user_vectors[users].repeat_interleave(candidates.shape[1], dim=0)
+        scores = self.score(u, self.item_vectors[candidates.flatten()]).view(candidates.shape)
+        ranks = (scores[:, 1:] >= scores[:, :1]).sum(dim=1)
+        return torch.where(ranks < 10, 1 / (ranks + 2.0).log2(), 0.0).mean()
+
+
+def normal_vectors(n, size, std=0.1):
+    """Return vectors to start training from, of shape (n, size)."""
+    return torch.randn(n, size) * std
+
+
+def _squares(vectors):
+    return vectors.square().sum(dim=1)
+
+
+class Tower(nn.Module):
+    """Hidden layers over the concatenated vectors of a user and an item.
+
+    The first layer is a sum of a product with the user's vector and one with the item's: for a grid
+    of users and items each is computed once.
+
+    Parameters
+    ----------
+    size : int
+        Length of either vector.
+    widths : sequence of int
+        Widths of the layers; none of them: the tower is the concatenation.
+    dropout : float
+        Share of a layer's units that are left out while training.
+    """
+
+    def __init__(self, size, widths, dropout):
+        super().__init__()
+        self.size = size
+        self.dropout = dropout
+        self.layers = dense_layers([2 * size, *widths])
+        self.width = widths[-1] if widths else 2 * size
+
+    def forward(self, u, v):
+        """Return the last layer of pairs of vectors, of shape (n_pairs, width)."""
+        hidden = torch.cat([u, v], dim=-1)
+        for layer in self.layers:
+            hidden = dropout(layer(hidden).relu(), self.dropout, self.training)
+        return hidden
+
+    def grid(self, u, v):
+        """Return the last layer of all pairs of users and items, of shape (n, m, width)."""
+        if not self.layers:
+            return torch.cat([u[:, None].expand(-1, len(v), -1), v.expand(len(u), -1, -1)], dim=-1)
+        first, *others = self.layers
+        of_users = u @ first.weight[:, : self.size].T + first.bias
+        of_items = v @ first.weight[:, self.size :].T
+        hidden = (of_users[:, None] + of_items).relu()
+        for layer in others:
+            hidden = layer(hidden).relu()
+        return hidden
+
+
+class _OneCycle(Callback):
+    """Raise the learning rate to the net's, and lower it to nothing, over all batches."""
+
+    def on_train_begin(self, net, X=None, **kwargs):
+        steps = net.max_epochs * len(net.get_iterator(net.get_dataset(X), training=True))
+        self.schedule_ = torch.optim.lr_scheduler.OneCycleLR(
+            net.optimizer_, max_lr=net.lr, total_steps=steps + 1
+        )
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        if training:
+            self.schedule_.step()
+
+
+class PairRecommender(KnownUsersMixin, NeuralRecommender):
+    """Base of the models that have a vector for each user.
+
+    For early stopping, rating models hold out a share of the ratings; rankers one interaction of a
+    share of the users, and NDCG@10 of these items among 99 drawn ones is what training is stopped
+    by (`valid_ndcg` in the training curve). A model writes ``_make_module(X)``, which returns a
+    `PairModule`.
+
+    A row that is a training row takes that user's vector. The vector of any other row is found by
+    `_fold_in_steps` steps of Adam, in float64, on the loss of the row's own interactions and of
+    negatives that the row's content determines, everything else frozen.
+    """
+
+    _parameter_constraints: dict = {
+        **NeuralRecommender._parameter_constraints,
+        "schedule": [StrOptions({"constant", "one_cycle"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    }
+
+    _objective = "logistic"
+    _fold_in_steps = 50
+    _fold_in_lr = 0.05
+    _batches = PairBatches
+
+    @property
+    def _on_ratings(self):
+        return self._objective == "mse"
+
+    @property
+    def _metric(self):
+        return None if self._on_ratings else "valid_ndcg"
+
+    @property
+    def _valid_batches(self):
+        return PairBatches if self._on_ratings else CandidateBatches
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.values = "rating" if self._on_ratings else "binary"
+        return tags
+
+    # ---------------------------------------------------------------- training
+
+    def _decay(self, n_rows):
+        return 0.0  # the module adds the penalty of what an example touches
+
+    def _make_net(self, module, device, n_rows, valid, lr=None):
+        batch_size = self._auto_batch(n_rows) if self.batch_size == "auto" else self.batch_size
+        return super()._make_net(module, device, n_rows, valid, lr=lr, batch_size=batch_size)
+
+    def _auto_batch(self, n_cells):
+        """Return a number of examples: a hundredth of the interactions, within bounds."""
+        return min(max(n_cells // 100, 32), 4096)
+
+    def _make_callbacks(self, valid):
+        callbacks = super()._make_callbacks(valid)
+        if self.schedule == "one_cycle":
+            callbacks.insert(0, ("schedule", _OneCycle()))
+        return callbacks
+
+    def _fit(self, X, resume=False):
+        if resume:  # users whose rows changed start from what they would be answered by
+            self.net_.module_.user_vectors = nn.Parameter(self._vectors(X))
+            self.net_.initialize_optimizer()  # the one there was holds the former vectors
+        super()._fit(X, resume)
+
+    def _device(self):
+        return torch.device(self.net_.device) if "net_" in vars(self) else check_device(self.device)
+
+    def _make_datasets(self, X, rng):
+        if not self.early_stopping:
+            return self._examples(X), None
+        if not self._on_ratings:
+            X, valid = self._hold_one_out(X, rng)
+            return self._examples(X), valid
+        self._split_ = random_holdout(X, self.validation_fraction, random_state=rng)
+        known, held_out = self._split_
+        return self._examples(known), self._examples(held_out)
+
+    def _hold_one_out(self, X, rng):
+        """Take one interaction of a share of the users out of `X`, to rank with drawn items."""
+        lengths = np.diff(X.indptr)
+        able = rng.permutation(np.flatnonzero((lengths > 1) & (lengths < X.shape[1])))
+        users = np.sort(able[: round(self.validation_fraction * X.shape[0])])
+        if not len(users):
+            return X, None
+        cells = X.indptr[users] + (rng.uniform(size=len(users)) * lengths[users]).astype(np.int64)
+        held_out = X.indices[cells].astype(np.int64)
+        n = min(_VALIDATION_NEGATIVES, X.shape[1] - int(lengths[users].max()))
+        negatives = sample_negatives(X[users], n, random_state=rng)
+        kept = np.ones(X.nnz, dtype=bool)
+        kept[cells] = False
+        candidates = np.hstack([held_out[:, None], negatives])
+        return take_cells(X, kept), CandidateDataset(users, candidates)
+
+    def _examples(self, X):
+        """Return the data set of the examples that interactions, or ratings, make."""
+        if self._on_ratings:
+            X = X.copy()
+            X.data = self._scaled(X.data)
+            return PairDataset(X)
+        sampler = NegativeSampler.from_csr(X, device=self._device())
+        return PairDataset(X, sampler, self.n_negatives, self._objective == "bpr")
+
+    def _set_scale(self, X, rating_range):
+        """Set the offset and the unit of ratings in the module; return where outputs start.
+
+        Without a range these are deviations from the mean rating; else they come from a sigmoid,
+        which reaches an eighth of the range beyond it on either side.
+        """
+        mean = float(X.data.mean(dtype=np.float64))
+        if rating_range is None:
+            self._scale_ = mean, 1.0
+            return 0.0
+        if len(rating_range) != 2 or not rating_range[0] <= rating_range[1]:
+            raise ValueError(
+                "rating_range must be the lowest and the highest rating, such as (1, 5); got "
+                f"{rating_range!r}."
+            )
+        low, high = rating_range
+        if X.data.min() < low or X.data.max() > high:
+            raise ValueError(
+                f"X holds ratings from {X.data.min():g} to {X.data.max():g}, outside of "
+                f"rating_range={rating_range!r}."
+            )
+        margin = (high - low) / 8 or 1.0
+        self._scale_ = low - margin, high - low + 2 * margin
+        share = (mean - self._scale_[0]) / self._scale_[1]
+        return float(np.log(share / (1 - share)))
+
+    def _scaled(self, ratings):
+        offset, scale = self._scale_
+        return (ratings - np.float32(offset)) / np.float32(scale)
+
+    # ---------------------------------------------------------------- users
+
+    def _finish(self, X):
+        super()._finish(X)
+        vars(self).pop("_split_", None)
+
+    def _vectors(self, X):
+        """Return the vectors of the users whose rows these are, as a Tensor."""
+        module = self.net_.module_.eval()
+        known = self._index_.lookup(X)
+        vectors = module.user_vectors.detach()[torch.from_numpy(known.clip(0)).to(self._device())]
+        new = np.flatnonzero(known < 0)
+        if len(new):
+            frozen = deepcopy(module).double().requires_grad_(False)
+            for block in self._fold_in_blocks(X[new]):
+                vectors[new[block]] = self._fold_in(frozen, X[new[block]]).to(vectors.dtype)
+        return vectors
+
+    def _fold_in_blocks(self, X):
+        """Yield slices of rows that are folded in at once."""
+        cells = X.indptr.astype(np.int64) * (1 if self._on_ratings else 1 + self.n_negatives)
+        start = 0
+        while start < X.shape[0]:
+            stop = int(np.searchsorted(cells, cells[start] + 2**18, side="right")) - 1
+            stop = min(max(stop, start + 1), X.shape[0])
+            yield slice(start, stop)
+            start = stop
+
+    def _fold_in(self, module, X):
+        """Return new users' vectors, given everything else; each by its own row alone."""
+        start = module.user_vectors.mean(dim=0).expand(X.shape[0], -1)
+        vectors = start.clone().requires_grad_()
+        loss = self._fold_in_loss(module, X)
+        optimizer = torch.optim.Adam([vectors], lr=self._fold_in_lr)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self._fold_in_steps)
+        for _ in range(self._fold_in_steps):
+            (vectors.grad,) = torch.autograd.grad(loss(vectors), vectors)
+            optimizer.step()
+            schedule.step()
+        return vectors.detach()
+
+    def _fold_in_loss(self, module, X):
+        """Return the loss of rows as a function of their users' vectors."""
+        users, items = (
+            torch.from_numpy(part.astype(np.int64)).to(self._device())
+            for part in (cell_rows(X), X.indices)
+        )
+        if self._on_ratings:
+            targets = torch.from_numpy(self._scaled(X.data)).to(self._device())
+        else:
+            users, items, targets = self._fixed_examples(X, users, items)
+
+        def loss(vectors):
+            losses, penalties = module.losses(vectors[users], items, targets)
+            return (losses + penalties).sum()
+
+        return loss
+
+    def _fixed_examples(self, X, users, items):
+        """Return examples of interactions, with negatives that follow from the rows' content."""
+        sampler = NegativeSampler.from_csr(X, device=self._device())
+        shares = torch.from_numpy(_shares(X, self.n_negatives)).to(self._device())
+        data = PairDataset(X, sampler, self.n_negatives, self._objective == "bpr")
+        return data.examples(users, items, sampler.at(users, shares))
+
+    # ---------------------------------------------------------------- scores
+
+    def _as_ratings(self, outputs):
+        """Return outputs of the module as ratings, or as scores as they are."""
+        if not self._on_ratings:
+            return outputs
+        offset, scale = self._scale_
+        return np.float32(offset) + np.float32(scale) * outputs
+
+    def _score_items(self, X):
+        scores = np.empty(X.shape, dtype=np.float32)
+        vectors = self._vectors(X)
+        for rows in gen_batches(len(vectors), self._grid_rows(X.shape[1])):
+            scores[rows] = self._evaluated(self.net_.module_.grid, vectors[rows])
+        return self._as_ratings(scores)
+
+    def _grid_rows(self, n_items):
+        """Return how many rows are scored at once."""
+        return max(1, _GRID_CELLS // (n_items * self.net_.module_.grid_width))
+
+    def _score_pairs(self, X, rows, items):
+        asked, inverse = np.unique(rows, return_inverse=True)
+        vectors = self._vectors(X[asked])
+        module, scores = self.net_.module_, np.empty(len(rows), dtype=np.float32)
+        rows, items = (torch.from_numpy(part).to(vectors.device) for part in (inverse, items))
+        with torch.no_grad():
+            for start in range(0, len(scores), 2**16):
+                cells = slice(start, start + 2**16)
+                pairs = vectors[rows[cells]], module.item_vectors[items[cells]]
+                scores[cells] = module.score(*pairs).cpu().numpy()
+        return self._as_ratings(scores)
+
+
+def _shares(X, n):
+    """Return numbers in [0, 1) for each cell, which follow from the row's content."""
+    cells = row_hashes(X)[cell_rows(X)] + mix(np.arange(X.nnz) - X.indptr[cell_rows(X)])
+    draws = mix(cells[:, None] + np.arange(n, dtype=np.uint64))
+    return (draws >> np.uint64(11)).astype(np.float64) / 2**53
