@@ -67,7 +67,12 @@ _PUBLIC = {
         "make_movies",
         "make_ratings",
     ],
-    "sklearn_recsys.base": ["RecommenderMixin", "RecommenderTags", "UserFeaturesMixin"],
+    "sklearn_recsys.base": [
+        "FactorsMixin",
+        "RecommenderMixin",
+        "RecommenderTags",
+        "UserFeaturesMixin",
+    ],
     "sklearn_recsys.utils.discovery": ["all_recommenders"],
     "sklearn_recsys.utils.estimator_checks": ["check_recommender", "expected_failed_checks"],
 }

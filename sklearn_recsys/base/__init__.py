@@ -1,6 +1,7 @@
 """The contract of every recommender."""
 
+from sklearn_recsys.base._factors import FactorsMixin
 from sklearn_recsys.base._recommender import RecommenderMixin, RecommenderTags
 from sklearn_recsys.base._user_features import UserFeaturesMixin
 
-__all__ = ["RecommenderMixin", "RecommenderTags", "UserFeaturesMixin"]
+__all__ = ["FactorsMixin", "RecommenderMixin", "RecommenderTags", "UserFeaturesMixin"]

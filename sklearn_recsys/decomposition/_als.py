@@ -12,22 +12,20 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, check_non_negative
+from sklearn.utils.validation import check_non_negative
 
-from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.base import FactorsMixin, RecommenderMixin
 from sklearn_recsys.decomposition._half_step import WeightedRows
-from sklearn_recsys.utils._history_index import HistoryIndex
-from sklearn_recsys.utils._neighbors import cosine_neighbors
 from sklearn_recsys.utils._threads import row_blocks
-from sklearn_recsys.utils.validation import check_device, check_indices, check_length
+from sklearn_recsys.utils.validation import check_device
 
 _INIT_NORM = 0.1  # of an item's first vector, in the mean; the users are solved for first
 
 
-class ALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RecommenderMixin, BaseEstimator):
+class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
     r"""Alternating least squares for implicit feedback.
 
     Every user and every item gets a vector; a score is their product, near 1 for what was observed
@@ -169,7 +167,6 @@ class ALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RecommenderMixin, B
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
     def _read(self, X):
@@ -195,7 +192,7 @@ class ALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RecommenderMixin, B
         self.item_factors_ = items.cpu().numpy()
         items = items.cpu().double()
         self._gram_ = (items.T @ items).numpy()
-        self.user_factors_ = self._user_vectors(X, device)
+        self.user_factors_ = self._user_factors(X, device)
 
     def _ridge(self, lengths, n_others):
         """Return λ (n_u + α₀ n_items)^ν of each user, and likewise of each item."""
@@ -219,13 +216,9 @@ class ALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RecommenderMixin, B
                 f"{str(rows.dtype).removeprefix('torch.')}."
             ) from None
 
-    @property
-    def _n_features_out(self):
-        return self.item_factors_.shape[1]
-
     # ---------------------------------------------------------------- users
 
-    def _user_vectors(self, X, device=None):
+    def _user_factors(self, X, device=None):
         """Return the vectors of canonical histories, given those of the items.
 
         In float64: in float32 they would depend on how the rows are grouped.
@@ -241,80 +234,14 @@ class ALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RecommenderMixin, B
         return self._solve(rows, factors, prior, ridge).float().cpu().numpy()
 
     def _score_items(self, X):
-        return self._user_vectors(X) @ self.item_factors_.T
+        return self._user_factors(X) @ self.item_factors_.T
 
     def _score_pairs(self, X, rows, items):
         asked, inverse = np.unique(rows, return_inverse=True)
-        users = self._user_vectors(X[asked])
+        users = self._user_factors(X[asked])
         scores = np.empty(len(rows), dtype=np.float32)
         for pairs in row_blocks(len(rows), 8 * users.shape[1]):
             scores[pairs] = np.einsum(
                 "pf,pf->p", users[inverse[pairs]], self.item_factors_[items[pairs]]
             )
         return scores
-
-    def transform(self, X):
-        """Return the vectors of users, given those of the items.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            The histories of known or new users.
-
-        Returns
-        -------
-        vectors : ndarray of float32 of shape (n_rows, n_factors)
-            Zeros for an empty history.
-        """
-        check_is_fitted(self)
-        return self._user_vectors(self._read(self._checked(X)))
-
-    # ---------------------------------------------------------------- neighbours
-
-    def similar_items(self, items, n=10):
-        """Return the items whose vectors point most nearly the same way.
-
-        Parameters
-        ----------
-        items : int or array-like of int of shape (n_asked,)
-            Item indices.
-        n : int, default=10
-            Items per row.
-
-        Returns
-        -------
-        ids : ndarray of int64 of shape (n_asked, n)
-            Nearest first, the item itself and items without an interaction left out; −1 in empty
-            slots.
-        similarities : ndarray of float32 of shape (n_asked, n)
-            Their cosines, −inf in empty slots.
-        """
-        check_is_fitted(self)
-        n = check_length(n)
-        items = check_indices(np.atleast_1d(items), self.n_features_in_, name="items")
-        return cosine_neighbors(self.item_factors_[items], self.item_factors_, n, skip=items)
-
-    def similar_users(self, users=None, n=10):
-        """Return the training users whose vectors point most nearly the same way.
-
-        Parameters
-        ----------
-        users : None, int, 1-D array-like of int or bool, or matrix, default=None
-            As in `recommend`: training rows, or the histories of anyone.
-        n : int, default=10
-            Users per row.
-
-        Returns
-        -------
-        ids : ndarray of int64 of shape (n_rows, n)
-            Training rows, nearest first, the user (a training row of the same history) left out;
-            −1 in empty slots.
-        similarities : ndarray of float32 of shape (n_rows, n)
-            Their cosines, −inf in empty slots.
-        """
-        check_is_fitted(self)
-        n = check_length(n)
-        X, rows = self._histories(users)
-        if rows is None:
-            rows = HistoryIndex(self.interactions_).lookup(X)
-        return cosine_neighbors(self._user_vectors(self._read(X)), self.user_factors_, n, skip=rows)

@@ -15,6 +15,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn.functional import dropout, softplus
 
+from sklearn_recsys.base import FactorsMixin
 from sklearn_recsys.neural._batches import RowBatches, RowDataset, SparseRows
 from sklearn_recsys.neural._modules import ACTIVATIONS
 from sklearn_recsys.neural._pair_batches import PairBatches
@@ -123,7 +124,7 @@ class MatrixFactorizationModule(PairModule):
         return losses, self.l2 / 2 * (totals * u.square().sum(dim=1) + item_squares), totals
 
 
-class MatrixFactorization(RidgeUsersMixin, PairRecommender):
+class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
     r"""Matrix factorisation: dot products of users' and items' vectors, with biases.
 
     The score of an item for a user is :math:`b_u + b_i + p_u \cdot q_i`. On ratings it is added to
@@ -392,6 +393,9 @@ class MatrixFactorization(RidgeUsersMixin, PairRecommender):
         if self._on_ratings:
             return torch.from_numpy(self._solved(X).astype(np.float32)).to(self._device())
         return super()._vectors(X)
+
+    def _user_factors(self, X):
+        return _parts(self._vectors(X).cpu().numpy())[0]
 
     def _fold_in_blocks(self, X):
         if not self._on_rows:

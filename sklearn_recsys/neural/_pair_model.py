@@ -11,7 +11,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.callbacks import Callback
 from torch import nn
-from torch.nn.functional import dropout, softplus
+from torch.nn.functional import dropout, embedding, softplus
 
 from sklearn_recsys.model_selection import random_holdout, sample_negatives
 from sklearn_recsys.neural._base import NeuralRecommender
@@ -63,15 +63,15 @@ class PairModule(nn.Module):
 
     def loss(self, users, items, targets):
         """Return the mean loss of examples; outside training without the penalty."""
-        losses, penalties = self.losses(self.user_vectors[users], items, targets)
+        losses, penalties = self.losses(embedding(users, self.user_vectors), items, targets)
         return (losses + penalties if self.training else losses).mean()
 
     def losses(self, u, items, targets):
         """Return the loss and the penalty of each example, whose users' vectors are `u`."""
-        v = self.item_vectors[items]
+        v = embedding(items, self.item_vectors)
         scores, squares = self.score(u, v), _squares(u) + _squares(v)
         if self.objective == "bpr":  # the targets are the negatives
-            w = self.item_vectors[targets]
+            w = embedding(targets, self.item_vectors)
             losses, squares = softplus(self.score(u, w) - scores), squares + _squares(w)
         elif self.objective == "logistic":
             losses = softplus(scores) - targets * scores
@@ -340,7 +340,7 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
             users, items, targets = self._fixed_examples(X, users, items)
 
         def loss(vectors):
-            losses, penalties = module.losses(vectors[users], items, targets)
+            losses, penalties = module.losses(embedding(users, vectors), items, targets)
             return (losses + penalties).sum()
 
         return loss

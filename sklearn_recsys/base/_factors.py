@@ -1,0 +1,116 @@
+"""What models have whose users and items are vectors of one space."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_recsys.utils._history_index import HistoryIndex
+from sklearn_recsys.utils._neighbors import cosine_neighbors
+from sklearn_recsys.utils.validation import check_indices, check_length
+
+
+class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Vectors of users for other models, and neighbours among users and among items.
+
+    A recommender has `item_factors_` and `user_factors_`, float32 arrays with a vector for each,
+    and writes ``_user_factors(X)``, which returns those of canonical histories.
+
+    See Also
+    --------
+    RecommenderMixin : The contract of every recommender.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn.base import BaseEstimator
+    >>> from sklearn_recsys.base import FactorsMixin, RecommenderMixin
+    >>> class Halves(FactorsMixin, RecommenderMixin, BaseEstimator):
+    ...     def _fit(self, X):
+    ...         self.item_factors_ = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
+    ...         self.user_factors_ = self._user_factors(X)
+    ...
+    ...     def _user_factors(self, X):
+    ...         return X @ self.item_factors_
+    ...
+    ...     def _score_items(self, X):
+    ...         return self._user_factors(X) @ self.item_factors_.T
+    >>> model = Halves().fit(csr_array([[1, 1, 0, 0], [0, 0, 1, 1]]))
+    >>> model.similar_items(0, n=1)
+    (array([[1]]), array([[1.]], dtype=float32))
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    @property
+    def _n_features_out(self):
+        return self.item_factors_.shape[1]
+
+    def transform(self, X):
+        """Return the vectors of users, given those of the items.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            The histories of known or new users.
+
+        Returns
+        -------
+        vectors : ndarray of float32 of shape (n_rows, n_factors)
+            What the model scores the rows by.
+        """
+        check_is_fitted(self)
+        return self._user_factors(self._read(self._checked(X)))
+
+    def similar_items(self, items, n=10):
+        """Return the items whose vectors point most nearly the same way.
+
+        Parameters
+        ----------
+        items : int or array-like of int of shape (n_asked,)
+            Item indices.
+        n : int, default=10
+            Items per row.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_asked, n)
+            Nearest first, the item itself and items with a vector of zeros left out; −1 in empty
+            slots.
+        similarities : ndarray of float32 of shape (n_asked, n)
+            Their cosines, −inf in empty slots.
+        """
+        check_is_fitted(self)
+        n = check_length(n)
+        items = check_indices(np.atleast_1d(items), self.n_features_in_, name="items")
+        return cosine_neighbors(self.item_factors_[items], self.item_factors_, n, skip=items)
+
+    def similar_users(self, users=None, n=10):
+        """Return the training users whose vectors point most nearly the same way.
+
+        Parameters
+        ----------
+        users : None, int, 1-D array-like of int or bool, or matrix, default=None
+            As in `recommend`: training rows, or the histories of anyone.
+        n : int, default=10
+            Users per row.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_rows, n)
+            Training rows, nearest first, the user (a training row of the same history) left out;
+            −1 in empty slots.
+        similarities : ndarray of float32 of shape (n_rows, n)
+            Their cosines, −inf in empty slots.
+        """
+        check_is_fitted(self)
+        n = check_length(n)
+        X, rows = self._histories(users)
+        if rows is None:
+            rows = HistoryIndex(self.interactions_).lookup(X)
+        return cosine_neighbors(self._user_factors(self._read(X)), self.user_factors_, n, skip=rows)
