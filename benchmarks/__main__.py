@@ -12,7 +12,17 @@ import scipy
 import sklearn
 import torch
 
-from benchmarks import accuracy, als, autoencoders, autorec, deep_autoencoder, memory, speed, svae
+from benchmarks import (
+    accuracy,
+    als,
+    autoencoders,
+    autorec,
+    deep_autoencoder,
+    memory,
+    pairs,
+    speed,
+    svae,
+)
 
 SECTIONS = {
     "figures": (accuracy.known_figures, "EASE and popularity against independently known figures"),
@@ -42,11 +52,15 @@ SECTIONS = {
     "svae": (svae.accuracy, "SVAE and MultVAE in the protocol of SVAE's authors"),
     "svae-steps": (svae.steps, "SVAE with a loss at every step, and at one in next_k"),
     "svae-speed": (svae.speed, "an epoch of SVAE against one user at a time"),
+    "pairs": (pairs.ranking, "models with vectors of users on the NCF split of ml-1m"),
+    "pairs-ratings": (pairs.on_ratings, "the same on ratings, beside Surprise's SVD"),
+    "pairs-new-users": (pairs.new_users, "the same for 500 users left out of ml-1m, NDCG@10"),
+    "pairs-speed": (pairs.speed, "an epoch of NCF against a bare loop; against Surprise's SVD"),
     "ease-20k": (speed.ease_fit_20k, "EASE fit on 20,000 items against LAPACK"),
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
     "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
 }
-NEURAL = ("autorec", "deep-autoencoder", "autoencoders", "svae")
+NEURAL = ("autorec", "deep-autoencoder", "autoencoders", "svae", "pairs")
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
 LONG |= {"ease-20k", "ease-ml20m", "memory"}

@@ -158,7 +158,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         Passes over the data at the most.
     batch_size : int or "auto", default="auto"
         Examples per update; users, where all items are negatives. "auto": a hundredth of the
-        interactions, from 32 to 4096 examples; 512 users.
+        interactions, from 32 to 4096 examples; a twelfth of the users, 512 at the most.
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=None
@@ -169,8 +169,8 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         Whether to stop when what is held out is no longer predicted better, and keep the best
         weights.
     validation_fraction : float, default=0.1
-        What is held out for that: a share of the ratings with ``"mse"``; else one interaction of
-        a share of the users, ranked by NDCG@10 among 99 drawn items.
+        The share of the ratings held out for that; with other losses of the interactions, at the
+        most one of a user and 10,000, which NDCG@10 ranks among 99 drawn items.
     n_iter_no_change : int, default=5
         Epochs without an improvement before training stops.
     callbacks : list, default=None
@@ -327,8 +327,11 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         lr = 0.003 if self._on_ratings else 0.01
         return super()._make_net(module, device, n_rows, valid, lr if self.lr is None else self.lr)
 
-    def _auto_batch(self, n_cells):
-        return 512 if self._on_rows else super()._auto_batch(n_cells)
+    def _auto_batch(self, n_rows):
+        if self._on_rows:
+            n_batches = max(12, -(-n_rows // 512))
+            return -(-n_rows // n_batches)  # of one size: a few users alone would make a wild step
+        return super()._auto_batch(n_rows)
 
     # ---------------------------------------------------------------- training
 

@@ -130,9 +130,9 @@ class NCF(PairRecommender):
     early_stopping : bool, default=True
         Whether to stop when the NDCG of held-out interactions stops rising, and keep the best
         weights.
-    validation_fraction : float, default=0.3
-        The share of the users one interaction of whom is held out for that, to be ranked among 99
-        drawn items.
+    validation_fraction : float, default=0.1
+        The share of the interactions held out for that, at the most one of a user and 10,000, which
+        NDCG@10 ranks among 99 drawn items.
     n_iter_no_change : int, default=3
         Epochs without an improvement before training stops.
     callbacks : list, default=None
@@ -211,7 +211,7 @@ class NCF(PairRecommender):
         optimizer="adam",
         l2=0.01,
         early_stopping=True,
-        validation_fraction=0.3,
+        validation_fraction=0.1,
         n_iter_no_change=3,
         callbacks=None,
         device="cpu",

@@ -28,6 +28,7 @@ from sklearn_recsys.utils._cells import cell_rows, take_cells
 from sklearn_recsys.utils._history_index import mix, row_hashes
 from sklearn_recsys.utils.validation import check_device
 
+_VALIDATION_USERS = 10_000
 _VALIDATION_NEGATIVES = 99  # beside each held-out item
 _GRID_CELLS = 2**22  # scores, or hidden units, that are held at once
 
@@ -156,10 +157,10 @@ class _OneCycle(Callback):
 class PairRecommender(KnownUsersMixin, NeuralRecommender):
     """Base of the models that have a vector for each user.
 
-    For early stopping, rating models hold out a share of the ratings; rankers one interaction of a
-    share of the users, and NDCG@10 of these items among 99 drawn ones is what training is stopped
-    by (`valid_ndcg` in the training curve). A model writes ``_make_module(X)``, which returns a
-    `PairModule`.
+    For early stopping a share of the ratings, or of the interactions, is held out: of these one of
+    a user and 10,000 altogether at the most. A ranker is stopped by NDCG@10 of these items among 99
+    drawn ones (`valid_ndcg` in the training curve). A model writes ``_make_module(X)``, which
+    returns a `PairModule`.
 
     A row that is a training row takes that user's vector. The vector of any other row is found by
     `_fold_in_steps` steps of Adam, in float64, on the loss of the row's own interactions and of
@@ -203,9 +204,9 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
         batch_size = self._auto_batch(n_rows) if self.batch_size == "auto" else self.batch_size
         return super()._make_net(module, device, n_rows, valid, lr=lr, batch_size=batch_size)
 
-    def _auto_batch(self, n_cells):
+    def _auto_batch(self, n_rows):
         """Return a number of examples: a hundredth of the interactions, within bounds."""
-        return min(max(n_cells // 100, 32), 4096)
+        return min(max(n_rows // 100, 32), 4096)
 
     def _make_callbacks(self, valid):
         callbacks = super()._make_callbacks(valid)
@@ -233,10 +234,11 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
         return self._examples(known), self._examples(held_out)
 
     def _hold_one_out(self, X, rng):
-        """Take one interaction of a share of the users out of `X`, to rank with drawn items."""
+        """Take one interaction of many users out of `X`, to rank with drawn items."""
         lengths = np.diff(X.indptr)
         able = rng.permutation(np.flatnonzero((lengths > 1) & (lengths < X.shape[1])))
-        users = np.sort(able[: round(self.validation_fraction * X.shape[0])])
+        n = min(round(self.validation_fraction * X.nnz), _VALIDATION_USERS)
+        users = np.sort(able[:n])
         if not len(users):
             return X, None
         cells = X.indptr[users] + (rng.uniform(size=len(users)) * lengths[users]).astype(np.int64)
