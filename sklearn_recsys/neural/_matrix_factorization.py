@@ -394,7 +394,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
 
     def _vectors(self, X):
         if self._on_ratings:
-            return torch.from_numpy(self._solved(X).astype(np.float32)).to(self._device())
+            return torch.from_numpy(self._solved(X).astype(np.float32)).to(self.net_.device)
         return super()._vectors(X)
 
     def _user_factors(self, X):

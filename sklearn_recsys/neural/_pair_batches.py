@@ -86,16 +86,14 @@ class PairBatches:
 
     def __iter__(self):
         X, sampler = self.dataset.X, self.dataset.sampler
+        device = self.device if sampler is None else sampler.device
         users, items = (
-            torch.from_numpy(part.astype(np.int64)).to(self.device)
-            for part in (cell_rows(X), X.indices)
+            torch.from_numpy(part.astype(np.int64)).to(device) for part in (cell_rows(X), X.indices)
         )
         n_cells = len(self.dataset)
-        order = torch.arange(n_cells, device=self.device)
-        if self.shuffle:
-            order = torch.randperm(n_cells).to(self.device)
+        order = (torch.randperm(n_cells) if self.shuffle else torch.arange(n_cells)).to(device)
         if sampler is None:
-            values = torch.from_numpy(X.data).to(self.device)
+            values = torch.from_numpy(X.data).to(device)
             for cells in order.split(self.batch_size):
                 yield users[cells], items[cells], values[cells]
             return
@@ -104,11 +102,10 @@ class PairBatches:
         for cells in order.split(size):
             negatives = sampler.sample(users[cells], self.dataset.n_negatives)
             examples = self.dataset.examples(users[cells], items[cells], negatives)
-            mixed = torch.arange(len(examples[0]), device=self.device)
-            if self.shuffle:
-                mixed = torch.randperm(len(mixed)).to(self.device)
-            for batch in mixed.split(self.batch_size):
-                yield tuple(part[batch] for part in examples)
+            n_examples = len(examples[0])
+            mixed = torch.randperm(n_examples) if self.shuffle else torch.arange(n_examples)
+            for batch in mixed.to(device).split(self.batch_size):
+                yield tuple(part[batch].to(self.device) for part in examples)
 
 
 class CandidateDataset(Dataset):

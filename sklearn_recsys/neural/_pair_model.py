@@ -221,7 +221,10 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
         super()._fit(X, resume)
 
     def _device(self):
-        return torch.device(self.net_.device) if "net_" in vars(self) else check_device(self.device)
+        """Return where negatives are drawn and users folded in, in float64: MPS has none."""
+        device = self.net_.device if "net_" in vars(self) else check_device(self.device)
+        device = torch.device(device)
+        return torch.device("cpu") if device.type == "mps" else device
 
     def _make_datasets(self, X, rng):
         if not self.early_stopping:
@@ -299,12 +302,13 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
         """Return the vectors of the users whose rows these are, as a Tensor."""
         module = self.net_.module_.eval()
         known = self._index_.lookup(X)
-        vectors = module.user_vectors.detach()[torch.from_numpy(known.clip(0)).to(self._device())]
+        rows = torch.from_numpy(known.clip(0)).to(module.user_vectors.device)
+        vectors = module.user_vectors.detach()[rows]
         new = np.flatnonzero(known < 0)
         if len(new):
-            frozen = deepcopy(module).double().requires_grad_(False)
+            frozen = deepcopy(module).to(self._device()).double().requires_grad_(False)
             for block in self._fold_in_blocks(X[new]):
-                vectors[new[block]] = self._fold_in(frozen, X[new[block]]).to(vectors.dtype)
+                vectors[new[block]] = self._fold_in(frozen, X[new[block]]).to(vectors)
         return vectors
 
     def _fold_in_blocks(self, X):

@@ -56,6 +56,7 @@ class NegativeSampler:
         free_before = ends[indices] - taken - before
 
         self.alpha = alpha
+        self.device = device
         self._indptr = indptr
         self._ends = ends
         self._free = ends[-1] - sums.diff()  # (n_users,)
