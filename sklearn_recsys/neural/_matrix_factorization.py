@@ -117,7 +117,7 @@ class MatrixFactorizationModule(PairModule):
             return sums.index_add(0, owners, changes.to(sums.dtype))
 
         losses = over_row(softplus(scores).sum(dim=1), softplus(-positives), softplus(positives))
-        touched = squares[rows.indices]
+        touched = squares.index_select(0, rows.indices)  # its gradient has one order of sums
         item_squares = over_row(squares.sum(), touched, touched)
         totals = lengths + weights * free
         return losses, self.l2 / 2 * (totals * u.square().sum(dim=1) + item_squares), totals

@@ -63,15 +63,16 @@ class PairModule(nn.Module):
 
     def loss(self, users, items, targets):
         """Return the mean loss of examples; outside training without the penalty."""
-        losses, penalties = self.losses(self.user_vectors[users], items, targets)
+        u = self.user_vectors.index_select(0, users)  # the gradient of [users] is a race of threads
+        losses, penalties = self.losses(u, items, targets)
         return (losses + penalties if self.training else losses).mean()
 
     def losses(self, u, items, targets):
         """Return the loss and the penalty of each example, whose users' vectors are `u`."""
-        v = self.item_vectors[items]
+        v = self.item_vectors.index_select(0, items)
         scores, squares = self.score(u, v), _squares(u) + _squares(v)
         if self.objective == "bpr":  # the targets are the negatives
-            w = self.item_vectors[targets]
+            w = self.item_vectors.index_select(0, targets)
             losses, squares = softplus(self.score(u, w) - scores), squares + _squares(w)
         elif self.objective == "logistic":
             losses = softplus(scores) - targets * scores
