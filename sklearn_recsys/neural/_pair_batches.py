@@ -108,6 +108,8 @@ class PairBatches:
             if self.shuffle:
                 mixed = torch.randperm(len(mixed)).to(self.device)
             for batch in mixed.split(self.batch_size):
+                if not len(batch):  # no user of these interactions has a free item
+                    continue
                 yield tuple(part[batch] for part in examples)
 
 
