@@ -84,7 +84,7 @@ class PairModule(nn.Module):
         """Return NDCG@10 of the first candidates among all candidates of their rows."""
         u = self.user_vectors[users].repeat_interleave(candidates.shape[1], dim=0)
         scores = self.score(u, self.item_vectors[candidates.flatten()]).view(candidates.shape)
-        ranks = (scores[:, 1:] >= scores[:, :1]).sum(dim=1)
+        ranks = (~(scores[:, 1:] < scores[:, :1])).sum(dim=1)  # ties and NaN are misses
         return torch.where(ranks < 10, 1 / (ranks + 2.0).log2(), 0.0).mean()
 
 
