@@ -22,7 +22,7 @@ from sklearn_recsys.neural._pair_model import PairModule, PairRecommender, norma
 from sklearn_recsys.neural._ridge_users import RidgeUsersMixin
 
 _FOLD_IN_CELLS = 2**22  # scores of new users that are held at once
-_FOLD_IN_L2 = 50.0  # where no ratings are held out to choose it on
+_FOLD_IN_L2 = 50.0  # where no ratings are held out to choose it on; of errors in ratings
 
 
 class MatrixFactorizationModule(PairModule):
@@ -259,8 +259,6 @@ class MatrixFactorization(RidgeUsersMixin, PairRecommender):
         "l2": [Interval(Real, 0, None, closed="left"), None],
     }
 
-    _penalties = np.geomspace(0.5, 2000, 13)
-
     def __init__(
         self,
         n_factors=128,
@@ -370,7 +368,7 @@ class MatrixFactorization(RidgeUsersMixin, PairRecommender):
             users = module.user_vectors.detach().cpu().numpy()
             self._set_prior(users.astype(np.float64))
             side = items[:, :-1].astype(np.float64), items[:, -1] + np.float64(module.intercept)
-            self.fold_in_l2_ = _FOLD_IN_L2
+            self.fold_in_l2_ = _FOLD_IN_L2 / self._scale_[1] ** 2
             if split is not None:
                 self.fold_in_l2_ = self._best_penalty(*split, *side)
             self._set_item_side(side[0], self.fold_in_l2_, side[1])
@@ -382,6 +380,10 @@ class MatrixFactorization(RidgeUsersMixin, PairRecommender):
         self.item_factors_, self.item_biases_ = _parts(items)
 
     # ---------------------------------------------------------------- users
+
+    @property
+    def _penalties(self):
+        return np.geomspace(0.5, 2000, 13) / self._scale_[1] ** 2  # of errors as they are scaled
 
     def _solved(self, X):
         """Return the users' vectors that the ridge regressions find, of float64."""
