@@ -146,7 +146,10 @@ class _OneCycle(Callback):
     def on_train_begin(self, net, X=None, **kwargs):
         steps = net.max_epochs * len(net.get_iterator(net.get_dataset(X), training=True))
         self.schedule_ = torch.optim.lr_scheduler.OneCycleLR(
-            net.optimizer_, max_lr=net.lr, total_steps=steps + 1
+            net.optimizer_,
+            max_lr=net.lr,
+            total_steps=steps + 1,
+            cycle_momentum="betas" in net.optimizer_.defaults,  # not one that nobody asked for
         )
 
     def on_batch_end(self, net, training=False, **kwargs):
