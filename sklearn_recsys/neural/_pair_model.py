@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -271,7 +271,8 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
         if rating_range is None:
             self._scale_ = mean, 1.0
             return 0.0
-        if len(rating_range) != 2 or not rating_range[0] <= rating_range[1]:
+        numbers = all(isinstance(bound, Real) and np.isfinite(bound) for bound in rating_range)
+        if len(rating_range) != 2 or not numbers or rating_range[0] > rating_range[1]:
             raise ValueError(
                 "rating_range must be the lowest and the highest rating, such as (1, 5); got "
                 f"{rating_range!r}."
