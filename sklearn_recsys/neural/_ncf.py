@@ -266,5 +266,6 @@ class NCF(PairRecommender):
         branches = vars(self).pop("_branches_", None)
         if branches is not None:
             module.start_from(*(branch.cpu() for branch in branches))
-        lr = self.lr if branches is None else self.lr / 3
+        pretrained = self.architecture == "neumf" and self.pretrain
+        lr = self.lr / 3 if pretrained else self.lr
         return super()._make_net(module, device, n_rows, valid, lr)
