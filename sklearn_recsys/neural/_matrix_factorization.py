@@ -334,11 +334,10 @@ class MatrixFactorization(RidgeUsersMixin, PairRecommender):
         if l2 is None:
             l2 = 0.18 if self._on_ratings else 0.006
         if self._on_ratings:
-            intercept = self._set_scale(X, self.rating_range)
             ratings = {
                 "activation": self._output_activation,
                 "unit": self._scale_[1],
-                "intercept": intercept,
+                "intercept": self._intercept_,
             }
         return MatrixFactorizationModule(
             *X.shape,

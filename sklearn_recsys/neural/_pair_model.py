@@ -262,15 +262,17 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
         return PairDataset(X, sampler, self.n_negatives, self._objective == "bpr")
 
     def _set_scale(self, X, rating_range):
-        """Set the offset and the unit of ratings in the module; return where outputs start.
+        """Set the offset and the unit of ratings in the module, and where its outputs start.
 
         Without a range these are deviations from the mean rating; else they come from a sigmoid,
-        which reaches an eighth of the range beyond it on either side.
+        which reaches an eighth of the range beyond it on either side. All stay as they are when
+        training goes on.
         """
         mean = float(X.data.mean(dtype=np.float64))
         if rating_range is None:
-            self._scale_ = mean, 1.0
-            return 0.0
+            if "_scale_" not in vars(self):
+                self._scale_, self._intercept_ = (mean, 1.0), 0.0
+            return
         numbers = all(isinstance(bound, Real) and np.isfinite(bound) for bound in rating_range)
         if len(rating_range) != 2 or not numbers or rating_range[0] > rating_range[1]:
             raise ValueError(
@@ -283,10 +285,12 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
                 f"X holds ratings from {X.data.min():g} to {X.data.max():g}, outside of "
                 f"rating_range={rating_range!r}."
             )
+        if "_scale_" in vars(self):
+            return
         margin = (high - low) / 8 or 1.0
         self._scale_ = low - margin, high - low + 2 * margin
         share = (mean - self._scale_[0]) / self._scale_[1]
-        return float(np.log(share / (1 - share)))
+        self._intercept_ = float(np.log(share / (1 - share)))
 
     def _scaled(self, ratings):
         offset, scale = self._scale_
