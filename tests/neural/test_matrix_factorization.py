@@ -47,7 +47,9 @@ def data(kind):
 
 
 def small(kind, **params):
-    params = {"n_factors": 6, "max_epochs": 6, "random_state": 0, **KINDS[kind], **params}
+    batch_size = "auto" if kind == "all" else 128
+    defaults = {"n_factors": 6, "max_epochs": 6, "batch_size": batch_size, "random_state": 0}
+    params = {**defaults, **KINDS[kind], **params}
     return MatrixFactorization(**params)
 
 
@@ -131,7 +133,7 @@ def test_the_penalty_is_the_best_on_the_held_out_ratings(monkeypatch):
 def test_a_range_is_no_reason_to_shrink_users_more():
     """The penalty stands beside errors in ratings, however these are scaled."""
     train, test = random_holdout(ratings(400, 100), 0.1, random_state=0)
-    params = {"n_factors": 16, "early_stopping": False, "max_epochs": 20}
+    params = {"n_factors": 16, "early_stopping": False, "max_epochs": 20, "lr": 0.01}
     plain, ranged = (
         -small(kind, **params).fit(train).score(train, test)
         for kind in KINDS
@@ -157,7 +159,8 @@ def test_factors_and_biases_make_the_scores(kind):
 def test_scores_stay_inside_the_widened_range(rating_range):
     """Those of the net; the users' lines are clipped to the ratings in `predict`."""
     R = ratings()
-    model = small("mse", rating_range=rating_range, l2=0.0, max_epochs=30, lr=0.05).fit(R)
+    params = {"batch_size": 32, "max_epochs": 30, "early_stopping": False}
+    model = small("mse", rating_range=rating_range, l2=0.0, lr=0.05, **params).fit(R)
     low, high = rating_range
     margin = (high - low) / 8
     with torch.no_grad():
@@ -194,7 +197,7 @@ def test_wrong_ranges(rating_range, match):
 def test_learns_more_than_item_means_for_known_and_new_users(kind):
     R = ratings(300, 60)
     known, held_out = random_holdout(R, 0.2, random_state=0)
-    model = small(kind, max_epochs=40).fit(known[:240])
+    model = small(kind, max_epochs=40, lr=0.01).fit(known[:240])
     means = known[:240].sum(axis=0) / np.maximum(np.diff(known[:240].tocsc().indptr), 1)
     for rows in (slice(0, 240), slice(240, 300)):
         test = held_out[rows]
@@ -221,7 +224,7 @@ def test_going_on_keeps_the_scale_and_the_intercept():
 
 @rankers
 def test_learns_the_checkerboard(kind):
-    check_checkerboard(MatrixFactorization(8, max_epochs=40, random_state=0, **KINDS[kind]))
+    check_checkerboard(small(kind, n_factors=8, max_epochs=20, batch_size=256, lr=0.03))
 
 
 @rankers
@@ -247,7 +250,7 @@ def test_all_negatives_are_the_expectation_of_sampled_ones():
     params = {"early_stopping": False, "l2": 0.1, "n_factors": 3, "lr": 0.02, "n_negatives": 4}
     params["schedule"] = "one_cycle"
     dense = small("all", max_epochs=150, batch_size=20, **params).fit(X).predict(X)
-    drawn = small("sampled", max_epochs=60, batch_size=128, **params).fit(X).predict(X)
+    drawn = small("sampled", max_epochs=40, batch_size=128, **params).fit(X).predict(X)
     ranks = [rankdata(scores, axis=1).ravel() for scores in (dense, drawn)]
     assert np.corrcoef(*ranks)[0, 1] > 0.95
     assert np.corrcoef(dense.ravel(), drawn.ravel())[0, 1] > 0.95
@@ -343,7 +346,7 @@ def test_dropout_only_while_training():
 @kinds
 def test_the_penalty_shrinks_the_vectors(kind):
     X = data(kind)
-    params = {"early_stopping": False, "max_epochs": 20, "lr": 0.02, "batch_size": 32}
+    params = {"early_stopping": False, "max_epochs": 15, "lr": 0.05, "batch_size": 256}
     free, held = (small(kind, l2=l2, **params).fit(X).net_.module_ for l2 in (0.0, 2.0))
     for name in ("user_vectors", "item_vectors"):
         norms = [getattr(module, name).detach().norm().item() for module in (free, held)]
@@ -379,6 +382,7 @@ def test_saving(kind, tmp_path):
         assert_array_equal(loaded.user_factors_, model.user_factors_)
         n = len(model.history_)
         assert len(loaded.partial_fit(X).history_) > n
+        assert hasattr(loaded, "_index_") == (kind in RANKERS)
     stored = set(model._save_state())
     assert not {"_index_", "_split_", "net_"} & stored
 
