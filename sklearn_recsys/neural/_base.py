@@ -163,6 +163,7 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
                 split = None if valid is None else predefined_split(valid)
                 self.net_.set_params(train_split=split)
             else:
+                self._n_trained_ = len(train)
                 self.net_ = self._make_net(self._make_module(X), device, len(train), valid)
                 self.net_.initialize()
             self.net_.partial_fit(train)
@@ -287,7 +288,8 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
         try:
             X = self._read(self.interactions_)
             with torch.random.fork_rng(devices=[]):  # a module draws weights when it is made
-                net = self._make_net(self._make_module(X), device, X.shape[0], None).initialize()
+                n_rows = max(1, int(self._n_trained_))
+                net = self._make_net(self._make_module(X), device, n_rows, None).initialize()
             net.module_.load_state_dict(
                 {name: torch.from_numpy(weight) for name, weight in weights.items()}
             )

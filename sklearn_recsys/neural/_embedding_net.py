@@ -84,8 +84,8 @@ class EmbeddingNet(PairRecommender):
     dropout : float, default=0.2
         Share of the hidden layers' units that are left out while training.
     rating_range : tuple of (float, float), default=None
-        The lowest and the highest rating; None: those of the training matrix. Ratings come from a
-        sigmoid that reaches an eighth of the range beyond it on either side.
+        The lowest and the highest rating; None: those of the first training matrix. Ratings come
+        from a sigmoid that reaches an eighth of the range beyond it on either side.
     schedule : {"constant", "one_cycle"}, default="constant"
         The learning rate: `lr`, or rising to it and falling to nothing over all epochs.
     lr : float, default=3e-3
@@ -225,5 +225,5 @@ class EmbeddingNet(PairRecommender):
 
     def _make_datasets(self, X, rng):
         rating_range = self.rating_range_ if self.rating_range is None else self.rating_range
-        self._intercept_ = self._set_scale(X, rating_range)
+        self._set_scale(X, rating_range)
         return super()._make_datasets(X, rng)

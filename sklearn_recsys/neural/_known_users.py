@@ -13,6 +13,9 @@ class KnownUsersMixin:
     """
 
     def _finish(self, X):
+        self._set_index(X)
+
+    def _set_index(self, X):
         self._index_ = HistoryIndex(X)
 
     def _save_state(self):
@@ -23,4 +26,4 @@ class KnownUsersMixin:
     def _load_state(self, state):
         super()._load_state(state)
         if self.__sklearn_is_fitted__():
-            self._index_ = HistoryIndex(self._read(self.interactions_))
+            self._set_index(self._read(self.interactions_))

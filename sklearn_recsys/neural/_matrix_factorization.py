@@ -23,7 +23,7 @@ from sklearn_recsys.neural._pair_model import PairModule, PairRecommender, norma
 from sklearn_recsys.neural._ridge_users import RidgeUsersMixin
 
 _FOLD_IN_CELLS = 2**22  # scores of new users that are held at once
-_FOLD_IN_L2 = 50.0  # where no ratings are held out to choose it on
+_FOLD_IN_L2 = 50.0  # where no ratings are held out to choose it on; of errors in ratings
 
 
 class MatrixFactorizationModule(PairModule):
@@ -118,7 +118,7 @@ class MatrixFactorizationModule(PairModule):
             return sums.index_add(0, owners, changes.to(sums.dtype))
 
         losses = over_row(softplus(scores).sum(dim=1), softplus(-positives), softplus(positives))
-        touched = squares[rows.indices]
+        touched = squares.index_select(0, rows.indices)  # its gradient has one order of sums
         item_squares = over_row(squares.sum(), touched, touched)
         totals = lengths + weights * free
         return losses, self.l2 / 2 * (totals * u.square().sum(dim=1) + item_squares), totals
@@ -260,8 +260,6 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         "l2": [Interval(Real, 0, None, closed="left"), None],
     }
 
-    _penalties = np.geomspace(0.5, 2000, 13)
-
     def __init__(
         self,
         n_factors=128,
@@ -340,11 +338,10 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         if l2 is None:
             l2 = 0.18 if self._on_ratings else 0.006
         if self._on_ratings:
-            intercept = self._set_scale(X, self.rating_range)
             ratings = {
                 "activation": self._output_activation,
                 "unit": self._scale_[1],
-                "intercept": intercept,
+                "intercept": self._intercept_,
             }
         return MatrixFactorizationModule(
             *X.shape,
@@ -374,7 +371,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
             users = module.user_vectors.detach().cpu().numpy()
             self._set_prior(users.astype(np.float64))
             side = items[:, :-1].astype(np.float64), items[:, -1] + np.float64(module.intercept)
-            self.fold_in_l2_ = _FOLD_IN_L2
+            self.fold_in_l2_ = _FOLD_IN_L2 / self._scale_[1] ** 2
             if split is not None:
                 self.fold_in_l2_ = self._best_penalty(*split, *side)
             self._set_item_side(side[0], self.fold_in_l2_, side[1])
@@ -386,6 +383,14 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         self.item_factors_, self.item_biases_ = _parts(items)
 
     # ---------------------------------------------------------------- users
+
+    @property
+    def _penalties(self):
+        return np.geomspace(0.5, 2000, 13) / self._scale_[1] ** 2  # of errors as they are scaled
+
+    def _set_index(self, X):
+        if not self._on_ratings:  # where known and new users are answered alike
+            super()._set_index(X)
 
     def _solved(self, X):
         """Return the users' vectors that the ridge regressions find, of float64."""

@@ -103,29 +103,29 @@ class NCF(PairRecommender):
     ----------
     architecture : {"gmf", "mlp", "neumf"}, default="neumf"
         The model.
-    n_factors : int, default=32
+    n_factors : int, default=64
         Length of the vectors of either branch.
-    hidden_layer_sizes : sequence of int, default=(64, 32, 16)
+    hidden_layer_sizes : sequence of int, default=(128, 64, 32)
         Widths of the perceptron's layers, with ReLU between them.
     pretrain : bool, default=True
         With ``"neumf"``: whether GMF and MLP are trained first, and NeuMF goes on from their
         weights, their output layers joined half and half (§ 3.4.1).
-    n_negatives : int, default=4
-        Negatives for each interaction.
+    n_negatives : int, default=8
+        Negatives for each interaction; the paper takes 4.
     dropout : float, default=0.0
         Share of the perceptron's units that are left out while training.
-    schedule : {"constant", "one_cycle"}, default="constant"
+    schedule : {"constant", "one_cycle"}, default="one_cycle"
         The learning rate: `lr`, or rising to it and falling to nothing over all epochs.
-    lr : float, default=3e-3
+    lr : float, default=5e-3
         Learning rate; a third of it for a pre-trained NeuMF.
-    max_epochs : int, default=30
+    max_epochs : int, default=12
         Passes over the data at the most.
     batch_size : int or "auto", default="auto"
         Examples, interactions and negatives, per update. "auto": a hundredth of the interactions,
         from 32 to 4096.
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
-    l2 : float, default=0.01
+    l2 : float, default=0.008
         Penalty on the vectors that an example touches: l2/2 · (‖u‖² + ‖v‖²) beside its loss.
     early_stopping : bool, default=True
         Whether to stop when the NDCG of held-out interactions stops rising, and keep the best
@@ -133,7 +133,7 @@ class NCF(PairRecommender):
     validation_fraction : float, default=0.1
         The share of the interactions held out for that, at the most one of a user and 10,000, which
         NDCG@10 ranks among 99 drawn items.
-    n_iter_no_change : int, default=3
+    n_iter_no_change : int, default=5
         Epochs without an improvement before training stops.
     callbacks : list, default=None
         Callbacks of skorch.
@@ -198,21 +198,21 @@ class NCF(PairRecommender):
     def __init__(
         self,
         architecture="neumf",
-        n_factors=32,
-        hidden_layer_sizes=(64, 32, 16),
+        n_factors=64,
+        hidden_layer_sizes=(128, 64, 32),
         *,
         pretrain=True,
-        n_negatives=4,
+        n_negatives=8,
         dropout=0.0,
-        schedule="constant",
-        lr=3e-3,
-        max_epochs=30,
+        schedule="one_cycle",
+        lr=5e-3,
+        max_epochs=12,
         batch_size="auto",
         optimizer="adam",
-        l2=0.01,
+        l2=0.008,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=3,
+        n_iter_no_change=5,
         callbacks=None,
         device="cpu",
         random_state=None,
@@ -266,5 +266,6 @@ class NCF(PairRecommender):
         branches = vars(self).pop("_branches_", None)
         if branches is not None:
             module.start_from(*(branch.cpu() for branch in branches))
-        lr = self.lr if branches is None else self.lr / 3
+        pretrained = self.architecture == "neumf" and self.pretrain
+        lr = self.lr / 3 if pretrained else self.lr
         return super()._make_net(module, device, n_rows, valid, lr)

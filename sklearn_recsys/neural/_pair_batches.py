@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from sklearn_recsys.utils._cells import cell_rows
 
-_CHUNK = 2**16  # interactions whose negatives are drawn at once
+_CHUNK = 2**16  # interactions whose negatives are drawn, or candidates ranked, at once
 
 
 class PairDataset(Dataset):
@@ -105,6 +105,8 @@ class PairBatches:
             n_examples = len(examples[0])
             mixed = torch.randperm(n_examples) if self.shuffle else torch.arange(n_examples)
             for batch in mixed.to(device).split(self.batch_size):
+                if not len(batch):  # no user of these interactions has a free item
+                    continue
                 yield tuple(part[batch].to(self.device) for part in examples)
 
 
@@ -128,7 +130,7 @@ class CandidateDataset(Dataset):
 
 
 class CandidateBatches:
-    """Iterate over a :class:`CandidateDataset`; `PairBatches` documents the parameters."""
+    """Iterate over a :class:`CandidateDataset`; as many candidates at once as memory likes."""
 
     def __init__(self, dataset, batch_size, device="cpu"):
         self.dataset = dataset
@@ -136,7 +138,7 @@ class CandidateBatches:
         self.device = device
 
     def __iter__(self):
-        n_users = max(1, self.batch_size // self.dataset.candidates.shape[1])
+        n_users = max(1, _CHUNK // self.dataset.candidates.shape[1])
         for start in range(0, len(self.dataset), n_users):
             rows = slice(start, start + n_users)
             yield tuple(

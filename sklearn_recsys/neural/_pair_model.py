@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.callbacks import Callback
 from torch import nn
-from torch.nn.functional import dropout, embedding, softplus
+from torch.nn.functional import dropout, softplus
 
 from sklearn_recsys.model_selection import random_holdout, sample_negatives
 from sklearn_recsys.neural._base import NeuralRecommender
@@ -30,6 +30,7 @@ from sklearn_recsys.utils.validation import check_device
 
 _VALIDATION_USERS = 10_000
 _VALIDATION_NEGATIVES = 99  # beside each held-out item
+_FOLD_IN_EXAMPLES = 2**16  # of new users that are folded in at once
 _GRID_CELLS = 2**22  # scores, or hidden units, that are held at once
 
 
@@ -64,15 +65,16 @@ class PairModule(nn.Module):
 
     def loss(self, users, items, targets):
         """Return the mean loss of examples; outside training without the penalty."""
-        losses, penalties = self.losses(embedding(users, self.user_vectors), items, targets)
+        u = self.user_vectors.index_select(0, users)  # the gradient of [users] is a race of threads
+        losses, penalties = self.losses(u, items, targets)
         return (losses + penalties if self.training else losses).mean()
 
     def losses(self, u, items, targets):
         """Return the loss and the penalty of each example, whose users' vectors are `u`."""
-        v = embedding(items, self.item_vectors)
+        v = self.item_vectors.index_select(0, items)
         scores, squares = self.score(u, v), _squares(u) + _squares(v)
         if self.objective == "bpr":  # the targets are the negatives
-            w = embedding(targets, self.item_vectors)
+            w = self.item_vectors.index_select(0, targets)
             losses, squares = softplus(self.score(u, w) - scores), squares + _squares(w)
         elif self.objective == "logistic":
             losses = softplus(scores) - targets * scores
@@ -81,10 +83,12 @@ class PairModule(nn.Module):
         return losses, self.l2 / 2 * squares
 
     def validate(self, users, candidates):
-        """Return NDCG@10 of the first candidates among all candidates of their rows."""
+        """Return NDCG@10 of the first candidates among those of their rows; -1 is none."""
         u = self.user_vectors[users].repeat_interleave(candidates.shape[1], dim=0)
-        scores = self.score(u, self.item_vectors[candidates.flatten()]).view(candidates.shape)
-        ranks = (scores[:, 1:] >= scores[:, :1]).sum(dim=1)
+        v = self.item_vectors[candidates.flatten().clamp(min=0)]
+        scores = self.score(u, v).view(candidates.shape)
+        before = ~(scores[:, 1:] < scores[:, :1])  # ties and NaN are misses
+        ranks = (before & (candidates[:, 1:] >= 0)).sum(dim=1)
         return torch.where(ranks < 10, 1 / (ranks + 2.0).log2(), 0.0).mean()
 
 
@@ -146,7 +150,10 @@ class _OneCycle(Callback):
     def on_train_begin(self, net, X=None, **kwargs):
         steps = net.max_epochs * len(net.get_iterator(net.get_dataset(X), training=True))
         self.schedule_ = torch.optim.lr_scheduler.OneCycleLR(
-            net.optimizer_, max_lr=net.lr, total_steps=steps + 1
+            net.optimizer_,
+            max_lr=net.lr,
+            total_steps=steps + 1,
+            cycle_momentum="betas" in net.optimizer_.defaults,  # not one that nobody asked for
         )
 
     def on_batch_end(self, net, training=False, **kwargs):
@@ -246,8 +253,7 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
             return X, None
         cells = X.indptr[users] + (rng.uniform(size=len(users)) * lengths[users]).astype(np.int64)
         held_out = X.indices[cells].astype(np.int64)
-        n = min(_VALIDATION_NEGATIVES, X.shape[1] - int(lengths[users].max()))
-        negatives = sample_negatives(X[users], n, random_state=rng)
+        negatives = sample_negatives(X[users], _VALIDATION_NEGATIVES, random_state=rng)
         kept = np.ones(X.nnz, dtype=bool)
         kept[cells] = False
         candidates = np.hstack([held_out[:, None], negatives])
@@ -263,16 +269,19 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
         return PairDataset(X, sampler, self.n_negatives, self._objective == "bpr")
 
     def _set_scale(self, X, rating_range):
-        """Set the offset and the unit of ratings in the module; return where outputs start.
+        """Set the offset and the unit of ratings in the module, and where its outputs start.
 
         Without a range these are deviations from the mean rating; else they come from a sigmoid,
-        which reaches an eighth of the range beyond it on either side.
+        which reaches an eighth of the range beyond it on either side. All stay as they are when
+        training goes on.
         """
         mean = float(X.data.mean(dtype=np.float64))
         if rating_range is None:
-            self._scale_ = mean, 1.0
-            return 0.0
-        if len(rating_range) != 2 or not rating_range[0] <= rating_range[1]:
+            if "_scale_" not in vars(self):
+                self._scale_, self._intercept_ = (mean, 1.0), 0.0
+            return
+        numbers = all(isinstance(bound, Real) and np.isfinite(bound) for bound in rating_range)
+        if len(rating_range) != 2 or not numbers or rating_range[0] > rating_range[1]:
             raise ValueError(
                 "rating_range must be the lowest and the highest rating, such as (1, 5); got "
                 f"{rating_range!r}."
@@ -283,10 +292,12 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
                 f"X holds ratings from {X.data.min():g} to {X.data.max():g}, outside of "
                 f"rating_range={rating_range!r}."
             )
+        if "_scale_" in vars(self):
+            return
         margin = (high - low) / 8 or 1.0
         self._scale_ = low - margin, high - low + 2 * margin
         share = (mean - self._scale_[0]) / self._scale_[1]
-        return float(np.log(share / (1 - share)))
+        self._intercept_ = float(np.log(share / (1 - share)))
 
     def _scaled(self, ratings):
         offset, scale = self._scale_
@@ -316,7 +327,7 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
         cells = X.indptr.astype(np.int64) * (1 if self._on_ratings else 1 + self.n_negatives)
         start = 0
         while start < X.shape[0]:
-            stop = int(np.searchsorted(cells, cells[start] + 2**18, side="right")) - 1
+            stop = int(np.searchsorted(cells, cells[start] + _FOLD_IN_EXAMPLES, side="right")) - 1
             stop = min(max(stop, start + 1), X.shape[0])
             yield slice(start, stop)
             start = stop
@@ -346,7 +357,7 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
             users, items, targets = self._fixed_examples(X, users, items)
 
         def loss(vectors):
-            losses, penalties = module.losses(embedding(users, vectors), items, targets)
+            losses, penalties = module.losses(vectors.index_select(0, users), items, targets)
             return (losses + penalties).sum()
 
         return loss
