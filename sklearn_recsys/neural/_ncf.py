@@ -117,7 +117,7 @@ class NCF(PairRecommender):
     schedule : {"constant", "one_cycle"}, default="one_cycle"
         The learning rate: `lr`, or rising to it and falling to nothing over all epochs.
     lr : float, default=5e-3
-        Learning rate; a third of it for a pre-trained NeuMF.
+        Learning rate. A pre-trained NeuMF takes a third of it, and of `max_epochs`.
     max_epochs : int, default=12
         Passes over the data at the most.
     batch_size : int or "auto", default="auto"
@@ -267,5 +267,7 @@ class NCF(PairRecommender):
         if branches is not None:
             module.start_from(*(branch.cpu() for branch in branches))
         pretrained = self.architecture == "neumf" and self.pretrain
-        lr = self.lr / 3 if pretrained else self.lr
-        return super()._make_net(module, device, n_rows, valid, lr)
+        net = super()._make_net(module, device, n_rows, valid, self.lr / (3 if pretrained else 1))
+        if pretrained:
+            net.max_epochs = -(-net.max_epochs // 3)
+        return net
