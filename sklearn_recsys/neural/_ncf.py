@@ -117,7 +117,7 @@ class NCF(PairRecommender):
     schedule : {"constant", "one_cycle"}, default="one_cycle"
         The learning rate: `lr`, or rising to it and falling to nothing over all epochs.
     lr : float, default=5e-3
-        Learning rate. A pre-trained NeuMF takes a third of it, and of `max_epochs`.
+        Learning rate. A pre-trained NeuMF takes a third of it, and in `fit` of `max_epochs`.
     max_epochs : int, default=12
         Passes over the data at the most.
     batch_size : int or "auto", default="auto"
@@ -268,6 +268,10 @@ class NCF(PairRecommender):
             module.start_from(*(branch.cpu() for branch in branches))
         pretrained = self.architecture == "neumf" and self.pretrain
         net = super()._make_net(module, device, n_rows, valid, self.lr / (3 if pretrained else 1))
-        if pretrained:
+        if branches is not None:
             net.max_epochs = -(-net.max_epochs // 3)
         return net
+
+    def _finish(self, X):
+        super()._finish(X)
+        self.net_.max_epochs = self.max_epochs  # of `partial_fit`
