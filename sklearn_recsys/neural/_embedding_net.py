@@ -79,7 +79,7 @@ class EmbeddingNet(PairRecommender):
         Length of the vectors.
     hidden_layer_sizes : sequence of int, default=(64,)
         Widths of the hidden layers, with ReLU between them.
-    embedding_dropout : float, default=0.1
+    embedding_dropout : float, default=0.3
         Share of the vectors' entries that are left out while training.
     dropout : float, default=0.2
         Share of the hidden layers' units that are left out while training.
@@ -173,7 +173,7 @@ class EmbeddingNet(PairRecommender):
         n_factors=32,
         hidden_layer_sizes=(64,),
         *,
-        embedding_dropout=0.1,
+        embedding_dropout=0.3,
         dropout=0.2,
         rating_range=None,
         schedule="constant",

@@ -146,7 +146,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         much as `n_negatives` drawn ones for each interaction; or those, drawn anew in each epoch.
         The first is the expectation of the second, at the cost of users × items × factors, which is
         quick for catalogues of some ten thousand items. ``"bpr"`` always draws.
-    n_negatives : int, default=8
+    n_negatives : int, default=4
         Negatives for each interaction.
     dropout : float, default=0.0
         Share of a user's factors that are left out of an example while training.
@@ -163,7 +163,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         A name or class of :mod:`torch.optim`.
     l2 : float, default=None
         Penalty on the vectors that an example touches: l2/2 · (‖u‖² + ‖v‖²) beside its loss, so
-        that frequent users and items are held by it as much as rare ones. None: 0.006, and 0.18
+        that frequent users and items are held by it as much as rare ones. None: 0.01, and 0.18
         with ``"mse"``.
     early_stopping : bool, default=True
         Whether to stop when what is held out is no longer predicted better, and keep the best
@@ -267,7 +267,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         loss="mse",
         rating_range=None,
         negatives="all",
-        n_negatives=8,
+        n_negatives=4,
         dropout=0.0,
         schedule="constant",
         lr=None,
@@ -336,7 +336,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
     def _make_module(self, X):
         l2, ratings = self.l2, {}
         if l2 is None:
-            l2 = 0.18 if self._on_ratings else 0.006
+            l2 = 0.18 if self._on_ratings else 0.01
         if self._on_ratings:
             ratings = {
                 "activation": self._output_activation,
