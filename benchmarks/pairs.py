@@ -28,7 +28,7 @@ from sklearn_recsys.utils._cells import cell_rows
 
 RANKERS = {
     "MatrixFactorization(loss='logistic')": MatrixFactorization(loss="logistic"),
-    "NCF('gmf')": NCF("gmf"),
+    "NCF('gmf', n_factors=32)": NCF("gmf", n_factors=32),
     "NCF('mlp')": NCF("mlp"),
     "NCF('neumf')": NCF("neumf"),
 }

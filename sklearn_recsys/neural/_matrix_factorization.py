@@ -163,12 +163,12 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         A name or class of :mod:`torch.optim`.
     l2 : float, default=None
         Penalty on the vectors that an example touches: l2/2 · (‖u‖² + ‖v‖²) beside its loss, so
-        that frequent users and items are held by it as much as rare ones. None: 0.01, and 0.18
+        that frequent users and items are held by it as much as rare ones. None: 0.01, and 0.22
         with ``"mse"``.
     early_stopping : bool, default=True
         Whether to stop when what is held out is no longer predicted better, and keep the best
         weights.
-    validation_fraction : float, default=0.1
+    validation_fraction : float, default=0.05
         The share of the ratings held out for that; with other losses of the interactions, at the
         most one of a user and 10,000, which NDCG@10 ranks among 99 drawn items.
     n_iter_no_change : int, default=5
@@ -276,7 +276,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         optimizer="adam",
         l2=None,
         early_stopping=True,
-        validation_fraction=0.1,
+        validation_fraction=0.05,
         n_iter_no_change=5,
         callbacks=None,
         device="cpu",
@@ -336,7 +336,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
     def _make_module(self, X):
         l2, ratings = self.l2, {}
         if l2 is None:
-            l2 = 0.18 if self._on_ratings else 0.01
+            l2 = 0.22 if self._on_ratings else 0.01
         if self._on_ratings:
             ratings = {
                 "activation": self._output_activation,
