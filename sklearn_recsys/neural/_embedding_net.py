@@ -13,7 +13,13 @@ from torch import nn
 from torch.nn.functional import dropout
 
 from sklearn_recsys.neural._modules import check_layer_sizes
-from sklearn_recsys.neural._pair_model import PairModule, PairRecommender, Tower, normal_vectors
+from sklearn_recsys.neural._pair_model import (
+    PairModule,
+    PairRecommender,
+    Tower,
+    exact,
+    normal_vectors,
+)
 
 
 class EmbeddingNetModule(PairModule):
@@ -65,7 +71,8 @@ class EmbeddingNetModule(PairModule):
     def grid(self, u):
         """Return the scaled ratings of all items, of shape (n_rows, n_items)."""
         hidden = self.tower.grid(u, self.item_vectors)
-        return self.output(hidden).squeeze(-1).sigmoid()
+        logits = hidden @ exact(self.output.weight[0]) + exact(self.output.bias)
+        return logits.sigmoid().float()
 
 
 class EmbeddingNet(PairRecommender):

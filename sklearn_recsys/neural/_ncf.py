@@ -13,7 +13,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from sklearn_recsys.neural._modules import check_layer_sizes
-from sklearn_recsys.neural._pair_model import PairModule, PairRecommender, Tower, normal_vectors
+from sklearn_recsys.neural._pair_model import (
+    PairModule,
+    PairRecommender,
+    Tower,
+    exact,
+    normal_vectors,
+)
 
 _PRETRAINED_SHARE = 0.5  # α of § 3.4.1
 
@@ -72,12 +78,13 @@ class NCFModule(PairModule):
     def grid(self, u):
         """Return the logits of all items, of shape (n_rows, n_items)."""
         v, n, scores = self.item_vectors, self.n_factors, self.output.bias
-        weight = self.output.weight[0]  # of the product first
+        weight = exact(self.output.weight[0])  # of the product first
+        u, v, scores = exact(u), exact(v), exact(scores)
         if "gmf" in self.branches:
             scores = scores + (u[:, :n] * weight[:n]) @ v[:, :n].T
         if "mlp" in self.branches:
             scores = scores + self.tower.grid(u[:, -n:], v[:, -n:]) @ weight[-self.tower.width :]
-        return scores
+        return scores.float()
 
     def start_from(self, gmf, mlp):
         """Take the weights of trained branches; the output layers join half and half (eq. 13)."""

@@ -132,16 +132,26 @@ class Tower(nn.Module):
         return hidden
 
     def grid(self, u, v):
-        """Return the last layer of all pairs of users and items, of shape (n, m, width)."""
+        """Return the last layer of all pairs of users and items, of shape (n, m, width).
+
+        In float64: in float32 a user's scores would depend on who else is asked for.
+        """
+        u, v = exact(u), exact(v)
         if not self.layers:
             return torch.cat([u[:, None].expand(-1, len(v), -1), v.expand(len(u), -1, -1)], dim=-1)
-        first, *others = self.layers
-        of_users = u @ first.weight[:, : self.size].T + first.bias
-        of_items = v @ first.weight[:, self.size :].T
-        hidden = (of_users[:, None] + of_items).relu()
-        for layer in others:
-            hidden = layer(hidden).relu()
+        (weight, bias), *others = [
+            (exact(layer.weight), exact(layer.bias)) for layer in self.layers
+        ]
+        of_users = u @ weight[:, : self.size].T + bias
+        hidden = (of_users[:, None] + v @ weight[:, self.size :].T).relu()
+        for weight, bias in others:
+            hidden = (hidden @ weight.T + bias).relu()
         return hidden
+
+
+def exact(x):
+    """Return a Tensor in float64, where its device has it."""
+    return x if x.device.type == "mps" else x.double()
 
 
 class _OneCycle(Callback):

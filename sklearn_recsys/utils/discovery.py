@@ -17,7 +17,7 @@ def all_recommenders():
     --------
     >>> from sklearn_recsys.utils.discovery import all_recommenders
     >>> [name for name, _ in all_recommenders()][:2]
-    ['AutoRec', 'CDAE']
+    ['ALS', 'AutoRec']
     """
     import sklearn_recsys
     from sklearn_recsys.base import RecommenderMixin
