@@ -175,6 +175,15 @@ def test_sparse_features_are_their_dense_values(data, model, make):
     )
 
 
+def test_what_becomes_of_the_caller_s_array_changes_nothing(data):
+    X, features = data
+    mine = features.astype(np.float32)
+    model = ByGroup().fit(X, user_features=mine)
+    expected = model.recommend(n=3)
+    mine[:] = mine[:, ::-1]
+    np.testing.assert_array_equal(model.recommend(n=3), expected)
+
+
 # ---------------------------------------------------------------- searches, pipelines, tables
 
 

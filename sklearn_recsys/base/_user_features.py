@@ -115,7 +115,7 @@ class UserFeaturesMixin(RecommenderMixin):
         """Return features as a float32 array; `reset` is True in `fit`."""
         names = _get_feature_names(features)
         features = check_array(
-            features, accept_sparse="csr", dtype=np.float32, input_name="user_features"
+            features, accept_sparse="csr", dtype=np.float32, copy=True, input_name="user_features"
         )
         if reset:
             self.n_user_features_in_ = features.shape[1]
