@@ -177,8 +177,9 @@ def _sampling(X, n=4):
 
 def _epochs(X, architecture, n_factors=32, n_negatives=4, batch_size=4096):
     """Return one epoch of NCF, and of a bare loop over the same model, batches and optimiser."""
-    model = NCF(architecture, n_factors, batch_size=batch_size, max_epochs=1, pretrain=False)
-    model.rating_range_ = None
+    sizes = (64, 32, 16)
+    params = {"batch_size": batch_size, "max_epochs": 1, "pretrain": False, "l2": 0.01}
+    model = NCF(architecture, n_factors, sizes, **params, schedule="constant", lr=3e-3)
     data = PairDataset(X, NegativeSampler.from_csr(X), n_negatives)
     module = model._make_module(X)
     net = model._make_net(module, torch.device("cpu"), X.nnz, None).initialize()
@@ -186,12 +187,12 @@ def _epochs(X, architecture, n_factors=32, n_negatives=4, batch_size=4096):
     n_users, n_items = X.shape
     nn, branches = torch.nn, {"gmf": 1, "mlp": 1, "neumf": 2}[architecture]
     tables = [nn.Embedding(n, n_factors) for n in (n_users, n_items) for _ in range(branches)]
-    tower = nn.Sequential(
-        *(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU())
-    )
-    output = nn.Linear({"gmf": 32, "mlp": 16, "neumf": 48}[architecture], 1)
+    widths = zip([2 * n_factors, *sizes], sizes, strict=False)
+    tower = nn.Sequential(*(part for pair in widths for part in (nn.Linear(*pair), nn.ReLU())))
+    width = n_factors * (architecture != "mlp") + sizes[-1] * (architecture != "gmf")
+    output = nn.Linear(width, 1)
     bare = nn.ModuleList([*tables, tower, output])
-    optimizer = torch.optim.Adam(bare.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(bare.parameters(), lr=model.lr)
     positives = torch.from_numpy(cell_rows(X).astype(np.int64) * n_items + X.indices)
     loss_of = nn.BCEWithLogitsLoss()
 
@@ -222,7 +223,7 @@ def _epochs(X, architecture, n_factors=32, n_negatives=4, batch_size=4096):
             optimizer.zero_grad()
             loss = loss_of(output(torch.cat(hidden, dim=1)).squeeze(1), labels[batch])
             squares = sum(x.square().sum() for pair in pairs for x in pair)
-            (loss + 0.005 * squares / len(u)).backward()
+            (loss + model.l2 / 2 * squares / len(u)).backward()
             optimizer.step()
 
     return lambda: net.partial_fit(data), loop
