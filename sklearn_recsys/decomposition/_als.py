@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_non_negative
 
 from sklearn_recsys.base import FactorsMixin, RecommenderMixin
 from sklearn_recsys.decomposition._half_step import WeightedRows
-from sklearn_recsys.utils._threads import row_blocks
+from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils.validation import check_device
 
 _INIT_NORM = 0.1  # of an item's first vector, in the mean; the users are solved for first
@@ -238,10 +238,4 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
 
     def _score_pairs(self, X, rows, items):
         asked, inverse = np.unique(rows, return_inverse=True)
-        users = self._user_factors(X[asked])
-        scores = np.empty(len(rows), dtype=np.float32)
-        for pairs in row_blocks(len(rows), 8 * users.shape[1]):
-            scores[pairs] = np.einsum(
-                "pf,pf->p", users[inverse[pairs]], self.item_factors_[items[pairs]]
-            )
-        return scores
+        return products_at(self._user_factors(X[asked]), self.item_factors_, inverse, items)

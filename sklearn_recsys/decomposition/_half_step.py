@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
-from threadpoolctl import ThreadpoolController
 
 from sklearn_recsys.utils._fold_in import length_groups
+from sklearn_recsys.utils._threads import controller
 
 _BLOCK_BYTES = {"cpu": 2**22, "cuda": 2**27}  # what a core's cache holds; what keeps a GPU busy
 
@@ -153,15 +153,10 @@ class WeightedRows:
                 done.result()  # the longest rows came first
 
 
-@cache
-def _controller():
-    return ThreadpoolController()
-
-
 def _use_one_thread():
     """Let torch use this thread alone: OpenMP keeps the number for each thread."""
     torch.get_num_threads()  # read when a thread first asks for it: later that would undo the limit
-    _controller().limit(limits=1, user_api="openmp")
+    controller().limit(limits=1, user_api="openmp")
 
 
 def _conjugate_gradients(times, b, v, n_steps):

@@ -13,13 +13,8 @@ from torch import nn
 from torch.nn.functional import dropout
 
 from sklearn_recsys.neural._modules import check_layer_sizes
-from sklearn_recsys.neural._pair_model import (
-    PairModule,
-    PairRecommender,
-    Tower,
-    exact,
-    normal_vectors,
-)
+from sklearn_recsys.neural._pair_model import PairRecommender
+from sklearn_recsys.neural._pair_modules import PairModule, Tower, exact, normal_vectors
 
 
 class EmbeddingNetModule(PairModule):

@@ -12,6 +12,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn.functional import dropout, softplus
 
@@ -19,7 +20,8 @@ from sklearn_recsys.base import FactorsMixin
 from sklearn_recsys.neural._batches import RowBatches, RowDataset, SparseRows
 from sklearn_recsys.neural._modules import ACTIVATIONS
 from sklearn_recsys.neural._pair_batches import PairBatches
-from sklearn_recsys.neural._pair_model import PairModule, PairRecommender, normal_vectors
+from sklearn_recsys.neural._pair_model import PairRecommender
+from sklearn_recsys.neural._pair_modules import PairModule, normal_vectors
 from sklearn_recsys.neural._ridge_users import RidgeUsersMixin
 
 _FOLD_IN_CELLS = 2**22  # scores of new users that are held at once
@@ -364,23 +366,27 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         return super()._make_datasets(X, rng)
 
     def _finish(self, X):
-        split = vars(self).pop("_split_", None)
+        split = vars(self).get("_split_")
+        super()._finish(X)
         module = self.net_.module_
-        items = module.item_vectors.detach().cpu().numpy()
-        if self._on_ratings:
-            users = module.user_vectors.detach().cpu().numpy()
-            self._set_prior(users.astype(np.float64))
-            side = items[:, :-1].astype(np.float64), items[:, -1] + np.float64(module.intercept)
-            self.fold_in_l2_ = _FOLD_IN_L2 / self._scale_[1] ** 2
-            if split is not None:
-                self.fold_in_l2_ = self._best_penalty(*split, *side)
-            self._set_item_side(side[0], self.fold_in_l2_, side[1])
-            users = self._solved(X)
-        else:
-            super()._finish(X)
-            users = module.user_vectors.detach().cpu().numpy()
-        self.user_factors_, self.user_biases_ = _parts(users)
+        users, items = (
+            vectors.detach().cpu().numpy() for vectors in (module.user_vectors, module.item_vectors)
+        )
         self.item_factors_, self.item_biases_ = _parts(items)
+        if self._on_ratings:
+            self._set_ridge(users.astype(np.float64), module.intercept, split)
+            users = self._solved(X)
+        self.user_factors_, self.user_biases_ = _parts(users)
+
+    def _set_ridge(self, trained_users, intercept, split):
+        """Set what the users' ridge regressions need, with the best penalty on held-out ratings."""
+        self._set_prior(trained_users)
+        codes = self.item_factors_.astype(np.float64)
+        offsets = self.item_biases_ + np.float64(intercept)
+        self.fold_in_l2_ = _FOLD_IN_L2 / self._scale_[1] ** 2
+        if split is not None:
+            self.fold_in_l2_ = self._best_penalty(*split, codes, offsets)
+        self._set_item_side(codes, self.fold_in_l2_, offsets)
 
     # ---------------------------------------------------------------- users
 
@@ -409,9 +415,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         if not self._on_rows:
             yield from super()._fold_in_blocks(X)
             return
-        size = max(1, _FOLD_IN_CELLS // X.shape[1])
-        for start in range(0, X.shape[0], size):
-            yield slice(start, start + size)
+        yield from gen_batches(X.shape[0], max(1, _FOLD_IN_CELLS // X.shape[1]))
 
     def _fold_in_loss(self, module, X):
         if not self._on_rows:

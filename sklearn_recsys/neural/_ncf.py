@@ -13,13 +13,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from sklearn_recsys.neural._modules import check_layer_sizes
-from sklearn_recsys.neural._pair_model import (
-    PairModule,
-    PairRecommender,
-    Tower,
-    exact,
-    normal_vectors,
-)
+from sklearn_recsys.neural._pair_model import PairRecommender
+from sklearn_recsys.neural._pair_modules import PairModule, Tower, exact, normal_vectors
 
 _PRETRAINED_SHARE = 0.5  # α of § 3.4.1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from torch.utils.data import Dataset
 
 from sklearn_recsys.utils._cells import cell_rows
@@ -45,8 +46,8 @@ class PairDataset(Dataset):
             parts = users.repeat_interleave(n), items.repeat_interleave(n), negatives.flatten()
             drawn = parts[2] >= 0
         else:
-            ones, zeros = torch.ones(len(users)), torch.zeros(len(users) * n)
-            labels = torch.cat([ones, zeros]).to(users.device)
+            labels = torch.zeros(len(users) * (1 + n), device=users.device)
+            labels[: len(users)] = 1
             all_items = torch.cat([items, negatives.flatten()])
             parts = torch.cat([users, users.repeat_interleave(n)]), all_items, labels
             drawn = all_items >= 0
@@ -77,11 +78,9 @@ class PairBatches:
         self.shuffle = shuffle
 
     def __len__(self):
-        n = self.dataset.n_negatives
+        n = 1  # examples of an interaction
         if self.dataset.sampler is not None:
-            n = n if self.dataset.pairwise else 1 + n
-        else:
-            n = 1
+            n = self.dataset.n_negatives + (not self.dataset.pairwise)
         return -(-len(self.dataset) * n // self.batch_size)
 
     def __iter__(self):
@@ -139,8 +138,7 @@ class CandidateBatches:
 
     def __iter__(self):
         n_users = max(1, _CHUNK // self.dataset.candidates.shape[1])
-        for start in range(0, len(self.dataset), n_users):
-            rows = slice(start, start + n_users)
+        for rows in gen_batches(len(self.dataset), n_users):
             yield tuple(
                 torch.from_numpy(part[rows]).to(self.device)
                 for part in (self.dataset.users, self.dataset.candidates)

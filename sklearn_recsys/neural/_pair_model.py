@@ -11,12 +11,10 @@ from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.callbacks import Callback
 from torch import nn
-from torch.nn.functional import dropout, softplus
 
 from sklearn_recsys.model_selection import random_holdout, sample_negatives
 from sklearn_recsys.neural._base import NeuralRecommender
 from sklearn_recsys.neural._known_users import KnownUsersMixin
-from sklearn_recsys.neural._modules import dense_layers
 from sklearn_recsys.neural._pair_batches import (
     CandidateBatches,
     CandidateDataset,
@@ -32,126 +30,6 @@ _VALIDATION_USERS = 10_000
 _VALIDATION_NEGATIVES = 99  # beside each held-out item
 _FOLD_IN_EXAMPLES = 2**16  # of new users that are folded in at once
 _GRID_CELLS = 2**22  # scores, or hidden units, that are held at once
-
-
-class PairModule(nn.Module):
-    """Vectors of users and of items, and a score of a pair of them.
-
-    A module writes ``score(u, v)``, which returns the scores of pairs of vectors, of shapes
-    (n_pairs, user_size) and (n_pairs, item_size), and ``grid(u)``, the scores of (n_rows,
-    user_size) vectors with all items. All that belongs to a user alone is in their vector: whoever
-    is new is folded in by that vector alone.
-
-    Parameters
-    ----------
-    user_vectors, item_vectors : Tensor of shape (n_users, user_size), (n_items, item_size)
-        What training starts from.
-    objective : {"mse", "logistic", "bpr"}
-        The loss of an example.
-    l2 : float
-        l2/2 · (‖u‖² + ‖v‖²) is added to the loss of each example.
-    unit : float, default=1.0
-        What one is in ratings: errors are measured in these, however they are scaled.
-    """
-
-    def __init__(self, user_vectors, item_vectors, objective, l2, unit=1.0):
-        super().__init__()
-        self.user_vectors = nn.Parameter(user_vectors)
-        self.item_vectors = nn.Parameter(item_vectors)
-        self.objective = objective
-        self.grid_width = 1  # numbers that `grid` holds for a pair
-        self.l2 = l2
-        self.unit = unit
-
-    def loss(self, users, items, targets):
-        """Return the mean loss of examples; outside training without the penalty."""
-        u = self.user_vectors.index_select(0, users)  # the gradient of [users] is a race of threads
-        losses, penalties = self.losses(u, items, targets)
-        return (losses + penalties if self.training else losses).mean()
-
-    def losses(self, u, items, targets):
-        """Return the loss and the penalty of each example, whose users' vectors are `u`."""
-        v = self.item_vectors.index_select(0, items)
-        scores, squares = self.score(u, v), _squares(u) + _squares(v)
-        if self.objective == "bpr":  # the targets are the negatives
-            w = self.item_vectors.index_select(0, targets)
-            losses, squares = softplus(self.score(u, w) - scores), squares + _squares(w)
-        elif self.objective == "logistic":
-            losses = softplus(scores) - targets * scores
-        else:
-            losses = (self.unit * (scores - targets)).square()
-        return losses, self.l2 / 2 * squares
-
-    def validate(self, users, candidates):
-        """Return NDCG@10 of the first candidates among those of their rows; -1 is none."""
-        u = self.user_vectors[users].repeat_interleave(candidates.shape[1], dim=0)
-        v = self.item_vectors[candidates.flatten().clamp(min=0)]
-        scores = self.score(u, v).view(candidates.shape)
-        before = ~(scores[:, 1:] < scores[:, :1])  # ties and NaN are misses
-        ranks = (before & (candidates[:, 1:] >= 0)).sum(dim=1)
-        return torch.where(ranks < 10, 1 / (ranks + 2.0).log2(), 0.0).mean()
-
-
-def normal_vectors(n, size, std=0.1):
-    """Return vectors to start training from, of shape (n, size)."""
-    return torch.randn(n, size) * std
-
-
-def _squares(vectors):
-    return vectors.square().sum(dim=1)
-
-
-class Tower(nn.Module):
-    """Hidden layers over the concatenated vectors of a user and an item.
-
-    The first layer is a sum of a product with the user's vector and one with the item's: for a grid
-    of users and items each is computed once.
-
-    Parameters
-    ----------
-    size : int
-        Length of either vector.
-    widths : sequence of int
-        Widths of the layers; none of them: the tower is the concatenation.
-    dropout : float
-        Share of a layer's units that are left out while training.
-    """
-
-    def __init__(self, size, widths, dropout):
-        super().__init__()
-        self.size = size
-        self.dropout = dropout
-        self.layers = dense_layers([2 * size, *widths])
-        self.width = widths[-1] if widths else 2 * size
-
-    def forward(self, u, v):
-        """Return the last layer of pairs of vectors, of shape (n_pairs, width)."""
-        hidden = torch.cat([u, v], dim=-1)
-        for layer in self.layers:
-            hidden = dropout(layer(hidden).relu(), self.dropout, self.training)
-        return hidden
-
-    def grid(self, u, v):
-        """Return the last layer of all pairs of users and items, of shape (n, m, width).
-
-        In float64: in float32 a user's scores would depend on who else is asked for.
-        """
-        u, v = exact(u), exact(v)
-        if not self.layers:
-            return torch.cat([u[:, None].expand(-1, len(v), -1), v.expand(len(u), -1, -1)], dim=-1)
-        (weight, bias), *others = [
-            (exact(layer.weight), exact(layer.bias)) for layer in self.layers
-        ]
-        of_users = u @ weight[:, : self.size].T + bias
-        hidden = (of_users[:, None] + v @ weight[:, self.size :].T).relu()
-        for weight, bias in others:
-            hidden = (hidden @ weight.T + bias).relu()
-        return hidden
-
-
-def exact(x):
-    """Return a Tensor in float64, where its device has it."""
-    return x if x.device.type == "mps" else x.double()
 
 
 class _OneCycle(Callback):

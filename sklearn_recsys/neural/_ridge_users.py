@@ -7,7 +7,7 @@ import scipy.sparse as sp
 import torch
 
 from sklearn_recsys.neural._modules import ACTIVATIONS
-from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._cells import cell_rows, products_at
 from sklearn_recsys.utils._fold_in import ridge_rows
 
 _CHOICE_USERS = 1000  # of whom the penalty is chosen
@@ -71,11 +71,7 @@ class RidgeUsersMixin:
     def _ridge_pairs(self, X, rows, items):
         """Return the ratings at the cells (rows, items)."""
         asked, inverse = np.unique(rows, return_inverse=True)
-        V = self._user_rows(X[asked])
-        outputs = np.empty(len(rows))
-        for start in range(0, len(rows), 2**16):
-            cells = slice(start, start + 2**16)
-            outputs[cells] = np.einsum("ij,ij->i", V[inverse[cells]], self._features_[items[cells]])
+        outputs = products_at(self._user_rows(X[asked]), self._features_, inverse, items)
         return self._in_units(self._base_[items] + outputs, items)
 
     def _in_units(self, outputs, items=slice(None)):

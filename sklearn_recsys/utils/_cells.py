@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_recsys.utils._threads import row_blocks
+
 
 def cell_rows(X):
     """Return the row of each stored cell."""
@@ -40,6 +42,14 @@ def union_cells(X, other):
     union = sp.csr_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=X.shape)
     union.sort_indices()
     return union
+
+
+def products_at(left, right, rows, columns):
+    """Return ``(left @ right.T)[rows, columns]`` from blocks of bounded memory."""
+    products = np.empty(len(rows), dtype=np.result_type(left, right))
+    for cells in row_blocks(len(rows), 2 * products.itemsize * left.shape[1]):
+        np.einsum("ij,ij->i", left[rows[cells]], right[columns[cells]], out=products[cells])
+    return products
 
 
 def rank_cells(X):

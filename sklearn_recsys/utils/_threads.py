@@ -19,14 +19,15 @@ _BLOCK_MIB = 64  # larger blocks gain no speed
 
 
 @cache
-def _controller():
+def controller():
+    """Return the controller of the thread pools that are loaded; to look for them takes a while."""
     return ThreadpoolController()
 
 
 def n_threads():
     """Return as many threads as BLAS may use here: joblib's workers and user limits lower it."""
     return max(
-        (lib["num_threads"] for lib in _controller().info() if lib["user_api"] == "blas"), default=1
+        (lib["num_threads"] for lib in controller().info() if lib["user_api"] == "blas"), default=1
     )
 
 

@@ -24,7 +24,8 @@ from sklearn_recsys.neural._pair_batches import (  # noqa: E402
     PairBatches,
     PairDataset,
 )
-from sklearn_recsys.neural._pair_model import Tower, _OneCycle  # noqa: E402
+from sklearn_recsys.neural._pair_model import _OneCycle  # noqa: E402
+from sklearn_recsys.neural._pair_modules import Tower  # noqa: E402
 
 
 def interactions(n_users=60, n_items=30, density=0.2, seed=0):
