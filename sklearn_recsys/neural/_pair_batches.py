@@ -7,6 +7,7 @@ import torch
 from sklearn.utils import gen_batches
 from torch.utils.data import Dataset
 
+from sklearn_recsys.neural._batches import RowBatches
 from sklearn_recsys.utils._cells import cell_rows
 
 _CHUNK = 2**16  # interactions whose negatives are drawn, or candidates ranked, at once
@@ -56,26 +57,11 @@ class PairDataset(Dataset):
         return tuple(part[drawn] for part in parts)  # a user without a free item has no negative
 
 
-class PairBatches:
+class PairBatches(RowBatches):
     """Iterate over the examples of a :class:`PairDataset` in batches, on the device.
 
-    Parameters
-    ----------
-    dataset : PairDataset
-        The interactions.
-    batch_size : int
-        Examples per batch.
-    device : str or torch.device, default="cpu"
-        Where the batches are made.
-    shuffle : bool, default=False
-        Whether every pass has an order of its own, drawn from torch's generator.
+    The parameters are those of `RowBatches`; `batch_size` counts examples.
     """
-
-    def __init__(self, dataset, batch_size, device="cpu", shuffle=False):
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.device = device
-        self.shuffle = shuffle
 
     def __len__(self):
         n = 1  # examples of an interaction
@@ -128,17 +114,17 @@ class CandidateDataset(Dataset):
         return len(self.users)
 
 
-class CandidateBatches:
+class CandidateBatches(RowBatches):
     """Iterate over a :class:`CandidateDataset`; as many candidates at once as memory likes."""
 
-    def __init__(self, dataset, batch_size, device="cpu"):
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.device = device
+    def _n_users(self):
+        return max(1, _CHUNK // self.dataset.candidates.shape[1])
+
+    def __len__(self):
+        return -(-len(self.dataset) // self._n_users())
 
     def __iter__(self):
-        n_users = max(1, _CHUNK // self.dataset.candidates.shape[1])
-        for rows in gen_batches(len(self.dataset), n_users):
+        for rows in gen_batches(len(self.dataset), self._n_users()):
             yield tuple(
                 torch.from_numpy(part[rows]).to(self.device)
                 for part in (self.dataset.users, self.dataset.candidates)

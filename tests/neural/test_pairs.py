@@ -171,7 +171,8 @@ def test_candidates_come_in_order_and_whole(monkeypatch):
     assert_array_equal(torch.cat([part[0] for part in parts]), users)
     assert_array_equal(torch.cat([part[1] for part in parts]), candidates)
     monkeypatch.setattr("sklearn_recsys.neural._pair_batches._CHUNK", 2)
-    assert len(list(CandidateBatches(CandidateDataset(users, candidates), 20))) == 11
+    batches = CandidateBatches(CandidateDataset(users, candidates), 20)
+    assert len(list(batches)) == len(batches) == 11
 
 
 # -------------------------------------------------------------------------- scores and losses
