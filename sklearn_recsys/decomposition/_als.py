@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_non_negative
 from sklearn_recsys.base import FactorsMixin, RecommenderMixin
 from sklearn_recsys.decomposition._half_step import WeightedRows
 from sklearn_recsys.utils._cells import products_at
+from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils.validation import check_device
 
 _INIT_NORM = 0.1  # of an item's first vector, in the mean; the users are solved for first
@@ -68,8 +69,7 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
     item_factors_ : ndarray of float32 of shape (n_items, n_factors)
         The vectors of the items; zeros for items without an interaction.
     user_factors_ : ndarray of float32 of shape (n_users, n_factors)
-        The vectors of the training users, what `transform` returns for them. Predictions do not
-        read them.
+        The vectors of the training users, what `transform` returns for them.
     n_iter_ : int
         Iterations run, `max_iter`.
     interactions_ : csr_array of shape (n_users, n_items)
@@ -106,9 +106,9 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
               \sum_i x_{ui} y_i.
 
     :math:`Y^\top Y` is computed once for all users, so an iteration costs what the interactions
-    cost. Training is in float32. `fit` ends with the exact solution of the users in float64, and
-    every history takes that same path in predictions, known or new: what is recommended to a user
-    depends on the history alone.
+    cost. Training is in float32. `fit` ends with the exact solution of the users in float64. A row
+    that is a training row takes that vector, and any other is solved for in the same way: what is
+    recommended to a user depends on the history alone.
 
     References
     ----------
@@ -192,7 +192,8 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         self.item_factors_ = items.cpu().numpy()
         items = items.cpu().double()
         self._gram_ = (items.T @ items).numpy()
-        self.user_factors_ = self._user_factors(X, device)
+        self.user_factors_ = self._solved_users(X, device)
+        self._index_ = HistoryIndex(X)
 
     def _ridge(self, lengths, n_others):
         """Return λ (n_u + α₀ n_items)^ν of each user, and likewise of each item."""
@@ -218,12 +219,21 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
 
     # ---------------------------------------------------------------- users
 
-    def _user_factors(self, X, device=None):
+    def _user_factors(self, X):
+        """Return the vectors of canonical histories."""
+        known = self._index_.lookup(X)
+        vectors = self.user_factors_[known]
+        new = np.flatnonzero(known < 0)
+        if len(new):
+            vectors[new] = self._solved_users(X[new], torch.device("cpu"))
+        return vectors
+
+    def _solved_users(self, X, device):
         """Return the vectors of canonical histories, given those of the items.
 
         In float64: in float32 they would depend on how the rows are grouped.
         """
-        device = torch.device("cpu") if device is None or device.type == "mps" else device
+        device = torch.device("cpu") if device.type == "mps" else device
         with warnings.catch_warnings():  # a memory-mapped model is read-only; nothing writes to it
             warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
             factors = torch.from_numpy(self.item_factors_).to(device)

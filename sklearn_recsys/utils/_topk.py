@@ -6,9 +6,49 @@ import numpy as np
 
 from sklearn_recsys.utils._threads import map_blocks
 
+_GROUPS = 8  # of columns, for each of the n best: more cut closer, and take longer to look through
+
+
+def _candidates(scores, n):
+    """Return the columns that may hold the `n` best of each row, by rising index, and their scores.
+
+    Columns are put in groups; the n-th best of the groups' maxima is no better than the n-th best
+    score. What lies below it is out, by two passes over the scores that cost far less than a
+    partition. Rows are filled up with −1 and −inf. None: too little would be cut away.
+    """
+    n_rows, n_columns = scores.shape
+    n_groups = _GROUPS * n
+    size = n_columns // n_groups
+    if size < 2:
+        return None
+    maxima = scores[:, : size * n_groups].reshape(n_rows, size, n_groups).max(axis=1)
+    bound = np.partition(maxima, n_groups - n, axis=1)[:, n_groups - n]
+    bound = np.maximum(bound, np.finfo(scores.dtype).min)  # -inf is none
+    cells = np.flatnonzero(scores >= bound[:, None])
+    rows, columns = np.divmod(cells, n_columns)
+    lengths = np.bincount(rows, minlength=n_rows)
+    width = lengths.max(initial=n)
+    if 4 * width > n_columns:  # many ties
+        return None
+    places = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    ids = np.full((n_rows, width), -1, dtype=np.int64)
+    values = np.full((n_rows, width), -np.inf, dtype=scores.dtype)
+    ids[rows, places] = columns
+    values[rows, places] = scores[rows, columns]
+    return ids, values
+
 
 def _top_block(scores, n):
     """Return the column indices of the `n` best of each row, best first, ties by index."""
+    left = _candidates(scores, n)
+    if left is None:
+        return _top_columns(scores, n)
+    ids, values = left
+    return np.take_along_axis(ids, _top_columns(values, n), axis=1)
+
+
+def _top_columns(scores, n):
+    """Return what `_top_block` does, by a partition of all columns."""
     n_columns = scores.shape[1]
     if n == n_columns:
         return np.argsort(-scores, axis=1, kind="stable")

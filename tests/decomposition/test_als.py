@@ -16,6 +16,7 @@ from sklearn_recsys.decomposition import _half_step
 from sklearn_recsys.decomposition._half_step import WeightedRows
 from sklearn_recsys.model_selection import random_holdout
 from sklearn_recsys.utils._fold_in import length_groups
+from sklearn_recsys.utils._history_index import HistoryIndex
 
 PARAMS = {"n_factors": 6, "l2": 0.02, "unobserved_weight": 0.3, "random_state": 0}
 
@@ -164,6 +165,14 @@ def test_a_row_does_not_depend_on_the_others():
     model = ALS(**PARAMS).fit(X)
     each = np.vstack([model.transform(X[[row]]) for row in range(0, 200, 9)])
     assert_allclose(each, model.user_factors_[::9], rtol=1e-6, atol=1e-7)
+
+
+def test_a_training_row_is_answered_as_anybody_new_with_that_row():
+    X = weighted()
+    model = ALS(**PARAMS).fit(X)
+    known = model.predict(X)
+    model._index_ = HistoryIndex(weighted(seed=1))  # nobody is known
+    assert_allclose(model.predict(X), known, rtol=1e-5, atol=1e-6)
 
 
 def test_values_are_weights():

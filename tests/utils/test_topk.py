@@ -23,7 +23,7 @@ def by_sorting(scores, n):
 
 
 def random_scores(rng):
-    shape = (rng.integers(0, 9), rng.integers(1, 40))
+    shape = (rng.integers(0, 9), rng.integers(1, rng.choice([40, 400])))
     n_levels = rng.choice([1, 2, 3, 10, 10_000])
     scores = rng.integers(-n_levels, n_levels, shape).astype(rng.choice([np.float32, np.float64]))
     scores[rng.random(shape) < rng.choice([0, 0.1, 0.5, 1])] = -np.inf
