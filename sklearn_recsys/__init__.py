@@ -59,7 +59,12 @@ _PUBLIC = {
         "rmse",
     ],
     "sklearn_recsys.persistence": ["ModelFileError", "load", "save"],
-    "sklearn_recsys.preprocessing": ["BM25Transformer", "InteractionEncoder", "filter_k_core"],
+    "sklearn_recsys.preprocessing": [
+        "BM25Transformer",
+        "FeatureEncoder",
+        "InteractionEncoder",
+        "filter_k_core",
+    ],
     "sklearn_recsys.datasets": [
         "fetch_movielens",
         "fetch_ncf_split",

@@ -1,7 +1,8 @@
-"""From raw events to user × item matrices, and weightings of such matrices."""
+"""From raw events to user × item matrices, weightings of such matrices, and features."""
 
 from sklearn_recsys.preprocessing._encoder import InteractionEncoder
+from sklearn_recsys.preprocessing._features import FeatureEncoder
 from sklearn_recsys.preprocessing._filter import filter_k_core
 from sklearn_recsys.preprocessing._weighting import BM25Transformer
 
-__all__ = ["BM25Transformer", "InteractionEncoder", "filter_k_core"]
+__all__ = ["BM25Transformer", "FeatureEncoder", "InteractionEncoder", "filter_k_core"]
