@@ -318,6 +318,34 @@ def test_nan(tmp_path):
     assert value.dtype == np.float32
 
 
+FRAMES = {
+    "numpy": lambda: pd.DataFrame({"a": [1, 2], "b": [0.5, np.nan], "c": [True, False]}),
+    "strings": lambda: pd.DataFrame({"a": ["x", None], "b": pd.array(["y", None], dtype="string")}),
+    "nullable": lambda: pd.DataFrame(
+        {"a": pd.array([1, None], "Int8"), "b": pd.array([True, None])}
+    ),
+    "objects": lambda: pd.DataFrame({"a": [["x", "y"], ("z", None)], "b": [None, 3]}, dtype=object),
+    "category": lambda: pd.DataFrame({"a": pd.Categorical(["b", None], ["c", "b"], ordered=True)}),
+    "times": lambda: pd.DataFrame({"a": pd.to_datetime(["2020-01-01", None])}),
+    "index": lambda: pd.DataFrame({"a": [1, 2]}, index=pd.Index(["x", "y"], name="item")),
+    "tuples": lambda: pd.DataFrame({"a": [1]}, index=pd.Index([(1, 2)], tupleize_cols=False)),
+    "columns": lambda: pd.DataFrame([[1, "x"]], columns=pd.Index([3, 3], name="n")),
+    "rows": lambda: pd.DataFrame({"a": pd.Series([], dtype="str")}),
+    "nothing": lambda: pd.DataFrame(),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_frames(name, tmp_path):
+    frame = FRAMES[name]()
+    loaded = round_trip(Holder(frame).keep(frame), tmp_path, trusted=[Holder])
+    pd.testing.assert_frame_equal(loaded.value, frame, check_index_type="equiv")
+    assert loaded.kept_[0] is loaded.value
+    assert [type(x) for x in loaded.value.to_numpy().flat] == [
+        type(x) for x in frame.to_numpy().flat
+    ]
+
+
 ARRAYS = [
     np.arange(6).reshape(2, 3),
     np.asfortranarray(np.arange(6.0).reshape(2, 3)),
@@ -581,7 +609,10 @@ UNSAVEABLE = {
     "void": lambda: np.zeros(2, "V4"),
     "coo": lambda: sp.coo_array([[1]]),
     "objects": lambda: np.array([Plain(), 1], dtype=object),
-    "frame": lambda: pd.DataFrame({"a": [1]}),
+    "frame of sets": lambda: pd.DataFrame({"a": [{1}]}),
+    "frame of levels": lambda: pd.DataFrame({("a", "b"): [1]}),
+    "frame of periods": lambda: pd.DataFrame({"a": pd.period_range("2020", periods=2)}),
+    "series": lambda: pd.Series([1]),
     "zone": lambda: pd.Timestamp("2020-01-01", tz="Europe/Paris"),
     "np.void": lambda: np.zeros(1, dtype="i4,f4")[0],
     "structured dtype": lambda: np.dtype("i4,f4"),

@@ -46,6 +46,9 @@ def make_model():
     pipe.encoder.limit_ = np.inf
     pipe.encoder.flags_ = np.array([True, False])
     pipe.encoder.text_ = np.array(["ab", "c"])
+    pipe.encoder.frame_ = pd.DataFrame(
+        {"n": [1, 2], "s": ["x", None], "k": pd.Categorical(["b", None], ["a", "b"])}
+    )
     return pipe
 
 
@@ -571,6 +574,8 @@ def trees():
         yield (lambda d, n=name: find(d, type="sparse").update({"class": n})), "sparse|unhashable"
     for shape in ([10**12, 9], [5, 3], [4, 9], [6, 9], [0, 0], [9, 5]):
         yield (lambda d, s=shape: find(d, type="sparse").update(shape=s)), "do not fit together"
+    for key, value, match in hostile_frames():
+        yield (lambda d, k=key, v=value: change_frame(d, k, v)), match
     for change in ({"pos": -1}, {"pos": 625}, {"pos": None}, {"pos": 1.0}, {"pos": 2**70}):
         yield (lambda d, c=change: find(d, type="random_state").update(c)), "random state"
     for change in ({"gauss": None}, {"has_gauss": "1"}, {"gauss": "1"}, {"key": 10**6}):
@@ -600,6 +605,37 @@ def trees():
         yield (lambda d, v=version: d["versions"].update({"scikit-learn": v})), "the version"
     for depth in (31 * 3 + 9, 300):
         yield (lambda d, n=depth: set_in("params", metric=nested(n))(d, KNN)), "too deeply"
+
+
+def change_frame(document, key, value):
+    """Put something in the place of a part of the frame; a number is a column's."""
+    items = find(document, type="frame")["parts"]["items"]
+    if isinstance(key, int):
+        dict(items)["data"][key]["items"][:] = value
+    else:
+        next(pair for pair in items if pair[0] == key)[1] = value
+
+
+def hostile_frames():
+    short = {"type": "objects", "shape": [1], "items": ["x"], "id": 10**6}
+    square = {"type": "objects", "shape": [2, 1], "items": ["x", "y"], "id": 10**6}
+    letters = {"type": "objects", "shape": [2], "items": ["x", "y"], "id": 10**6}
+    for value in (None, 7, [], {"type": "dict", "items": []}):
+        yield "data", value, "other fields|different length|are broken"
+        yield "columns", value, "column that is none"
+        yield "index", value, "column that is none"
+    yield "index_name", [], "are broken"
+    for value in ([], ["numpy"], ["numpy", letters, 1], ["category", letters], [None, None, 1, 1]):
+        yield 0, value, "column that is none"
+    for value in (None, 7, "x", [1, 2], square):
+        yield 0, ["numpy", value], "without values"
+    yield 0, ["numpy", short], "different lengths"
+    for dtype in ("object", "datetime64[ns, UTC]", "os", "", None, 7, "Sparse[int]", "period[D]"):
+        yield 0, [dtype, letters], "of the dtype"
+    for dtype in ("Int64", "boolean", "Float32"):
+        yield 0, [dtype, letters], "are broken"
+    again = {"type": "tuple", "items": ["numpy", {"type": "ref", "id": 10**6}]}
+    yield 2, ["category", letters, again, False], "are broken"
 
 
 def nested(depth):

@@ -14,8 +14,9 @@ classes in `trusted`.
 
 *Classes of your own.* An estimator is saved by its parameters and its other attributes, as far as
 they are None, bool, int, float, str, bytes, UUID, list, tuple, dict, numpy scalars, dtypes and
-arrays, object arrays of such values, pandas Timestamps (naive or UTC), scipy CSR and CSC matrices,
-RandomState, and estimators. If its state holds anything else, give the class two methods:
+arrays, object arrays of such values, pandas Timestamps (naive or UTC), DataFrames, scipy CSR and
+CSC matrices, RandomState, and estimators. If its state holds anything else, give the class two
+methods:
 
 ``_save_state(self)``
     returns a dict of attribute names (or other identifiers) to values as above: arrays in place of

@@ -1,9 +1,9 @@
 """Objects as a tree of JSON beside numbered arrays, and back.
 
 JSON's null, booleans, integers, finite floats, strings and arrays are None, bool, int, float, str
-and list. Everything else is a JSON object with its kind as "type". Arrays, sparse matrices and
-estimators carry an "id"; where one comes again, a "ref" to the id stands for it, so that what was
-shared is written once and shared again.
+and list. Everything else is a JSON object with its kind as "type". Arrays, sparse matrices, frames
+and estimators carry an "id"; where one comes again, a "ref" to the id stands for it, so that what
+was shared is written once and shared again.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from sklearn.pipeline import Pipeline
 
 from sklearn_recsys.persistence import _classes
 from sklearn_recsys.persistence._container import PLAIN_KINDS, ModelFileError
+from sklearn_recsys.persistence._frames import join_frame, split_frame
 from sklearn_recsys.persistence._leaves import LEAF_KINDS, is_plain, leaf_text, parse_leaf
 
 _MAX_DEPTH = 30  # of containers; a pipeline in a pipeline is three deeper
@@ -80,6 +82,8 @@ class Encoder:
             node = self._array(value, where)
         elif sp.issparse(value):
             node = self._sparse(value, where)
+        elif cls is pd.DataFrame:
+            node = self._frame(value, where)
         elif not isinstance(value, type) and _classes.may_save(cls):
             node = self._object(value, where)
         else:
@@ -124,6 +128,13 @@ class Encoder:
             "parts": [self._member(part) for part in parts],
         }
 
+    def _frame(self, frame, where):
+        try:
+            parts = split_frame(frame)
+        except TypeError as error:
+            raise _unsaveable(frame, where, str(error)) from None
+        return {"type": "frame", "parts": self.encode(parts, where)}
+
     def _random_state(self, random, where):
         state = random.get_state(legacy=False)
         if state["bit_generator"] != "MT19937":
@@ -167,8 +178,8 @@ def _unsaveable(value, where, reason=None):
     return TypeError(
         f"Cannot save {where}: {cls.__module__}.{cls.__qualname__}"
         f"{f' ({reason})' if reason else ''}. Parameters and fitted state must be numbers, "
-        "strings, None, lists, tuples, dicts, arrays, csr_arrays and estimators; a class of your "
-        "own may turn the rest into them, see sklearn_recsys.persistence."
+        "strings, None, lists, tuples, dicts, arrays, csr_arrays, DataFrames and estimators; a "
+        "class of your own may turn the rest into them, see sklearn_recsys.persistence."
     )
 
 
@@ -243,6 +254,9 @@ class Decoder:
         parts = [self._array(part) for part in node["parts"]]
         return _sparse(_SPARSE[node["class"]], parts, shape)
 
+    def _decode_frame(self, node, depth):
+        return join_frame(self.decode(node["parts"], depth))
+
     def _decode_random_state(self, node, depth):
         key = self._array(node["key"])
         pos, has_gauss, gauss = node["pos"], node["has_gauss"], node["gauss"]
@@ -290,6 +304,7 @@ _FIELDS = {
     "array": {"member", "id"},
     "objects": {"shape", "items", "id"},
     "sparse": {"class", "shape", "parts", "id"},
+    "frame": {"parts", "id"},
     "random_state": {"key", "pos", "has_gauss", "gauss"},
     "object": {"class", "params", "state", "routing", "id"},
 }
