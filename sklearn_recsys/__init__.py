@@ -13,7 +13,7 @@ _PUBLIC = {
     "sklearn_recsys.dummy": ["PopularityRecommender", "RandomRecommender"],
     "sklearn_recsys.decomposition": ["ALS"],
     "sklearn_recsys.linear_model": ["EASE"],
-    "sklearn_recsys.neighbors": ["ItemKNN", "UserKNN"],
+    "sklearn_recsys.neighbors": ["ContentRecommender", "ItemKNN", "UserKNN"],
     "sklearn_recsys.neural": [
         "AutoRec",
         "CDAE",

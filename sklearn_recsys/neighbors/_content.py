@@ -1,0 +1,240 @@
+"""Items that are like what a user has, by what the items are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    clone,
+)
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.preprocessing import normalize
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.preprocessing import FeatureEncoder
+from sklearn_recsys.utils._threads import row_blocks, sparse_dot
+from sklearn_recsys.utils._topk import top_n
+from sklearn_recsys.utils.validation import check_indices, check_length
+
+
+class ContentRecommender(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    RecommenderMixin,
+    BaseEstimator,
+    auto_wrap_output_keys=None,
+):
+    r"""Profiles of items and users in the space of the items' features.
+
+    The profile of an item is its features, weighted by TF-IDF and scaled to length one [1]_. The
+    profile of a user is the sum of those of the items in the history, weighted by its values, and
+    the score of an item is the cosine of the two. Nothing is learnt from other users, so items that
+    nobody has are recommended like all others.
+
+    Parameters
+    ----------
+    item_features : {DataFrame, array-like, sparse matrix} of shape (n_items, n_columns), \
+            default=None
+        A row for each item, in the order of the columns of `X`. A frame is encoded by `encoder`; an
+        array or a sparse matrix holds numbers. None: an item is described by its users, which says
+        nothing about an item that has none.
+    encoder : transformer, default=None
+        Makes numbers of a frame; a clone of it is fitted. None: a
+        :class:`~sklearn_recsys.preprocessing.FeatureEncoder` with default parameters. What columns
+        it is to read, and how, is its parameter `kinds`.
+
+    Attributes
+    ----------
+    item_profiles_ : csr_array of float32 of shape (n_items, n_features)
+        The profiles of the items.
+    encoder_ : transformer or None
+        The fitted encoder; None if `item_features` is no frame.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+
+    See Also
+    --------
+    ItemKNN : Items alike by who has them, with the few nearest kept.
+
+    Notes
+    -----
+    TF-IDF weighs the columns of counts, those that hold nothing but whole numbers of at least 0:
+    whether an item has a category or tag, how often it has a word. Their weights are those of
+    scikit-learn's TfidfTransformer, :math:`\ln\frac{1 + n}{1 + n_f} + 1` with n the number of
+    items and :math:`n_f` of those with the feature. All other columns are taken as they are, so
+    they should have about unit variance, as the encoder makes them.
+
+    A history whose profile is zero, because nothing is known of its items, gets the most popular
+    ones, like an empty history.
+
+    References
+    ----------
+    .. [1] Pasquale Lops, Marco de Gemmis, Giovanni Semeraro. "Content-based recommender systems:
+       state of the art and trends". Recommender Systems Handbook, 2011.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_recsys import ContentRecommender
+    >>> genres = ["Crime|Drama", "Comedy", "Drama", "Comedy|Drama", "Crime"]
+    >>> items = pd.DataFrame({"genres": genres})
+    >>> R = csr_array([[1, 0, 1, 0, 0], [0, 1, 0, 0, 0]])  # nobody has the last two
+    >>> model = ContentRecommender(items).fit(R)
+    >>> model.recommend(n=2)
+    array([[3, 4],
+           [3, 0]])
+    >>> ids, cosines = model.similar_items(3, n=2)
+    >>> ids
+    array([[1, 2]])
+    """
+
+    _parameter_constraints: dict = {
+        "item_features": ["array-like", "sparse matrix", None],
+        "encoder": [HasMethods(["fit", "transform"]), None],
+    }
+
+    def __init__(self, item_features=None, *, encoder=None):
+        self.item_features = item_features
+        self.encoder = encoder
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def _fit(self, X):
+        self.encoder_ = None
+        if self.item_features is None:
+            features, counts = X.T.tocsr(), slice(None)
+        else:
+            features = self._item_features(X.shape[1])
+            counts = _columns_of_counts(features)
+        weights = np.ones(features.shape[1])
+        weights[counts] = TfidfTransformer().fit(features).idf_[counts]
+        features = features.astype(np.float64)  # a copy
+        features.data *= weights[features.indices]
+        self.item_profiles_ = normalize(features).astype(np.float32)
+        self._by_feature_ = self.item_profiles_.T.tocsr()
+
+    def _item_features(self, n_items):
+        """Return the features as a csr_array of n_items rows, encoded if they are a frame."""
+        features = self.item_features
+        n_rows = features.shape[0] if hasattr(features, "shape") else len(features)
+        if n_rows != n_items:
+            raise ValueError(
+                "item_features must have a row for each item, that is for each column of X: "
+                f"expected {n_items}, got {n_rows}."
+            )
+        if isinstance(features, pd.DataFrame):
+            self.encoder_ = FeatureEncoder() if self.encoder is None else clone(self.encoder)
+            features = self.encoder_.fit(features).transform(features)
+        features = check_array(
+            features, accept_sparse="csr", dtype=np.float32, input_name="item_features"
+        )
+        features = sp.csr_array(features)
+        if not features.has_canonical_format or np.any(features.data == 0):
+            features = features.copy()
+            features.sum_duplicates()
+            features.eliminate_zeros()
+        return features
+
+    def _profiles(self, X):
+        """Return the profiles of canonical histories, of length one or zero."""
+        profiles = normalize(X @ self.item_profiles_)
+        profiles.eliminate_zeros()
+        return profiles
+
+    def _score_items(self, X):
+        profiles = self._profiles(X)
+        scores = sparse_dot(profiles, self._by_feature_)
+        unknown = np.diff(profiles.indptr) == 0
+        if unknown.any():
+            scores[unknown] = self._fallback_
+        return scores
+
+    def transform(self, X):
+        """Return the profiles of users.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            The histories of known or new users.
+
+        Returns
+        -------
+        profiles : csr_array of float32 of shape (n_rows, n_features)
+            In the features of `item_profiles_`, scaled to length one; zero for a history that
+            nothing is known of.
+        """
+        check_is_fitted(self)
+        return self._profiles(self._read(self._checked(X)))
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the features of `transform`.
+
+        Parameters
+        ----------
+        input_features : Ignored
+            Exists for scikit-learn's tools.
+
+        Returns
+        -------
+        names : ndarray of str of shape (n_features,)
+            Those of the encoder, if it has names; else numbered.
+        """
+        check_is_fitted(self)
+        if hasattr(self.encoder_, "get_feature_names_out"):
+            return self.encoder_.get_feature_names_out()
+        return super().get_feature_names_out(input_features)
+
+    @property
+    def _n_features_out(self):
+        return self.item_profiles_.shape[1]
+
+    def similar_items(self, items, n=10):
+        """Return the items whose profiles point most nearly the same way.
+
+        Parameters
+        ----------
+        items : int or array-like of int of shape (n_asked,)
+            Item indices.
+        n : int, default=10
+            Items per row.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_asked, n)
+            Nearest first, the item itself and items with a cosine of 0 or less left out; −1 in
+            empty slots.
+        similarities : ndarray of float32 of shape (n_asked, n)
+            Their cosines, −inf in empty slots.
+        """
+        check_is_fitted(self)
+        n = check_length(n)
+        items = check_indices(np.atleast_1d(items), self.n_features_in_, name="items")
+        ids = np.empty((len(items), n), dtype=np.int64)
+        similarities = np.empty((len(items), n), dtype=np.float32)
+        for rows in row_blocks(len(items), 4 * self.n_features_in_):
+            cosines = sparse_dot(self.item_profiles_[items[rows]], self._by_feature_)
+            cosines[np.arange(len(cosines)), items[rows]] = -np.inf
+            cosines[cosines <= 0] = -np.inf
+            ids[rows], similarities[rows] = top_n(cosines, n)
+        return ids, similarities
+
+
+def _columns_of_counts(features):
+    """Return a mask of the columns that hold nothing but whole numbers of at least 0."""
+    odd = (features.data < 0) | (features.data != np.floor(features.data))
+    return np.bincount(features.indices[odd], minlength=features.shape[1]) == 0
