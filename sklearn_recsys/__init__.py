@@ -29,6 +29,7 @@ _PUBLIC = {
         "RowDataset",
         "SVAE",
         "SparseRows",
+        "TwoTowerRecommender",
     ],
     "sklearn_recsys.pipeline": ["RecommenderPipeline"],
     "sklearn_recsys.model_selection": [

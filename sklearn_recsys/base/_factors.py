@@ -64,8 +64,18 @@ class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         vectors : ndarray of float32 of shape (n_rows, n_factors)
             What the model scores the rows by.
         """
+        return self._transform(X)
+
+    # `features` as in RecommenderMixin: what a hybrid model knows of the rows beside the histories
+
+    def _transform(self, X, features=None):
         check_is_fitted(self)
-        return self._user_factors(self._read(self._checked(X)))
+        X = self._checked(X)
+        return self._factors_of(X, self._checked_features(features, X.shape[0]))
+
+    def _factors_of(self, X, features):
+        known = () if features is None else (features,)
+        return self._user_factors(self._read(X), *known)
 
     def similar_items(self, items, n=10):
         """Return the items whose vectors point most nearly the same way.
@@ -108,9 +118,13 @@ class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         similarities : ndarray of float32 of shape (n_rows, n)
             Their cosines, −inf in empty slots.
         """
+        return self._similar_users(users, n)
+
+    def _similar_users(self, users, n, features=None):
         check_is_fitted(self)
         n = check_length(n)
         X, rows = self._histories(users)
+        features = self._checked_features(features, X.shape[0], rows)
         if rows is None:
             rows = HistoryIndex(self.interactions_).lookup(X)
-        return cosine_neighbors(self._user_factors(self._read(X)), self.user_factors_, n, skip=rows)
+        return cosine_neighbors(self._factors_of(X, features), self.user_factors_, n, skip=rows)

@@ -21,7 +21,7 @@ from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.preprocessing import FeatureEncoder
 from sklearn_recsys.utils._threads import row_blocks, sparse_dot
 from sklearn_recsys.utils._topk import top_n
-from sklearn_recsys.utils.validation import check_indices, check_length
+from sklearn_recsys.utils.validation import check_indices, check_item_features, check_length
 
 
 class ContentRecommender(
@@ -130,13 +130,8 @@ class ContentRecommender(
 
     def _item_features(self, n_items):
         """Return the features as a csr_array of n_items rows, encoded if they are a frame."""
-        features = self.item_features
-        n_rows = features.shape[0] if hasattr(features, "shape") else len(features)
-        if n_rows != n_items:
-            raise ValueError(
-                "item_features must have a row for each item, that is for each column of X: "
-                f"expected {n_items}, got {n_rows}."
-            )
+        names = getattr(self, "feature_names_in_", None)
+        features = check_item_features(self.item_features, n_items, names)
         if isinstance(features, pd.DataFrame):
             self.encoder_ = FeatureEncoder() if self.encoder is None else clone(self.encoder)
             features = self.encoder_.fit(features).transform(features)

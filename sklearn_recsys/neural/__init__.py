@@ -12,6 +12,7 @@ from sklearn_recsys.neural._ncf import NCF
 from sklearn_recsys.neural._rec_vae import RecVAE
 from sklearn_recsys.neural._sampling import NegativeSampler
 from sklearn_recsys.neural._svae import SVAE
+from sklearn_recsys.neural._two_tower import TwoTowerRecommender
 
 __all__ = [
     "AutoRec",
@@ -28,4 +29,5 @@ __all__ = [
     "RowDataset",
     "SVAE",
     "SparseRows",
+    "TwoTowerRecommender",
 ]

@@ -18,7 +18,7 @@ from torch.nn.functional import dropout, softplus
 
 from sklearn_recsys.base import FactorsMixin
 from sklearn_recsys.neural._batches import RowBatches, RowDataset, SparseRows
-from sklearn_recsys.neural._modules import ACTIVATIONS
+from sklearn_recsys.neural._modules import ACTIVATIONS, split_biases
 from sklearn_recsys.neural._pair_batches import PairBatches
 from sklearn_recsys.neural._pair_model import PairRecommender
 from sklearn_recsys.neural._pair_modules import PairModule, normal_vectors
@@ -372,11 +372,11 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         users, items = (
             vectors.detach().cpu().numpy() for vectors in (module.user_vectors, module.item_vectors)
         )
-        self.item_factors_, self.item_biases_ = _parts(items)
+        self.item_factors_, self.item_biases_ = split_biases(items)
         if self._on_ratings:
             self._set_ridge(users.astype(np.float64), module.intercept, split)
             users = self._solved(X)
-        self.user_factors_, self.user_biases_ = _parts(users)
+        self.user_factors_, self.user_biases_ = split_biases(users)
 
     def _set_ridge(self, trained_users, intercept, split):
         """Set what the users' ridge regressions need, with the best penalty on held-out ratings."""
@@ -409,7 +409,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         return super()._vectors(X)
 
     def _user_factors(self, X):
-        return _parts(self._vectors(X).cpu().numpy())[0]
+        return split_biases(self._vectors(X).cpu().numpy())[0]
 
     def _fold_in_blocks(self, X):
         if not self._on_rows:
@@ -437,9 +437,3 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         if self._on_ratings:
             return self._ridge_pairs(X, rows, items)
         return super()._score_pairs(X, rows, items)
-
-
-def _parts(vectors):
-    """Return the factors and the biases of vectors, as float32."""
-    vectors = vectors.astype(np.float32)
-    return np.ascontiguousarray(vectors[:, :-1]), vectors[:, -1].copy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numbers import Integral
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import dropout, elu, leaky_relu, relu6, selu, silu, softplus
@@ -94,3 +95,9 @@ def dense_layers(sizes):
         nn.init.xavier_normal_(layer.weight)
         nn.init.zeros_(layer.bias)
     return layers
+
+
+def split_biases(vectors):
+    """Return the factors and the biases, as float32, of an array of vectors that end in a bias."""
+    vectors = vectors.astype(np.float32)
+    return np.ascontiguousarray(vectors[:, :-1]), vectors[:, -1].copy()

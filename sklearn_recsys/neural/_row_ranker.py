@@ -47,7 +47,9 @@ class RowRanker(NeuralRecommender):
             return RowDataset(X), None
         train = RowDataset(X[rest])
         train.numbers = rest
-        return train, RowDataset(*hold_out_by_content(X[valid], latest=self._values == "order"))
+        held_out = RowDataset(*hold_out_by_content(X[valid], latest=self._values == "order"))
+        held_out.numbers = valid
+        return train, held_out
 
     def _score_items(self, X):
         return self._evaluated(self.net_.module_, self._sparse_rows(X))

@@ -213,6 +213,40 @@ def check_held_out(y, shape, *, name="y"):
     return y
 
 
+def check_item_features(features, n_items, names=None):
+    """Check that features have a row for each item, in the order of the columns of `X`.
+
+    Parameters
+    ----------
+    features : {DataFrame, array-like, sparse matrix} of shape (n_rows, n_columns)
+        The features; what is in them is not looked at.
+    n_items : int
+        Columns of `X`.
+    names : ndarray of str of shape (n_items,), default=None
+        Their names, if they have some: a frame whose index holds strings must have them there.
+
+    Returns
+    -------
+    features : {DataFrame, array-like, sparse matrix}
+        As they are.
+    """
+    n_rows = features.shape[0] if hasattr(features, "shape") else len(features)
+    if n_rows != n_items:
+        raise ValueError(
+            "item_features must have a row for each item, that is for each column of X: expected "
+            f"{n_items}, got {n_rows}."
+        )
+    index = getattr(features, "index", None)
+    if names is None or index is None or not all(isinstance(name, str) for name in index):
+        return features
+    if not np.array_equal(index, names):
+        raise ValueError(
+            "The index of item_features must be the columns of X, in their order: "
+            f"{list(names[:3])} …; got {list(index[:3])} …. Pass item_features.loc[X.columns]."
+        )
+    return features
+
+
 def check_item_sets(items, shape, *, name):
     """Return sets of items as a boolean mask for everyone or a csr_array with a row each.
 

@@ -1,0 +1,713 @@
+"""TwoTowerRecommender: histories and attributes of users, ids and descriptions of items.
+
+Covington, Adams and Sargin, "Deep Neural Networks for YouTube Recommendations", RecSys 2016; Yi et
+al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", RecSys 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.utils import gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import nn
+from torch.nn.functional import dropout, softplus
+
+from sklearn_recsys.base import FactorsMixin, UserFeaturesMixin
+from sklearn_recsys.base._user_features import check_aligned
+from sklearn_recsys.model_selection import random_holdout
+from sklearn_recsys.neural._batches import RowDataset, SparseRows
+from sklearn_recsys.neural._feature_embedding import FeatureEmbedding
+from sklearn_recsys.neural._known_users import KnownUsersMixin
+from sklearn_recsys.neural._modules import (
+    ACTIVATIONS,
+    check_layer_sizes,
+    corrupted,
+    dense_layers,
+    split_biases,
+)
+from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
+from sklearn_recsys.preprocessing import FeatureEncoder
+from sklearn_recsys.utils._cells import products_at
+from sklearn_recsys.utils.validation import check_item_features
+
+_BLOCK = 4096  # users, or items, whose vectors are computed at once
+
+
+class Tower(nn.Module):
+    """Dense layers over what is known of users, or of items.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Widths, from what comes in to what goes out.
+    activation : str
+        Of the hidden layers.
+    dropout : float
+        Share of a hidden layer's units that are left out while training.
+    batch_norm : bool
+        Whether hidden layers are normalised over the batch.
+    """
+
+    def __init__(self, sizes, activation, dropout, batch_norm):
+        super().__init__()
+        self.activation = activation
+        self.dropout = dropout
+        self.layers = dense_layers(sizes)
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(size) if batch_norm else nn.Identity() for size in sizes[1:-1]
+        )
+
+    def forward(self, inputs):
+        """Return the last layer, of shape (n_rows, sizes[-1])."""
+        *hidden, last = self.layers
+        for layer, norm in zip(hidden, self.norms, strict=True):
+            inputs = ACTIVATIONS[self.activation](norm(layer(inputs)))
+            inputs = dropout(inputs, self.dropout, self.training)
+        return last(inputs)
+
+
+class TwoTowerModule(RankingModule):
+    """A tower for users and one for items; a score is the product of their vectors.
+
+    A vector is the factors and, at its end, the bias.
+
+    Parameters
+    ----------
+    counts : ndarray of int of shape (n_items,)
+        Training users of each item.
+    n_users : int
+        Training users.
+    item_features : ndarray of float32 of shape (n_items, n_item_slots) or None
+        The items, encoded.
+    item_slots, user_slots : list of tuple
+        What the encoders say about their columns; empty without features.
+    sizes : sequence of int
+        Widths of the towers' hidden layers, and the number of factors.
+    n_embedding : int
+        Width of the vectors of ids, histories and features.
+    n_filters : int
+        Filters of each window of the text-CNN.
+    history : bool
+        Whether users are known by their items.
+    user_ids : bool
+        Whether they have vectors of their own.
+    objective : {"mse", "logistic", "softmax"}
+        The loss.
+    n_negatives : int
+        What the items without an interaction weigh, in ``"logistic"``.
+    history_dropout, id_dropout, dropout : float
+        Shares that are left out while training: of the items of a history; of users' and items' ids
+        where there are features; of hidden layers and texts.
+    activation : str
+        Of the towers' hidden layers.
+    batch_norm : bool
+        Whether these are normalised over the batch.
+    """
+
+    def __init__(
+        self,
+        counts,
+        n_users,
+        item_features,
+        item_slots,
+        user_slots,
+        sizes,
+        n_embedding,
+        n_filters,
+        history,
+        user_ids,
+        objective,
+        n_negatives,
+        history_dropout,
+        id_dropout,
+        dropout,
+        activation,
+        batch_norm,
+    ):
+        super().__init__()
+        n_items = len(counts)
+        self.objective = objective
+        self.n_negatives = n_negatives
+        self.n_users = n_users
+        self.history_dropout = history_dropout
+        self.id_dropout = id_dropout
+        parts = n_embedding, n_filters, dropout
+        tower = activation, dropout, batch_norm
+
+        # an id that is never trained stays zero, which is what an id left out is, too
+        self.item_ids = nn.Parameter(torch.zeros(n_items, n_embedding))
+        self.item_embedding = FeatureEmbedding(item_slots, *parts)
+        width = n_embedding + self.item_embedding.width
+        self.item_tower = Tower([width, *sizes], *tower)
+        if item_features is None:
+            item_features = np.empty((n_items, 0), dtype=np.float32)
+        fixed = {
+            "item_features": torch.from_numpy(item_features),
+            "counts": torch.from_numpy(np.maximum(counts, 1).astype(np.float32)),
+        }
+        for name, values in fixed.items():  # no weights: they are not stored with them
+            self.register_buffer(name, values, persistent=False)
+
+        n_bags = history * (2 if objective == "mse" else 1)
+        self.bags = nn.ParameterList(
+            torch.randn(n_items, n_embedding) * n_embedding**-0.5 for _ in range(n_bags)
+        )
+        self.user_ids = nn.Parameter(torch.zeros(n_users, n_embedding)) if user_ids else None
+        self.user_embedding = FeatureEmbedding(user_slots, *parts)
+        width = n_embedding * (n_bags + user_ids) + self.user_embedding.width
+        self.user_tower = Tower([width, *sizes], *tower)
+
+    def items(self, items):
+        """Return the vectors of items, of shape (n_asked, n_factors + 1)."""
+        ids = self.item_ids.index_select(0, items)
+        if not self.item_embedding.width:
+            return self.item_tower(ids)
+        ids = ids * self._kept(ids)
+        features = self.item_embedding(self.item_features.index_select(0, items))
+        return self.item_tower(torch.cat([ids, features], dim=1))
+
+    def users(self, rows):
+        """Return the vectors of users, of shape (n_rows, n_factors + 1)."""
+        parts = self._histories(rows)
+        if self.user_ids is not None:
+            ids = self.user_ids.new_zeros(len(rows), self.user_ids.shape[1])
+            if rows.numbers is not None:
+                ids = self.user_ids.index_select(0, rows.numbers)
+            parts.append(ids)
+        if self.user_embedding.width:
+            if parts:
+                kept = self._kept(parts[0])
+                parts = [part * kept for part in parts]
+            parts.append(self.user_embedding(rows.features))
+        return self.user_tower(torch.cat(parts, dim=1))
+
+    def _histories(self, rows):
+        """Return the bags of the rows' items: as they are, and for ratings weighted by them."""
+        if not len(self.bags):
+            return []
+        ones = rows.with_values(torch.ones_like(rows.values))
+        there = corrupted(ones, self.history_dropout, self.training)
+        norms = rows.indptr.diff().clamp(min=1).to(rows.values.dtype).rsqrt()[:, None]
+        weights = [there, rows.with_values(there.values * rows.values)]
+        return [w.matmul(bag) * norms for w, bag in zip(weights, self.bags, strict=False)]
+
+    def _kept(self, vectors):
+        """Return zeros for the rows whose ids are left out, ones for the others."""
+        if not self.training:
+            return 1.0
+        return (torch.rand(len(vectors), 1, device=vectors.device) >= self.id_dropout).float()
+
+    def forward(self, rows):
+        """Return the scores of all items, of shape (n_rows, n_items)."""
+        items = torch.arange(rows.shape[1], device=self.item_ids.device)
+        return _products(self.users(rows), self.items(items))
+
+    def validate(self, known, held_out):
+        """Return NDCG@100 of users who are not trained on: they have no id."""
+        return super().validate(replace(known, numbers=None), held_out)
+
+    def loss(self, inputs, targets):
+        """Return the loss per row; the item tower is run once for each item of the batch."""
+        there = targets.column_indptr.diff() > 0
+        items = there.nonzero().squeeze(1)  # (n_there,)
+        places = (there.cumsum(0) - 1)[targets.indices]
+        u, v = self.users(inputs), self.items(items)
+        if self.objective == "mse":
+            return self._squared_error(targets, u, v, items) / len(targets)
+        scores, rows = _products(u, v), targets.rows  # (n_rows, n_there)
+        positives = scores[rows, places]
+        log_shares = self._log_shares(items, len(targets))
+        if self.objective == "softmax":
+            norms = (scores - log_shares).logsumexp(dim=1)
+            return (norms[rows] - positives).sum() / len(targets)
+        lengths = targets.indptr.diff()
+        free = (targets.shape[1] - lengths).clamp(min=1)
+        negatives = softplus(scores) * torch.exp(-log_shares)
+        negatives = negatives.sum(dim=1).index_add(0, rows, -negatives[rows, places])
+        negatives = negatives * (self.n_negatives * lengths / free)
+        return (softplus(-positives).sum() + negatives.sum()) / len(targets)
+
+    def _log_shares(self, items, n_rows):
+        """Return how likely it is that a batch has each of the items, as logarithms.
+
+        By its inverse what is in a batch stands for what is not.
+        """
+        skipped = np.log1p(-min(n_rows / self.n_users, 1 - 1e-6))  # a user
+        return torch.log(-torch.expm1(self.counts[items] * skipped))
+
+    def _squared_error(self, targets, u, v, items):
+        v = v.new_zeros(targets.shape[1], v.shape[1]).index_copy(0, items, v)
+        outputs = targets.sample(u[:, :-1].contiguous(), v[:, :-1].contiguous())
+        biases = u[:, -1].index_select(0, targets.rows) + v[:, -1].index_select(0, targets.indices)
+        return (targets.values - outputs - biases).square().sum()
+
+
+def _products(u, v):
+    """Return the scores of all pairs of users' and items' vectors."""
+    return torch.addmm(v[:, -1], u[:, :-1], v[:, :-1].T) + u[:, -1:]
+
+
+class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowRanker):
+    r"""Two towers: histories and attributes of users, ids and descriptions of items.
+
+    One tower makes a vector of what is known of a user: the items of the history, attributes such
+    as gender and age, if wanted an id. The other makes one of an item's id and features: genres,
+    the words of its title by a text-CNN [1]_, numbers. A score is the product of the two, and their
+    biases. A new user needs no id, and with features neither a history; an item with features needs
+    no interaction.
+
+    Parameters
+    ----------
+    item_features : {DataFrame, array-like, sparse matrix} of shape (n_items, n_columns), \
+            default=None
+        A row for each item, in the order of the columns of `X`. None: items are known by their ids.
+    loss : {"mse", "logistic", "softmax"}, default="mse"
+        ``"mse"`` predicts ratings. The others rank: ``"softmax"`` takes the user's items out of all
+        items of the batch, weighted so that these stand for the catalogue [2]_, and ``"logistic"``
+        tells them from the other items of the batch, weighted likewise.
+    n_factors : int, default=64
+        Length of the vectors whose product is the score.
+    n_embedding : int, default=64
+        Width of the vectors of ids, histories, categories, tags and words.
+    hidden_layer_sizes : sequence of int, default=(128,)
+        Widths of the hidden layers of either tower.
+    activation : str, default="tanh"
+        Of the hidden layers: ``"tanh"``, ``"relu"``, or another one of `DeepAutoencoder`.
+    history : bool, default=True
+        Whether users are known by their items.
+    user_ids : bool, default=False
+        Whether training users have vectors of their own, too; a row that is no training row has
+        none.
+    n_filters : int, default=16
+        Filters of the text-CNN for each length of window, which are 2, 3, 4 and 5 words.
+    history_dropout : float, default=0.5
+        Share of the items of the histories that are left out while training.
+    id_dropout : float, default=0.1
+        Share of the items, and of the users, whose ids and histories are left out while training,
+        so that features learn to speak for themselves; where there are no features, nothing is.
+    dropout : float, default=0.3
+        Share of the hidden layers' and the text-CNN's units that are left out while training.
+    batch_norm : bool, default=False
+        Whether hidden layers are normalised over the batch.
+    n_negatives : int, default=4
+        With ``"logistic"``: the items that a user has not weigh as much as this number of drawn
+        ones for each interaction.
+    item_encoder, user_encoder : FeatureEncoder, default=None
+        Encode `item_features` and ``user_features``; clones of them are fitted. None: a
+        :class:`~sklearn_recsys.preprocessing.FeatureEncoder` with default parameters.
+    lr : float, default=1e-3
+        Learning rate.
+    max_epochs : int, default=100
+        Passes over the data at the most.
+    batch_size : int, default=256
+        Users per update.
+    optimizer : str or class, default="adam"
+        A name or class of :mod:`torch.optim`.
+    l2 : float, default=1.0
+        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users.
+    early_stopping : bool, default=True
+        Whether to stop when the error on held-out ratings, or NDCG@100 of held-out users, gets no
+        better, and keep the best weights.
+    validation_fraction : float, default=0.1
+        The share of the ratings, or of the users, held out for that.
+    n_iter_no_change : int, default=5
+        Epochs without an improvement before training stops.
+    callbacks : list, default=None
+        Callbacks of skorch.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
+        one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of what is held out, the weights, what is left out, and the batches.
+    verbose : int, default=0
+        Whether to print every epoch.
+    net_params : dict, default=None
+        Any other parameter of :class:`skorch.NeuralNet`, as in ``{"optimizer__eps": 1e-6}``.
+
+    Attributes
+    ----------
+    item_factors_ : ndarray of float32 of shape (n_items, n_factors)
+        The vectors of the items.
+    item_biases_ : ndarray of float32 of shape (n_items,)
+        Their biases.
+    user_factors_ : ndarray of float32 of shape (n_users, n_factors)
+        The vectors of the training users, what `transform` returns for them.
+    user_biases_ : ndarray of float32 of shape (n_users,)
+        Their biases.
+    item_encoder_, user_encoder_ : FeatureEncoder or None
+        The fitted encoders; None without features.
+    user_features_ : ndarray of float32 of shape (n_users, n_slots) or None
+        The features of the training users as the encoder's codes, if any were passed.
+    net_ : skorch.NeuralNet
+        The trained net.
+    history_ : DataFrame
+        The training curve.
+    rating_range_ : tuple of float
+        With ``"mse"``: the lowest and the highest training rating.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+
+    See Also
+    --------
+    sklearn_recsys.neighbors.ContentRecommender : What items are alike by their features alone.
+    MatrixFactorization : Vectors of ids alone.
+
+    Notes
+    -----
+    The score of a user u and an item i is :math:`p_u \cdot q_i + b_u + b_i`, for ratings plus
+    their mean; :math:`(p_u, b_u)` and :math:`(q_i, b_i)` are the outputs of the towers. A history
+    is the sum of a vector for each of its items, over the root of their number; for ratings a
+    second such sum is weighted by the ratings' deviations from the mean.
+
+    An update takes some users with all their interactions. An item's vector is computed once in it,
+    and once after training for all predictions. In the ranking losses the score of an item j counts
+    with :math:`1 / \pi_j` where other items are compared with those of a user, :math:`\pi_j` the
+    probability that one of the batch's users has it: what popular items have too much in a batch
+    they lose in weight, see section 3 of [2]_.
+
+    References
+    ----------
+    .. [1] Yoon Kim. "Convolutional Neural Networks for Sentence Classification". EMNLP 2014.
+    .. [2] Xinyang Yi et al. "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
+       Recommendations". RecSys 2019.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_recsys import TwoTowerRecommender
+    >>> from sklearn_recsys.datasets import make_movies
+    >>> from sklearn_recsys.preprocessing import InteractionEncoder
+    >>> data = make_movies(n_users=100, n_items=50, density=0.2, random_state=0)
+    >>> encoder = InteractionEncoder()
+    >>> R = encoder.fit_transform(data.interactions)
+    >>> items = data.items.loc[encoder.item_ids_]
+    >>> users = data.users.loc[encoder.user_ids_, ["gender", "age", "occupation"]]
+    >>> model = TwoTowerRecommender(items, max_epochs=5, random_state=0)
+    >>> model = model.fit(R, user_features=users)
+
+    Somebody new, without a history:
+
+    >>> nobody = pd.DataFrame({"gender": ["F"], "age": [30], "occupation": ["artist"]})
+    >>> model.recommend(csr_array((1, 50)), n=3, user_features=nobody).shape
+    (1, 3)
+    """
+
+    _parameter_constraints: dict = {
+        **RowRanker._parameter_constraints,
+        "item_features": ["array-like", "sparse matrix", None],
+        "loss": [StrOptions({"mse", "logistic", "softmax"})],
+        "n_factors": [Interval(Integral, 1, None, closed="left")],
+        "n_embedding": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "history": ["boolean"],
+        "user_ids": ["boolean"],
+        "n_filters": [Interval(Integral, 1, None, closed="left")],
+        "history_dropout": [Interval(Real, 0, 1, closed="left")],
+        "id_dropout": [Interval(Real, 0, 1, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "batch_norm": ["boolean"],
+        "n_negatives": [Interval(Integral, 1, None, closed="left")],
+        "item_encoder": [FeatureEncoder, None],
+        "user_encoder": [FeatureEncoder, None],
+    }
+
+    def __init__(
+        self,
+        item_features=None,
+        *,
+        loss="mse",
+        n_factors=64,
+        n_embedding=64,
+        hidden_layer_sizes=(128,),
+        activation="tanh",
+        history=True,
+        user_ids=False,
+        n_filters=16,
+        history_dropout=0.5,
+        id_dropout=0.1,
+        dropout=0.3,
+        batch_norm=False,
+        n_negatives=4,
+        item_encoder=None,
+        user_encoder=None,
+        lr=1e-3,
+        max_epochs=100,
+        batch_size=256,
+        optimizer="adam",
+        l2=1.0,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        callbacks=None,
+        device="cpu",
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.item_features = item_features
+        self.loss = loss
+        self.n_factors = n_factors
+        self.n_embedding = n_embedding
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.history = history
+        self.user_ids = user_ids
+        self.n_filters = n_filters
+        self.history_dropout = history_dropout
+        self.id_dropout = id_dropout
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.n_negatives = n_negatives
+        self.item_encoder = item_encoder
+        self.user_encoder = user_encoder
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.l2 = l2
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    @property
+    def _on_ratings(self):
+        return self.loss == "mse"
+
+    @property
+    def _metric(self):
+        return None if self._on_ratings else "valid_ndcg"
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        if self._on_ratings:
+            tags.recommender_tags.values = "rating"
+        return tags
+
+    # ---------------------------------------------------------------- features
+
+    def _encode_features(self, features, reset):
+        try:
+            if reset:
+                self.user_encoder_ = _new(self.user_encoder).fit(features)
+            return self.user_encoder_.encode(features)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"user_features: {error}") from error
+
+    def _encode_items(self, n_items):
+        """Set the items' encoder and their codes."""
+        self.item_encoder_, self._item_codes_ = None, None
+        if self.item_features is not None:
+            names = getattr(self, "feature_names_in_", None)
+            features = check_item_features(self.item_features, n_items, names)
+            try:
+                self.item_encoder_ = _new(self.item_encoder).fit(features)
+                self._item_codes_ = self.item_encoder_.encode(features)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"item_features: {error}") from error
+
+    # ---------------------------------------------------------------- training
+
+    def _fit(self, X, resume=False):
+        if not resume:
+            self._encode_items(X.shape[1])
+            if self.user_features_ is None:
+                self.user_encoder_ = None
+            if self._on_ratings:
+                self._mean_ = float(X.data.mean(dtype=np.float64))
+        super()._fit(X, resume)
+
+    def _check_resume(self, X):
+        if self.user_ids and X.shape[0] != self.interactions_.shape[0]:
+            raise ValueError(
+                f"With user_ids, partial_fit needs a row for each of the "
+                f"{self.interactions_.shape[0]} training users, in their order; got {X.shape[0]}."
+            )
+
+    def _make_module(self, X):
+        if not (self.history or self.user_ids or self.user_encoder_ is not None):
+            raise ValueError(
+                "Nothing is known of users: history and user_ids are False, and fit got no "
+                "user_features."
+            )
+        sizes = [*check_layer_sizes(self.hidden_layer_sizes), self.n_factors + 1]
+        slots = [
+            [] if encoder is None else encoder.slots_
+            for encoder in (self.item_encoder_, self.user_encoder_)
+        ]
+        return TwoTowerModule(
+            np.bincount(X.indices, minlength=X.shape[1]),
+            X.shape[0],
+            self._item_codes_,
+            *slots,
+            sizes,
+            self.n_embedding,
+            self.n_filters,
+            self.history,
+            self.user_ids,
+            self.loss,
+            self.n_negatives,
+            self.history_dropout,
+            self.id_dropout,
+            self.dropout,
+            self.activation,
+            self.batch_norm,
+        )
+
+    def _make_net(self, module, device, n_rows, valid, **params):
+        batch_size = -(-n_rows // -(-n_rows // self.batch_size))  # of one size, but for a few
+        return super()._make_net(module, device, n_rows, valid, batch_size=batch_size, **params)
+
+    def _make_datasets(self, X, rng):
+        if self._on_ratings:
+            X = self._centred(X)
+            datasets = RowDataset(X), None
+            if self.early_stopping and X.nnz > 1:
+                known, held_out = random_holdout(X, self.validation_fraction, random_state=rng)
+                datasets = RowDataset(known), RowDataset(known, held_out)
+        else:
+            datasets = super()._make_datasets(X, rng)
+        for dataset in datasets:
+            if dataset is not None and self.user_features_ is not None:
+                dataset.features = self.user_features_[dataset.numbers]
+        return datasets
+
+    def _centred(self, X):
+        if not self._on_ratings:
+            return X
+        X = X.copy()
+        X.data = X.data - np.float32(self._mean_)
+        return X
+
+    def _finish(self, X):
+        super()._finish(X)
+        self.item_factors_, self.item_biases_ = split_biases(self._item_vectors(X.shape[1]))
+        vectors = self._computed(X, self.user_features_, np.arange(X.shape[0]))
+        self.user_factors_, self.user_biases_ = split_biases(vectors)
+
+    def _item_vectors(self, n_items):
+        items = torch.arange(n_items, device=self.net_.device)
+        module = self.net_.module_
+        return np.vstack([self._evaluated(module.items, part) for part in items.split(_BLOCK)])
+
+    def _computed(self, X, features, numbers=None):
+        """Return the vectors of rows; `numbers` says which training users they are."""
+        vectors = np.empty((X.shape[0], self.n_factors + 1), dtype=np.float32)
+        for block in gen_batches(X.shape[0], _BLOCK):
+            known = None if features is None else features[block]
+            rows = SparseRows.from_csr(self._centred(X[block]), self.net_.device, known)
+            if numbers is not None:
+                rows.numbers = torch.from_numpy(numbers[block]).to(self.net_.device)
+            vectors[block] = self._evaluated(self.net_.module_.users, rows)
+        return vectors
+
+    # ---------------------------------------------------------------- users
+
+    def _vectors(self, X, features=None):
+        """Return the factors and the biases of canonical histories."""
+        known = self._index_.lookup(X)
+        if features is not None:  # the same history, but somebody else
+            known[(features != self.user_features_[known]).any(axis=1)] = -1
+        factors, biases = self.user_factors_[known], self.user_biases_[known]
+        new = np.flatnonzero(known < 0)
+        if len(new):
+            part = None if features is None else features[new]
+            factors[new], biases[new] = split_biases(self._computed(X[new], part))
+        return factors, biases
+
+    def _user_factors(self, X, features=None):
+        return self._vectors(X, features)[0]
+
+    def transform(self, X, *, user_features=None):
+        """Return the vectors of users.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            The histories of known or new users.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            Their features, if the model was fitted with some.
+
+        Returns
+        -------
+        vectors : ndarray of float32 of shape (n_rows, n_factors)
+            What the model scores the rows by, but for the bias.
+        """
+        check_aligned(X, user_features)
+        return self._transform(X, user_features)
+
+    def fit_transform(self, X, y=None, *, user_features=None):
+        """Fit, and return the vectors of the training users.
+
+        Parameters
+        ----------
+        X, y, user_features
+            As in `fit`.
+
+        Returns
+        -------
+        vectors : ndarray of float32 of shape (n_users, n_factors)
+            A copy of `user_factors_`.
+        """
+        return self.fit(X, y, user_features=user_features).user_factors_.copy()
+
+    def similar_users(self, users=None, n=10, *, user_features=None):
+        """Return the training users whose vectors point most nearly the same way.
+
+        Parameters
+        ----------
+        users : None, int, 1-D array-like of int or bool, or matrix, default=None
+            As in `recommend`: training rows, or the histories of anyone.
+        n : int, default=10
+            Users per row.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            The features of `users`, as in `recommend`.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_rows, n)
+            Training rows, nearest first, the user (a training row of the same history) left out;
+            −1 in empty slots.
+        similarities : ndarray of float32 of shape (n_rows, n)
+            Their cosines, −inf in empty slots.
+        """
+        check_aligned(users, user_features)
+        return self._similar_users(users, n, user_features)
+
+    # ---------------------------------------------------------------- scores
+
+    def _score_items(self, X, user_features=None):
+        factors, biases = self._vectors(X, user_features)
+        scores = factors @ self.item_factors_.T
+        scores += self.item_biases_
+        scores += (biases + self._offset())[:, None]
+        return scores
+
+    def _score_pairs(self, X, rows, items, features=None):
+        asked, inverse = np.unique(rows, return_inverse=True)
+        known = None if features is None else features[asked]
+        factors, biases = self._vectors(X[asked], known)
+        products = products_at(factors, self.item_factors_, inverse, items)
+        return products + self.item_biases_[items] + (biases + self._offset())[inverse]
+
+    def _offset(self):
+        return np.float32(self._mean_ if self._on_ratings else 0)
+
+
+def _new(encoder):
+    return FeatureEncoder() if encoder is None else clone(encoder)
