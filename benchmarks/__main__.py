@@ -22,6 +22,7 @@ from benchmarks import (
     pairs,
     speed,
     svae,
+    two_tower,
 )
 
 SECTIONS = {
@@ -55,12 +56,22 @@ SECTIONS = {
     "pairs": (pairs.ranking, "models with vectors of users on the NCF split of ml-1m"),
     "pairs-ratings": (pairs.on_ratings, "the same on ratings, beside Surprise's SVD"),
     "pairs-new-users": (pairs.new_users, "the same for 500 users left out of ml-1m, NDCG@10"),
+    "pairs-memory": (pairs.memory, "memory of fitting them, one epoch, and ALS, one iteration"),
     "pairs-speed": (pairs.speed, "an epoch of NCF against a bare loop; against Surprise's SVD"),
+    "two-tower": (two_tower.ablation, "TwoTowerRecommender on ml-1m, what is known bit by bit"),
+    "two-tower-cold-users": (two_tower.cold_users, "users of whom attributes alone are known"),
+    "two-tower-cold-items": (two_tower.cold_items, "items that nobody has"),
+    "two-tower-new-users": (two_tower.new_users, "users known by their histories, beside EASE"),
+    "two-tower-neighbours": (
+        two_tower.neighbours,
+        "genres that an item shares with its neighbours",
+    ),
+    "two-tower-speed": (two_tower.speed, "an epoch against a bare loop, lists against a product"),
     "ease-20k": (speed.ease_fit_20k, "EASE fit on 20,000 items against LAPACK"),
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
     "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
 }
-NEURAL = ("autorec", "deep-autoencoder", "autoencoders", "svae", "pairs")
+NEURAL = ("autorec", "deep-autoencoder", "autoencoders", "svae", "pairs", "two-tower")
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
 LONG |= {"ease-20k", "ease-ml20m", "memory"}

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from sklearn.base import clone
 
-from benchmarks._measure import ratio, seconds
+from benchmarks._measure import peak, ratio, seconds
 from benchmarks.accuracy import ncf_split, ratings
 from sklearn_recsys import (
     ALS,
@@ -21,6 +21,7 @@ from sklearn_recsys import (
     MatrixFactorization,
     PopularityRecommender,
 )
+from sklearn_recsys.datasets import make_interactions, make_ratings
 from sklearn_recsys.model_selection import cell_kfold, evaluate, random_holdout
 from sklearn_recsys.neural import NegativeSampler
 from sklearn_recsys.neural._pair_batches import PairDataset
@@ -147,6 +148,38 @@ def new_users(n_new=500):
         rows[name] = row
         print(name, row, flush=True)
     return pd.DataFrame(rows).T.round(4)
+
+
+def _fit_once(X, model):
+    model.fit(X)
+
+
+def memory():
+    """Fit one epoch, or iteration: the peak follows interactions and vectors, not users × items."""
+    models = {
+        "MatrixFactorization()": MatrixFactorization(max_epochs=1, random_state=0),
+        "MatrixFactorization(loss='logistic')": MatrixFactorization(
+            loss="logistic", max_epochs=1, random_state=0
+        ),
+        "NCF('gmf', n_factors=32)": NCF("gmf", n_factors=32, max_epochs=1, random_state=0),
+        "NCF('mlp')": NCF("mlp", max_epochs=1, random_state=0),
+        "ALS()": ALS(max_iter=1, random_state=0),
+    }
+    rows = {}
+    for name, model in models.items():
+        make = make_ratings if name == "MatrixFactorization()" else make_interactions
+        for n_users in (50_000, 200_000):
+            params = {"n_interactions": 5_000_000, "random_state": 0}
+            prepare = partial(make, n_users, 10_000, **params)
+            before, above, elapsed = peak(prepare, partial(_fit_once, model=model))
+            rows[f"{name}, {n_users:,} x 10,000, 5 M"] = {
+                "before, GiB": before,
+                "peak above, GiB": above,
+                "users x items in float32, GiB": 4 * n_users * 10_000 / 2**30,
+                "seconds": elapsed,
+            }
+            print(rows, flush=True)
+    return pd.DataFrame(rows).T.round(2)
 
 
 def speed(repeats=3):

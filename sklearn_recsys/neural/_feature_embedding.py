@@ -16,6 +16,9 @@ _EMPTY, _UNKNOWN = 0, 1  # codes of FeatureEncoder
 class TextCNN(nn.Module):
     """A text-CNN: filters over windows of words, and their maxima over the text.
 
+    A window begins at each word; beyond the end of the text it reads zeros. A text without words
+    gets zeros.
+
     Parameters
     ----------
     n_codes : int
@@ -32,19 +35,23 @@ class TextCNN(nn.Module):
         super().__init__()
         self.dropout = dropout
         self.embedding = _embedding(n_codes, n_embedding)
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(n_embedding, n_filters, window) for window in _WINDOWS
+        self.filters = nn.ModuleList(
+            nn.Linear(window * n_embedding, n_filters) for window in _WINDOWS
         )
         self.width = n_filters * len(_WINDOWS)
 
     def forward(self, codes):
         """Return the maxima of the filters over texts, of shape (n_texts, width)."""
-        words = self.embedding(codes).mT  # (n_texts, n_embedding, length)
-        maxima = [
-            convolution(pad(words, (0, window - 1))).amax(dim=2).relu()
-            for window, convolution in zip(_WINDOWS, self.convolutions, strict=True)
-        ]
-        return dropout(torch.cat(maxima, dim=1), self.dropout, self.training)
+        n_texts, length = codes.shape
+        there = codes != _EMPTY
+        windows = pad(codes, (0, _WINDOWS[-1] - 1)).unfold(1, _WINDOWS[-1], 1)
+        words = self.embedding(windows[there]).flatten(1)  # (n_words, 5 * n_embedding)
+        outputs = [filters(words[:, : filters.in_features]) for filters in self.filters]
+        outputs = torch.cat(outputs, dim=1)
+        padded = outputs.new_full((n_texts * length, self.width), -torch.inf)
+        padded = padded.index_copy(0, there.flatten().nonzero().squeeze(1), outputs)
+        maxima = padded.view(n_texts, length, self.width).amax(dim=1).relu()
+        return dropout(maxima, self.dropout, self.training)
 
 
 class FeatureEmbedding(nn.Module):

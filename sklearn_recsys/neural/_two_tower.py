@@ -89,7 +89,9 @@ class TwoTowerModule(RankingModule):
     sizes : sequence of int
         Widths of the towers' hidden layers, and the number of factors.
     n_embedding : int
-        Width of the vectors of ids, histories and features.
+        Width of the vectors of ids and histories.
+    n_feature_embedding : int
+        Width of the vectors of categories, tags and words.
     n_filters : int
         Filters of each window of the text-CNN.
     history : bool
@@ -100,9 +102,9 @@ class TwoTowerModule(RankingModule):
         The loss.
     n_negatives : int
         What the items without an interaction weigh, in ``"logistic"``.
-    history_dropout, id_dropout, dropout : float
+    history_dropout, id_dropout, text_dropout, dropout : float
         Shares that are left out while training: of the items of a history; of users' and items' ids
-        where there are features; of hidden layers and texts.
+        where there are features; of the maxima of a text-CNN; of the units of hidden layers.
     activation : str
         Of the towers' hidden layers.
     batch_norm : bool
@@ -118,6 +120,7 @@ class TwoTowerModule(RankingModule):
         user_slots,
         sizes,
         n_embedding,
+        n_feature_embedding,
         n_filters,
         history,
         user_ids,
@@ -125,6 +128,7 @@ class TwoTowerModule(RankingModule):
         n_negatives,
         history_dropout,
         id_dropout,
+        text_dropout,
         dropout,
         activation,
         batch_norm,
@@ -136,7 +140,7 @@ class TwoTowerModule(RankingModule):
         self.n_users = n_users
         self.history_dropout = history_dropout
         self.id_dropout = id_dropout
-        parts = n_embedding, n_filters, dropout
+        parts = n_feature_embedding, n_filters, text_dropout
         tower = activation, dropout, batch_norm
 
         # an id that is never trained stays zero, which is what an id left out is, too
@@ -270,11 +274,13 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         ``"mse"`` predicts ratings. The others rank: ``"softmax"`` takes the user's items out of all
         items of the batch, weighted so that these stand for the catalogue [2]_, and ``"logistic"``
         tells them from the other items of the batch, weighted likewise.
-    n_factors : int, default=64
+    n_factors : int, default=128
         Length of the vectors whose product is the score.
-    n_embedding : int, default=64
-        Width of the vectors of ids, histories, categories, tags and words.
-    hidden_layer_sizes : sequence of int, default=(128,)
+    n_embedding : int, default=256
+        Width of the vectors of ids and histories.
+    n_feature_embedding : int, default=32
+        Width of the vectors of categories, tags and words.
+    hidden_layer_sizes : sequence of int, default=(256,)
         Widths of the hidden layers of either tower.
     activation : str, default="tanh"
         Of the hidden layers: ``"tanh"``, ``"relu"``, or another one of `DeepAutoencoder`.
@@ -290,8 +296,10 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
     id_dropout : float, default=0.1
         Share of the items, and of the users, whose ids and histories are left out while training,
         so that features learn to speak for themselves; where there are no features, nothing is.
-    dropout : float, default=0.3
-        Share of the hidden layers' and the text-CNN's units that are left out while training.
+    text_dropout : float, default=0.5
+        Share of the text-CNN's maxima that are left out while training.
+    dropout : float, default=0.0
+        Share of the hidden layers' units that are left out while training.
     batch_norm : bool, default=False
         Whether hidden layers are normalised over the batch.
     n_negatives : int, default=4
@@ -308,8 +316,9 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         Users per update.
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
-    l2 : float, default=1.0
-        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users.
+    l2 : float, default=None
+        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users. None: 100
+        for ratings, 1 for rankings.
     early_stopping : bool, default=True
         Whether to stop when the error on held-out ratings, or NDCG@100 of held-out users, gets no
         better, and keep the best weights.
@@ -404,10 +413,12 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
 
     _parameter_constraints: dict = {
         **RowRanker._parameter_constraints,
+        "l2": [Interval(Real, 0, None, closed="left"), None],
         "item_features": ["array-like", "sparse matrix", None],
         "loss": [StrOptions({"mse", "logistic", "softmax"})],
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "n_embedding": [Interval(Integral, 1, None, closed="left")],
+        "n_feature_embedding": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "history": ["boolean"],
@@ -415,6 +426,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         "n_filters": [Interval(Integral, 1, None, closed="left")],
         "history_dropout": [Interval(Real, 0, 1, closed="left")],
         "id_dropout": [Interval(Real, 0, 1, closed="left")],
+        "text_dropout": [Interval(Real, 0, 1, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "batch_norm": ["boolean"],
         "n_negatives": [Interval(Integral, 1, None, closed="left")],
@@ -427,16 +439,18 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         item_features=None,
         *,
         loss="mse",
-        n_factors=64,
-        n_embedding=64,
-        hidden_layer_sizes=(128,),
+        n_factors=128,
+        n_embedding=256,
+        n_feature_embedding=32,
+        hidden_layer_sizes=(256,),
         activation="tanh",
         history=True,
         user_ids=False,
         n_filters=16,
         history_dropout=0.5,
         id_dropout=0.1,
-        dropout=0.3,
+        text_dropout=0.5,
+        dropout=0.0,
         batch_norm=False,
         n_negatives=4,
         item_encoder=None,
@@ -445,7 +459,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         max_epochs=100,
         batch_size=256,
         optimizer="adam",
-        l2=1.0,
+        l2=None,
         early_stopping=True,
         validation_fraction=0.1,
         n_iter_no_change=5,
@@ -459,6 +473,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         self.loss = loss
         self.n_factors = n_factors
         self.n_embedding = n_embedding
+        self.n_feature_embedding = n_feature_embedding
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.history = history
@@ -466,6 +481,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         self.n_filters = n_filters
         self.history_dropout = history_dropout
         self.id_dropout = id_dropout
+        self.text_dropout = text_dropout
         self.dropout = dropout
         self.batch_norm = batch_norm
         self.n_negatives = n_negatives
@@ -523,6 +539,10 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
 
     # ---------------------------------------------------------------- training
 
+    def _decay(self, n_rows):
+        l2 = (100.0 if self._on_ratings else 1.0) if self.l2 is None else self.l2
+        return l2 / n_rows
+
     def _fit(self, X, resume=False):
         if not resume:
             self._encode_items(X.shape[1])
@@ -557,6 +577,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
             *slots,
             sizes,
             self.n_embedding,
+            self.n_feature_embedding,
             self.n_filters,
             self.history,
             self.user_ids,
@@ -564,6 +585,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
             self.n_negatives,
             self.history_dropout,
             self.id_dropout,
+            self.text_dropout,
             self.dropout,
             self.activation,
             self.batch_norm,
