@@ -597,10 +597,10 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
 
     def _make_datasets(self, X, rng):
         if self._on_ratings:
-            X = self._centred(X)
-            datasets = RowDataset(X), None
-            if self.early_stopping and X.nnz > 1:
-                known, held_out = random_holdout(X, self.validation_fraction, random_state=rng)
+            datasets = RowDataset(self._centred(X)), None
+            if self.early_stopping and X.nnz > 1:  # centred later: a split drops explicit zeros
+                parts = random_holdout(X, self.validation_fraction, random_state=rng)
+                known, held_out = map(self._centred, parts)
                 datasets = RowDataset(known), RowDataset(known, held_out)
         else:
             datasets = super()._make_datasets(X, rng)
