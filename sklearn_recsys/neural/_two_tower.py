@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
-from torch.nn.functional import dropout, softplus
+from torch.nn.functional import batch_norm, dropout, softplus
 
 from sklearn_recsys.base import FactorsMixin, UserFeaturesMixin
 from sklearn_recsys.base._user_features import check_aligned
@@ -36,6 +36,17 @@ from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils.validation import check_item_features
 
 _BLOCK = 4096  # users, or items, whose vectors are computed at once
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation in which one row, which has no variance, gets the running statistics."""
+
+    def forward(self, inputs):
+        """Return the rows, normalised."""
+        if self.training and len(inputs) < 2:
+            fixed = self.running_mean, self.running_var, self.weight, self.bias
+            return batch_norm(inputs, *fixed, eps=self.eps)
+        return super().forward(inputs)
 
 
 class Tower(nn.Module):
@@ -59,7 +70,7 @@ class Tower(nn.Module):
         self.dropout = dropout
         self.layers = dense_layers(sizes)
         self.norms = nn.ModuleList(
-            nn.BatchNorm1d(size) if batch_norm else nn.Identity() for size in sizes[1:-1]
+            BatchNorm(size) if batch_norm else nn.Identity() for size in sizes[1:-1]
         )
 
     def forward(self, inputs):
