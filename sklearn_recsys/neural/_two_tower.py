@@ -10,6 +10,7 @@ from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from sklearn.base import clone
 from sklearn.utils import gen_batches
@@ -33,6 +34,7 @@ from sklearn_recsys.neural._modules import (
 from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
 from sklearn_recsys.preprocessing import FeatureEncoder
 from sklearn_recsys.utils._cells import products_at
+from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils.validation import check_item_features
 
 _BLOCK = 4096  # users, or items, whose vectors are computed at once
@@ -651,11 +653,12 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
 
     # ---------------------------------------------------------------- users
 
+    def _set_index(self, X):  # the same history with other features is somebody else
+        self._index_ = HistoryIndex(_joined(X, self.user_features_))
+
     def _vectors(self, X, features=None):
         """Return the factors and the biases of canonical histories."""
-        known = self._index_.lookup(X)
-        if features is not None:  # the same history, but somebody else
-            known[(features != self.user_features_[known]).any(axis=1)] = -1
+        known = self._index_.lookup(_joined(X, features))
         factors, biases = self.user_factors_[known], self.user_biases_[known]
         new = np.flatnonzero(known < 0)
         if len(new):
@@ -740,6 +743,11 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
 
     def _offset(self):
         return np.float32(self._mean_ if self._on_ratings else 0)
+
+
+def _joined(X, features):
+    """Return what is known of rows as one csr_array."""
+    return X if features is None else sp.hstack([X, sp.csr_array(features)], format="csr")
 
 
 def _new(encoder):
