@@ -291,7 +291,7 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
                 n_rows = max(1, int(self._n_trained_))
                 net = self._make_net(self._make_module(X), device, n_rows, None).initialize()
             net.module_.load_state_dict(
-                {name: torch.from_numpy(weight) for name, weight in weights.items()}
+                {name: torch.from_numpy(weight.copy()) for name, weight in weights.items()}
             )
             for values in zip(*epochs.values(), strict=True):
                 net.history.append(dict(zip(epochs, values, strict=True)))

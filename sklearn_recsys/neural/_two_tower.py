@@ -164,7 +164,7 @@ class TwoTowerModule(RankingModule):
         if item_features is None:
             item_features = np.empty((n_items, 0), dtype=np.float32)
         fixed = {
-            "item_features": torch.from_numpy(item_features),
+            "item_features": torch.from_numpy(item_features.copy()),
             "counts": torch.from_numpy(np.maximum(counts, 1).astype(np.float32)),
         }
         for name, values in fixed.items():  # no weights: they are not stored with them
