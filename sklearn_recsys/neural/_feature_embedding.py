@@ -85,6 +85,16 @@ class FeatureEmbedding(nn.Module):
             self.parts.append(part)
             self.width += width
 
+    def keep(self, features):
+        """Set to zero what none of these encoded rows has: nothing will train it."""
+        for (_, kind, start, stop, n_codes), part in zip(self.slots, self.parts, strict=True):
+            if kind == "number":
+                continue
+            others = torch.ones(n_codes, dtype=torch.bool)
+            others[features[:, start:stop].long()] = False
+            with torch.no_grad():
+                (part.embedding if kind == "text" else part).weight[others] = 0
+
     def forward(self, features):
         """Return the vectors of encoded rows, of shape (n_rows, width)."""
         vectors = []

@@ -156,23 +156,26 @@ class TwoTowerModule(RankingModule):
         parts = n_feature_embedding, n_filters, text_dropout
         tower = activation, dropout, batch_norm
 
-        # an id that is never trained stays zero, which is what an id left out is, too
+        # what is never trained stays zero, which is what an id left out is, too
         self.item_ids = nn.Parameter(torch.zeros(n_items, n_embedding))
         self.item_embedding = FeatureEmbedding(item_slots, *parts)
         width = n_embedding + self.item_embedding.width
         self.item_tower = Tower([width, *sizes], *tower)
         if item_features is None:
             item_features = np.empty((n_items, 0), dtype=np.float32)
+        seen = torch.from_numpy(counts > 0)
         fixed = {
             "item_features": torch.from_numpy(item_features.copy()),
             "counts": torch.from_numpy(np.maximum(counts, 1).astype(np.float32)),
         }
         for name, values in fixed.items():  # no weights: they are not stored with them
             self.register_buffer(name, values, persistent=False)
+        self.item_embedding.keep(self.item_features[seen])
 
         n_bags = history * (2 if objective == "mse" else 1)
         self.bags = nn.ParameterList(
-            torch.randn(n_items, n_embedding) * n_embedding**-0.5 for _ in range(n_bags)
+            torch.randn(n_items, n_embedding) * n_embedding**-0.5 * seen[:, None]
+            for _ in range(n_bags)
         )
         self.user_ids = nn.Parameter(torch.zeros(n_users, n_embedding)) if user_ids else None
         self.user_embedding = FeatureEmbedding(user_slots, *parts)
