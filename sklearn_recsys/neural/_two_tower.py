@@ -150,7 +150,6 @@ class TwoTowerModule(RankingModule):
         n_items = len(counts)
         self.objective = objective
         self.n_negatives = n_negatives
-        self.n_users = n_users
         self.history_dropout = history_dropout
         self.id_dropout = id_dropout
         parts = n_feature_embedding, n_filters, text_dropout
@@ -164,12 +163,10 @@ class TwoTowerModule(RankingModule):
         if item_features is None:
             item_features = np.empty((n_items, 0), dtype=np.float32)
         seen = torch.from_numpy(counts > 0)
-        fixed = {
-            "item_features": torch.from_numpy(item_features.copy()),
-            "counts": torch.from_numpy(np.maximum(counts, 1).astype(np.float32)),
-        }
+        fixed = {"item_features": torch.from_numpy(item_features.copy()), "counts": None}
         for name, values in fixed.items():  # no weights: they are not stored with them
             self.register_buffer(name, values, persistent=False)
+        self.set_counts(counts, n_users)
         self.item_embedding.keep(self.item_features[seen])
 
         n_bags = history * (2 if objective == "mse" else 1)
@@ -181,6 +178,11 @@ class TwoTowerModule(RankingModule):
         self.user_embedding = FeatureEmbedding(user_slots, *parts)
         width = n_embedding * (n_bags + user_ids) + self.user_embedding.width
         self.user_tower = Tower([width, *sizes], *tower)
+
+    def set_counts(self, counts, n_users):
+        """Set how many of how many users have each item."""
+        counts = torch.from_numpy(np.maximum(counts, 1).astype(np.float32))
+        self.counts, self.n_users = counts.to(self.item_ids.device), n_users
 
     def items(self, items):
         """Return the vectors of items, of shape (n_asked, n_factors + 1)."""
@@ -566,6 +568,8 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
                 self.user_encoder_ = None
             if self._on_ratings:
                 self._mean_ = float(X.data.mean(dtype=np.float64))
+        else:
+            self.net_.module_.set_counts(*_counts(X))
         super()._fit(X, resume)
 
     def _check_resume(self, X):
@@ -587,8 +591,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
             for encoder in (self.item_encoder_, self.user_encoder_)
         ]
         return TwoTowerModule(
-            np.bincount(X.indices, minlength=X.shape[1]),
-            X.shape[0],
+            *_counts(X),
             self._item_codes_,
             *slots,
             sizes,
@@ -746,6 +749,11 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
 
     def _offset(self):
         return np.float32(self._mean_ if self._on_ratings else 0)
+
+
+def _counts(X):
+    """Return how many users have each item, and the number of users."""
+    return np.bincount(X.indices, minlength=X.shape[1]), X.shape[0]
 
 
 def _joined(X, features):
