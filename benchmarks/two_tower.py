@@ -160,21 +160,31 @@ def new_users(seeds=3):
         ease = EASE(l2=l2).fit(split.X_train).score(split.X_test, split.y_test)
         row = {"EASE": ease, "its l2": l2}
         index = HistoryIndex(likes)
-        who = [
-            users.iloc[kept[index.lookup(sp.csr_array(X))]]
-            for X in (split.X_train, split.X_test + split.y_test)
-        ]
-        for name, item_features, features in (
-            ("histories alone", None, (None, None)),
-            ("with features", items, who),
-        ):
+        parts = split.X_train, split.X_valid + split.y_valid, split.X_test + split.y_test
+        who = [users.iloc[kept[index.lookup(sp.csr_array(part))]] for part in parts]
+        for name, item_features in (("histories alone", None), ("with features", items)):
+            features = [None] * 3 if item_features is None else who
             model = TwoTowerRecommender(item_features, random_state=seed, **RANKER)
+            _stop_by(model, split.X_valid, split.y_valid, features[1])
             model.fit(split.X_train, user_features=features[0])
-            value = model.score(split.X_test, split.y_test, user_features=features[1])
+            value = model.score(split.X_test, split.y_test, user_features=features[2])
             row |= {name: value, f"{name} / EASE": value / ease}
         rows.append(row)
         print(seed, row, flush=True)
     return pd.DataFrame(rows).agg(["mean", "sem"]).round(4).T
+
+
+def _stop_by(model, known, held_out, features):
+    """Let a model train on all that it is fitted on, and stop by these users."""
+
+    def make_datasets(X, rng):
+        train, valid = RowDataset(X), RowDataset(known, held_out)
+        if features is not None:
+            train.features = model.user_features_
+            valid.features = model.user_encoder_.encode(features)
+        return train, valid
+
+    model._make_datasets = make_datasets
 
 
 def neighbours(n=10, n_films=500, seed=0):
