@@ -335,7 +335,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=None
-        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users. None: 100
+        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users. None: 200
         for ratings, 1 for rankings.
     early_stopping : bool, default=True
         Whether to stop when the error on held-out ratings, or NDCG@100 of held-out users, gets no
@@ -558,7 +558,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
     # ---------------------------------------------------------------- training
 
     def _decay(self, n_rows):
-        l2 = (100.0 if self._on_ratings else 1.0) if self.l2 is None else self.l2
+        l2 = (200.0 if self._on_ratings else 1.0) if self.l2 is None else self.l2
         return l2 / n_rows
 
     def _fit(self, X, resume=False):
