@@ -237,7 +237,9 @@ def check_item_features(features, n_items, names=None):
             f"{n_items}, got {n_rows}."
         )
     index = getattr(features, "index", None)
-    if names is None or index is None or not all(isinstance(name, str) for name in index):
+    if names is None or index is None or callable(index):  # of a list it is a method
+        return features
+    if not all(isinstance(name, str) for name in index):
         return features
     if not np.array_equal(index, names):
         raise ValueError(
