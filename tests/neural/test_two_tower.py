@@ -100,6 +100,7 @@ def module_and_rows(loss, n_rows=20, features=True, **params):
     defaults = {
         "sizes": [7, 6, 5],
         "n_embedding": 4,
+        "n_feature_embedding": 3,
         "n_filters": 3,
         "history": True,
         "user_ids": True,
@@ -107,6 +108,7 @@ def module_and_rows(loss, n_rows=20, features=True, **params):
         "n_negatives": 3,
         "history_dropout": 0.0,
         "id_dropout": 0.0,
+        "text_dropout": 0.0,
         "dropout": 0.0,
         "activation": "tanh",
         "batch_norm": False,
