@@ -18,6 +18,7 @@ from sklearn_recsys.utils._topk import top_n, top_n_cells
 from sklearn_recsys.utils.validation import (
     check_indices,
     check_interactions,
+    check_item_features,
     check_item_sets,
     check_length,
     check_memory,
@@ -147,7 +148,10 @@ class RecommenderMixin(ScoringMixin):
         """Validate and fit."""
         self._forget()
         try:
+            labels = getattr(X, "columns", None)
             X = self._checked(X, reset=True, copy=True)
+            if getattr(self, "item_features", None) is not None:
+                check_item_features(self.item_features, X.shape[1], labels)
         except BaseException:
             self._forget()
             raise

@@ -65,6 +65,7 @@ class UserFeaturesMixin(RecommenderMixin):
         self : object
             The fitted estimator. A fit that raises leaves it unfitted.
         """
+        self._forget()
         check_aligned(X, user_features)
         return self._fit_matrix(X, user_features=user_features)
 

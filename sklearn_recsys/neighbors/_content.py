@@ -21,7 +21,7 @@ from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.preprocessing import FeatureEncoder
 from sklearn_recsys.utils._threads import row_blocks, sparse_dot
 from sklearn_recsys.utils._topk import top_n
-from sklearn_recsys.utils.validation import check_indices, check_item_features, check_length
+from sklearn_recsys.utils.validation import check_indices, check_length
 
 
 class ContentRecommender(
@@ -119,7 +119,7 @@ class ContentRecommender(
         if self.item_features is None:
             features, counts = X.T.tocsr(), slice(None)
         else:
-            features = self._item_features(X.shape[1])
+            features = self._encoded_features()
             counts = _columns_of_counts(features)
         weights = np.ones(features.shape[1])
         weights[counts] = TfidfTransformer().fit(features).idf_[counts]
@@ -128,10 +128,9 @@ class ContentRecommender(
         self.item_profiles_ = normalize(features).astype(np.float32)
         self._by_feature_ = self.item_profiles_.T.tocsr()
 
-    def _item_features(self, n_items):
-        """Return the features as a csr_array of n_items rows, encoded if they are a frame."""
-        names = getattr(self, "feature_names_in_", None)
-        features = check_item_features(self.item_features, n_items, names)
+    def _encoded_features(self):
+        """Return the features as a csr_array, encoded if they are a frame."""
+        features = self.item_features
         if isinstance(features, pd.DataFrame):
             self.encoder_ = FeatureEncoder() if self.encoder is None else clone(self.encoder)
             features = self.encoder_.fit(features).transform(features)

@@ -35,7 +35,6 @@ from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
 from sklearn_recsys.preprocessing import FeatureEncoder
 from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._history_index import HistoryIndex
-from sklearn_recsys.utils.validation import check_item_features
 
 _BLOCK = 4096  # users, or items, whose vectors are computed at once
 
@@ -543,15 +542,13 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         except (TypeError, ValueError) as error:
             raise type(error)(f"user_features: {error}") from error
 
-    def _encode_items(self, n_items):
+    def _encode_items(self):
         """Set the items' encoder and their codes."""
         self.item_encoder_, self._item_codes_ = None, None
         if self.item_features is not None:
-            names = getattr(self, "feature_names_in_", None)
-            features = check_item_features(self.item_features, n_items, names)
             try:
-                self.item_encoder_ = _new(self.item_encoder).fit(features)
-                self._item_codes_ = self.item_encoder_.encode(features)
+                self.item_encoder_ = _new(self.item_encoder).fit(self.item_features)
+                self._item_codes_ = self.item_encoder_.encode(self.item_features)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"item_features: {error}") from error
 
@@ -563,7 +560,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
 
     def _fit(self, X, resume=False):
         if not resume:
-            self._encode_items(X.shape[1])
+            self._encode_items()
             if self.user_features_ is None:
                 self.user_encoder_ = None
             if self._on_ratings:

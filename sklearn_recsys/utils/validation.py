@@ -8,6 +8,7 @@ import sys
 from numbers import Integral
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
@@ -213,8 +214,8 @@ def check_held_out(y, shape, *, name="y"):
     return y
 
 
-def check_item_features(features, n_items, names=None):
-    """Check that features have a row for each item, in the order of the columns of `X`.
+def check_item_features(features, n_items, labels=None):
+    """Refuse features that don't have a row for each item, in the order of the columns of `X`.
 
     Parameters
     ----------
@@ -222,13 +223,9 @@ def check_item_features(features, n_items, names=None):
         The features; what is in them is not looked at.
     n_items : int
         Columns of `X`.
-    names : ndarray of str of shape (n_items,), default=None
-        Their names, if they have some: a frame whose index holds strings must have them there.
-
-    Returns
-    -------
-    features : {DataFrame, array-like, sparse matrix}
-        As they are.
+    labels : Index of length n_items, default=None
+        The columns of `X`, if it is a frame. A frame of features must have them as its index;
+        columns, or an index, that are just 0, 1, … say nothing.
     """
     n_rows = features.shape[0] if hasattr(features, "shape") else len(features)
     if n_rows != n_items:
@@ -237,16 +234,15 @@ def check_item_features(features, n_items, names=None):
             f"{n_items}, got {n_rows}."
         )
     index = getattr(features, "index", None)
-    if names is None or index is None or callable(index):  # of a list it is a method
-        return features
-    if not all(isinstance(name, str) for name in index):
-        return features
-    if not np.array_equal(index, names):
+    if not (hasattr(labels, "equals") and hasattr(index, "equals")):
+        return
+    plain = pd.RangeIndex(n_items)
+    if not (labels.equals(index) or labels.equals(plain) or index.equals(plain)):
         raise ValueError(
             "The index of item_features must be the columns of X, in their order: "
-            f"{list(names[:3])} …; got {list(index[:3])} …. Pass item_features.loc[X.columns]."
+            f"{list(labels[:3])} …; got {list(index[:3])} …. Pass item_features.loc[X.columns], or "
+            "arrays."
         )
-    return features
 
 
 def check_item_sets(items, shape, *, name):

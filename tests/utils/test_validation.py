@@ -17,6 +17,7 @@ from sklearn_recsys.utils.validation import (
     check_held_out,
     check_indices,
     check_interactions,
+    check_item_features,
     check_item_sets,
     check_memory,
 )
@@ -230,6 +231,27 @@ def test_wrong_held_out_cells(y, match):
 
 
 # ------------------------------------------------------------------------------------ item sets
+
+
+@pytest.mark.parametrize(
+    ("columns", "index", "refused"),
+    [
+        (["a", "b"], ["a", "b"], False),
+        (["a", "b"], ["b", "a"], True),
+        ([7, 3], [7, 3], False),
+        ([7, 3], [3, 7], True),  # raw ids that are numbers
+        ([7, 3], [0, 1], False),  # an index that says nothing
+        ([0, 1], [7, 3], False),
+    ],
+)
+def test_item_features_are_in_the_order_of_the_items(columns, index, refused):
+    features = pd.DataFrame({"year": [1.0, 2.0]}, index)
+    if not refused:
+        check_item_features(features, 2, pd.Index(columns))
+        return
+    with pytest.raises(ValueError, match="must be the columns of X, in their order"):
+        check_item_features(features, 2, pd.Index(columns))
+    check_item_features(features.to_numpy(), 2, pd.Index(columns))
 
 
 def test_check_item_sets():
