@@ -40,11 +40,10 @@ class ContentRecommender(
 
     Parameters
     ----------
-    item_features : {DataFrame, array-like, sparse matrix} of shape (n_items, n_columns), \
-            default=None
-        A row for each item, in the order of the columns of `X`. A frame is encoded by `encoder`; an
-        array or a sparse matrix holds numbers. None: an item is described by its users, which says
-        nothing about an item that has none.
+    item_features : {DataFrame, array-like, sparse matrix}, default=None
+        Of shape (n_items, n_columns): a row for each item, in the order of the columns of `X`. A
+        frame is encoded by `encoder`; an array or a sparse matrix holds numbers. None: an item is
+        described by its users, which says nothing about an item that has none.
     encoder : transformer, default=None
         Makes numbers of a frame; a clone of it is fitted. None: a
         :class:`~sklearn_recsys.preprocessing.FeatureEncoder` with default parameters. What columns

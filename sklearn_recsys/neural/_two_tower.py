@@ -284,9 +284,9 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
 
     Parameters
     ----------
-    item_features : {DataFrame, array-like, sparse matrix} of shape (n_items, n_columns), \
-            default=None
-        A row for each item, in the order of the columns of `X`. None: items are known by their ids.
+    item_features : {DataFrame, array-like, sparse matrix}, default=None
+        Of shape (n_items, n_columns): a row for each item, in the order of the columns of `X`.
+        None: items are known by their ids.
     loss : {"mse", "logistic", "softmax"}, default="mse"
         ``"mse"`` predicts ratings. The others rank: ``"softmax"`` takes the user's items out of all
         items of the batch, weighted so that these stand for the catalogue [2]_, and ``"logistic"``
