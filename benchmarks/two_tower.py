@@ -322,7 +322,7 @@ def _bare(model, data):
     towers = _BareTowers(model, X.shape[1])
     parameters = list(towers.parameters())
     decay = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": model.l2 / len(data)}
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": model._decay(len(data))}
     ]
     decay.append({"params": [p for p in parameters if p.ndim <= 1]})
     optimizer = torch.optim.Adam(decay, lr=model.lr)
