@@ -345,7 +345,7 @@ def _bare(model, data):
             )
             v = towers.items(there, year[there], words[there], genres[there])
             owners = torch.arange(len(users)).repeat_interleave(lengths)
-            u, v = u[owners], v[places]
+            u, v = u.index_select(0, owners), v.index_select(0, places)
             outputs = (u[:, :-1] * v[:, :-1]).sum(1) + u[:, -1] + v[:, -1]
             optimizer.zero_grad()
             ((ratings - outputs).square().sum() / len(users)).backward()
