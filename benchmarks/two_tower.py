@@ -262,25 +262,26 @@ class _BareTowers(torch.nn.Module):
     def __init__(self, model, n_items):
         super().__init__()
         nn = torch.nn
-        width, n_factors, (hidden,) = model.n_embedding, model.n_factors, model.hidden_layer_sizes
+        width, described = model.n_embedding, model.n_feature_embedding
+        n_factors, (hidden,) = model.n_factors, model.hidden_layer_sizes
         self.dropout, self.history_dropout = nn.Dropout(model.dropout), model.history_dropout
         self.id_dropout = model.id_dropout
         slots = {name: slot for name, *slot in model.item_encoder_.slots_}
         self.ids = nn.Embedding(n_items, width)
-        self.genres = nn.EmbeddingBag(slots["genres"][3], width, mode="sum", padding_idx=0)
-        self.words = nn.Embedding(slots["title"][3], width, padding_idx=0)
-        self.windows = nn.ModuleList(nn.Conv1d(width, model.n_filters, w) for w in (2, 3, 4, 5))
+        self.genres = nn.EmbeddingBag(slots["genres"][3], described, mode="sum", padding_idx=0)
+        self.words = nn.Embedding(slots["title"][3], described, padding_idx=0)
+        self.windows = nn.ModuleList(nn.Conv1d(described, model.n_filters, w) for w in (2, 3, 4, 5))
         self.item_layers = nn.Sequential(
-            nn.Linear(2 * width + 1 + 4 * model.n_filters, hidden),
+            nn.Linear(width + described + 1 + 4 * model.n_filters, hidden),
             nn.Tanh(),
             self.dropout,
             nn.Linear(hidden, n_factors + 1),
         )
         self.histories = nn.ModuleList(nn.EmbeddingBag(n_items, width, mode="sum") for _ in "ab")
         codes = [slot[4] for slot in model.user_encoder_.slots_ if slot[1] == "category"]
-        self.attributes = nn.ModuleList(nn.Embedding(n, width) for n in codes)
+        self.attributes = nn.ModuleList(nn.Embedding(n, described) for n in codes)
         self.user_layers = nn.Sequential(
-            nn.Linear(width * (2 + len(codes)) + 1, hidden),
+            nn.Linear(2 * width + described * len(codes) + 1, hidden),
             nn.Tanh(),
             self.dropout,
             nn.Linear(hidden, n_factors + 1),
