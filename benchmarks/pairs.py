@@ -266,7 +266,7 @@ def _until_surprise():
     """Fit few epochs, enough to reach the RMSE that Surprise's SVD has with its defaults."""
     train, test = random_holdout(ratings("1m"), 0.1, random_state=0)
     ((theirs, reference),) = _surprise_folds([(train, test)])
-    model = MatrixFactorization(n_factors=64, lr=0.01, max_epochs=5, random_state=0)
+    model = MatrixFactorization(n_factors=32, lr=0.01, max_epochs=6, random_state=0)
     ours = seconds(lambda: model.fit(train))
     return pd.Series(
         {
