@@ -310,7 +310,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         Filters of the text-CNN for each length of window, which are 2, 3, 4 and 5 words.
     history_dropout : float, default=0.5
         Share of the items of the histories that are left out while training.
-    id_dropout : float, default=0.1
+    id_dropout : float, default=0.3
         Share of the items, and of the users, whose ids and histories are left out while training,
         so that features learn to speak for themselves; where there are no features, nothing is.
     text_dropout : float, default=0.5
@@ -465,7 +465,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         user_ids=False,
         n_filters=16,
         history_dropout=0.5,
-        id_dropout=0.1,
+        id_dropout=0.3,
         text_dropout=0.5,
         dropout=0.0,
         batch_norm=False,
