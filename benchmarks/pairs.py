@@ -202,8 +202,8 @@ def _sampling(X, n=4):
     order = torch.randperm(len(users))
 
     def sample():
-        for cells in order.split(2**17):
-            sampler.sample(users[cells.sort().values], n)
+        for cells in order.split(2**16):
+            sampler.sample(users[cells], n)
 
     return sample
 

@@ -334,8 +334,8 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=None
-        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users. None: 200
-        for ratings, 1 for rankings.
+        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users. None: for
+        ratings a thousandth of their number, 200 at the most; 1 for rankings.
     early_stopping : bool, default=True
         Whether to stop when the error on held-out ratings, or NDCG@100 of held-out users, gets no
         better, and keep the best weights.
@@ -555,14 +555,16 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
     # ---------------------------------------------------------------- training
 
     def _decay(self, n_rows):
-        l2 = (200.0 if self._on_ratings else 1.0) if self.l2 is None else self.l2
-        return l2 / n_rows
+        return self._l2_ / n_rows
 
     def _fit(self, X, resume=False):
         if not resume:
             self._encode_items()
             if self.user_features_ is None:
                 self.user_encoder_ = None
+            self._l2_ = self.l2
+            if self.l2 is None:
+                self._l2_ = min(200.0, X.nnz / 1000) if self._on_ratings else 1.0
             if self._on_ratings:
                 self._mean_ = float(X.data.mean(dtype=np.float64))
         else:
