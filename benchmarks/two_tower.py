@@ -264,7 +264,7 @@ class _BareTowers(torch.nn.Module):
         nn = torch.nn
         width, described = model.n_embedding, model.n_feature_embedding
         n_factors, (hidden,) = model.n_factors, model.hidden_layer_sizes
-        self.dropout, self.history_dropout = nn.Dropout(model.dropout), model.history_dropout
+        self.dropout, self.history_dropout = nn.Dropout(model.text_dropout), model.history_dropout
         self.id_dropout = model.id_dropout
         slots = {name: slot for name, *slot in model.item_encoder_.slots_}
         self.ids = nn.Embedding(n_items, width)
@@ -274,7 +274,6 @@ class _BareTowers(torch.nn.Module):
         self.item_layers = nn.Sequential(
             nn.Linear(width + described + 1 + 4 * model.n_filters, hidden),
             nn.Tanh(),
-            self.dropout,
             nn.Linear(hidden, n_factors + 1),
         )
         self.histories = nn.ModuleList(nn.EmbeddingBag(n_items, width, mode="sum") for _ in "ab")
@@ -283,7 +282,6 @@ class _BareTowers(torch.nn.Module):
         self.user_layers = nn.Sequential(
             nn.Linear(2 * width + described * len(codes) + 1, hidden),
             nn.Tanh(),
-            self.dropout,
             nn.Linear(hidden, n_factors + 1),
         )
 

@@ -137,7 +137,7 @@ class CoOccurrence(RecommenderMixin, BaseEstimator):
 
 # the checks' matrices are tiny: a neural model needs few units and epochs, but larger steps
 QUICK = {"max_epochs": 40, "lr": 0.01}
-QUICK |= {name: 40 for name in ("n_factors", "n_embedding", "n_hidden", "n_recurrent")}
+QUICK |= dict.fromkeys(("n_factors", "n_embedding", "n_hidden", "n_recurrent"), 40)
 
 
 def checked(recommender):

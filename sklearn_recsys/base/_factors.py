@@ -126,5 +126,9 @@ class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X, rows = self._histories(users)
         features = self._checked_features(features, X.shape[0], rows)
         if rows is None:
-            rows = HistoryIndex(self.interactions_).lookup(X)
+            rows = self._training_rows(X, features)
         return cosine_neighbors(self._factors_of(X, features), self.user_factors_, n, skip=rows)
+
+    def _training_rows(self, X, features):
+        """Return the training row that each row is, −1 for none."""
+        return HistoryIndex(self.interactions_).lookup(X)

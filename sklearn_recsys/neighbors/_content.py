@@ -45,7 +45,7 @@ class ContentRecommender(
         frame is encoded by `encoder`; an array or a sparse matrix holds numbers. None: an item is
         described by its users, which says nothing about an item that has none.
     encoder : transformer, default=None
-        Makes numbers of a frame; a clone of it is fitted. None: a
+        Makes numbers of the features; a clone of it is fitted. None, for a frame: a
         :class:`~sklearn_recsys.preprocessing.FeatureEncoder` with default parameters. What columns
         it is to read, and how, is its parameter `kinds`.
 
@@ -54,7 +54,7 @@ class ContentRecommender(
     item_profiles_ : csr_array of float32 of shape (n_items, n_features)
         The profiles of the items.
     encoder_ : transformer or None
-        The fitted encoder; None if `item_features` is no frame.
+        The fitted encoder, if there is one.
     interactions_ : csr_array of shape (n_users, n_items)
         The training matrix.
     n_features_in_ : int
@@ -130,7 +130,7 @@ class ContentRecommender(
     def _encoded_features(self):
         """Return the features as a csr_array, encoded if they are a frame."""
         features = self.item_features
-        if isinstance(features, pd.DataFrame):
+        if isinstance(features, pd.DataFrame) or self.encoder is not None:
             self.encoder_ = FeatureEncoder() if self.encoder is None else clone(self.encoder)
             features = self.encoder_.fit(features).transform(features)
         features = check_array(

@@ -142,7 +142,7 @@ class RowSimilarity:
                 similarity[known, own[known]] = 0
                 similarity[similarity <= 0] = -np.inf
                 ids, values = top_n(similarity, min(k, self.n_things))
-            kept = values > -np.inf
+            kept = ids >= 0
             indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
             shape = (len(ids), self.n_things)
             return sp.csr_array((values[kept], ids[kept].astype(np.int32), indptr), shape=shape)

@@ -304,8 +304,8 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
     history : bool, default=True
         Whether users are known by their items.
     user_ids : bool, default=False
-        Whether training users have vectors of their own, too; a row that is no training row has
-        none.
+        Whether training users have vectors of their own, too. A row that is no training row has
+        none, nor have, in a ranking loss, the users who are held out for early stopping.
     n_filters : int, default=16
         Filters of the text-CNN for each length of window, which are 2, 3, 4 and 5 words.
     history_dropout : float, default=0.5
@@ -540,7 +540,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
                 self.user_encoder_ = _new(self.user_encoder).fit(features)
             return self.user_encoder_.encode(features)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"user_features: {error}") from error
+            raise _named(error, "user_features") from error
 
     def _encode_items(self):
         """Set the items' encoder and their codes."""
@@ -550,7 +550,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
                 self.item_encoder_ = _new(self.item_encoder).fit(self.item_features)
                 self._item_codes_ = self.item_encoder_.encode(self.item_features)
             except (TypeError, ValueError) as error:
-                raise type(error)(f"item_features: {error}") from error
+                raise _named(error, "item_features") from error
 
     # ---------------------------------------------------------------- training
 
@@ -583,6 +583,12 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
             raise ValueError(
                 "Nothing is known of users: history and user_ids are False, and fit got no "
                 "user_features."
+            )
+        ids_alone = self.user_ids and not self.history and self.user_encoder_ is None
+        if ids_alone and self.early_stopping and not self._on_ratings:
+            raise ValueError(
+                "Users known by their ids alone cannot be held out to stop by: use "
+                "early_stopping=False, or history=True."
             )
         sizes = [*check_layer_sizes(self.hidden_layer_sizes), self.n_factors + 1]
         slots = [
@@ -674,6 +680,9 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
     def _user_factors(self, X, features=None):
         return self._vectors(X, features)[0]
 
+    def _training_rows(self, X, features):
+        return self._index_.lookup(_joined(self._read(X), features))
+
     def transform(self, X, *, user_features=None):
         """Return the vectors of users.
 
@@ -722,8 +731,8 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         Returns
         -------
         ids : ndarray of int64 of shape (n_rows, n)
-            Training rows, nearest first, the user (a training row of the same history) left out;
-            −1 in empty slots.
+            Training rows, nearest first, the user (a training row of the same history and features)
+            left out; −1 in empty slots.
         similarities : ndarray of float32 of shape (n_rows, n)
             Their cosines, −inf in empty slots.
         """
@@ -762,3 +771,8 @@ def _joined(X, features):
 
 def _new(encoder):
     return FeatureEncoder() if encoder is None else clone(encoder)
+
+
+def _named(error, argument):
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(f"{argument}: {error}")

@@ -97,6 +97,7 @@ def top_n(scores, n):
     def block(rows):
         best = _top_block(scores[rows], width)
         found = np.take_along_axis(scores[rows], best, axis=1)
+        found[best < 0] = -np.inf
         values[rows, :width] = found
         ids[rows, :width] = np.where(found > -np.inf, best, -1)
 

@@ -185,7 +185,10 @@ def test_the_encoder_is_a_clone_and_names_the_features():
     model = ContentRecommender(frame, encoder=other).fit(random_matrix())
     assert model.item_profiles_.shape == (20, 3)
     # a fit without a frame forgets it
-    assert model.set_params(item_features=np.eye(20)).fit(random_matrix()).encoder_ is None
+    assert (
+        model.set_params(item_features=np.eye(20), encoder=None).fit(random_matrix()).encoder_
+        is None
+    )
     assert model.get_feature_names_out()[0] == "contentrecommender0"
 
 

@@ -999,7 +999,10 @@ def test_something_must_be_known_of_users(history):
         model.fit(X)
     assert not hasattr(model, "interactions_")
     assert model.fit(X, user_features=users).user_encoder_ is not None
-    assert small(history=False, user_ids=True, loss="softmax").fit(X).item_encoder_ is None
+    model = small(history=False, user_ids=True, loss="softmax")
+    with pytest.raises(ValueError, match="cannot be held out to stop by: use early_stopping=False"):
+        model.fit(X)
+    assert model.set_params(early_stopping=False).fit(X).item_encoder_ is None
 
 
 X_FRAME = pd.DataFrame(
@@ -1164,3 +1167,17 @@ def test_cuda(loss):
     copy = pickle.loads(pickle.dumps(model)).partial_fit(X, user_features=users)
     assert len(copy.history_) > len(model.history_)
     assert_array_equal(model.transform(X, user_features=users), model.user_factors_)
+
+
+def test_similar_users_leaves_out_the_user_whom_the_features_tell():
+    """Several training users have one history, here none; it is the features that differ."""
+    X, items, users = taste("softmax")
+    X = X.tolil()
+    X[[3, 7]] = 0
+    X = X.tocsr()
+    users = users.copy()
+    users.iloc[[3, 7]] = [users.iloc[0].tolist(), users.iloc[1].tolist()]
+    assert not users.iloc[3].equals(users.iloc[7])
+    model = small(items, loss="softmax", max_epochs=2).fit(X, user_features=users)
+    ids, _ = model.similar_users(X[[7]], n=N_USERS - 1, user_features=users.iloc[[7]])
+    assert 7 not in ids and 3 in ids

@@ -26,7 +26,7 @@ def random_scores(rng):
     shape = (rng.integers(0, 9), rng.integers(1, rng.choice([40, 400])))
     n_levels = rng.choice([1, 2, 3, 10, 10_000])
     scores = rng.integers(-n_levels, n_levels, shape).astype(rng.choice([np.float32, np.float64]))
-    scores[rng.random(shape) < rng.choice([0, 0.1, 0.5, 1])] = -np.inf
+    scores[rng.random(shape) < rng.choice([0, 0.1, 0.5, 0.99, 1])] = -np.inf
     if rng.random() < 0.1:
         scores[rng.random(shape) < 0.2] = np.inf
     return scores
@@ -46,6 +46,14 @@ def test_top_n_is_a_stable_sort(seed):
         assert ids.dtype == np.int64
         assert values.dtype == scores.dtype
         assert_array_equal(scores, before)
+
+
+def test_few_finite_scores_in_a_wide_row_leave_empty_slots():
+    scores = np.full((3, 1000), -np.inf, dtype=np.float32)
+    scores[0, [3, 999]] = 7, 5
+    scores[1, 999] = 1
+    for got, expected in zip(top_n(scores, 10), by_sorting(scores, 10), strict=True):
+        assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("n", [1, 7, 100, 1999, 2000, 2001])
