@@ -228,6 +228,9 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
             vectors[new] = self._solved_users(X[new], torch.device("cpu"))
         return vectors
 
+    def _training_rows(self, X, features):
+        return self._index_.lookup(X)
+
     def _solved_users(self, X, device):
         """Return the vectors of canonical histories, given those of the items.
 

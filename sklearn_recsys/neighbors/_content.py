@@ -128,7 +128,7 @@ class ContentRecommender(
         self._by_feature_ = self.item_profiles_.T.tocsr()
 
     def _encoded_features(self):
-        """Return the features as a csr_array, encoded if they are a frame."""
+        """Return the features as a csr_array, by the encoder if there is one."""
         features = self.item_features
         if isinstance(features, pd.DataFrame) or self.encoder is not None:
             self.encoder_ = FeatureEncoder() if self.encoder is None else clone(self.encoder)

@@ -6,6 +6,7 @@ al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendati
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
 
@@ -535,22 +536,18 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
     # ---------------------------------------------------------------- features
 
     def _encode_features(self, features, reset):
-        try:
+        with _named("user_features"):
             if reset:
                 self.user_encoder_ = _new(self.user_encoder).fit(features)
             return self.user_encoder_.encode(features)
-        except (TypeError, ValueError) as error:
-            raise _named(error, "user_features") from error
 
     def _encode_items(self):
         """Set the items' encoder and their codes."""
         self.item_encoder_, self._item_codes_ = None, None
         if self.item_features is not None:
-            try:
+            with _named("item_features"):
                 self.item_encoder_ = _new(self.item_encoder).fit(self.item_features)
                 self._item_codes_ = self.item_encoder_.encode(self.item_features)
-            except (TypeError, ValueError) as error:
-                raise _named(error, "item_features") from error
 
     # ---------------------------------------------------------------- training
 
@@ -773,6 +770,11 @@ def _new(encoder):
     return FeatureEncoder() if encoder is None else clone(encoder)
 
 
-def _named(error, argument):
-    kind = TypeError if isinstance(error, TypeError) else ValueError
-    return kind(f"{argument}: {error}")
+@contextmanager
+def _named(argument):
+    """Say in an encoder's errors which argument they are about."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{argument}: {error}") from error
