@@ -121,7 +121,7 @@ def _authors_updates(module, X):
             for step in range(n_steps):
                 targets[step].scatter_(0, items[step + 1 : step + 1 + module.next_k], 1)
             optimizer.zero_grad()
-            means, log_variances = module.encode(module.read(items[:-1, None])[:, 0])
+            means, log_variances = module.encode(module.gru(module.embedding(items[:-1]))[0])
             codes = means + torch.randn_like(means) * (log_variances / 2).exp()
             first, last = module.decoder
             outputs = log_softmax(last(torch.tanh(first(codes))), dim=1)

@@ -120,7 +120,8 @@ class NegativeSampler:
         items : Tensor of int64 of shape (n_asked, n)
             -1 for users to whom no item is free.
         """
-        users = users[:, None]
+        users, order = users.sort()  # searches one after the other in one row stay in the cache
+        users, shares = users[:, None], shares[order]
         free = self._free[users]
         places = torch.minimum((shares * free).long(), (free - 1).clamp(min=0))
         found = torch.searchsorted(self._keys, users * self._span + places, right=True)
@@ -130,4 +131,5 @@ class NegativeSampler:
             items = torch.searchsorted(self._ends, places, right=True)
         else:
             items = places
-        return torch.where(free > 0, items, -1)
+        items = torch.where(free > 0, items, -1)
+        return torch.empty_like(items).index_copy_(0, order, items)

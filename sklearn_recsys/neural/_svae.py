@@ -21,6 +21,7 @@ from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
 
 _LOGITS = 2**20  # of a block of steps: they stay in the cache, and memory is bounded
 _SCORED_USERS = 64  # whose states are computed together
+_STRETCHES = 8  # in which a batch is read, each without the rows that have ended
 
 # few updates an epoch: where they start from matters
 _FIRST_VECTORS = 0.1  # standard deviation of the items' vectors; those of rare items stay small
@@ -172,12 +173,23 @@ class SVAEModule(Annealed, RankingModule):
         return items, lengths
 
     def read(self, items):
-        """Return the GRU's states at every step, of shape (n_steps, n_rows, n_recurrent)."""
-        # what is read after the end of a history changes no state before it
-        vectors = self.embedding(items.clamp(min=0))  # (n_steps, n_rows, n_embedding)
+        """Return the GRU's states at every step, of shape (n_steps, n_rows, n_recurrent).
+
+        Those after the end of a row mean nothing.
+        """
+        lengths, order = (items >= 0).sum(dim=0).sort(descending=True)
+        vectors = self.embedding(items[:, order].clamp(min=0))  # (n_steps, n_rows, n_embedding)
         if self.training and self.dropout:
             vectors = vectors * dropout(vectors.new_ones(*items.shape, 1), self.dropout)
-        return self.gru(vectors)[0]
+        lengths = lengths.tolist()
+        n_rows, start, state, states = len(lengths), 0, None, []
+        for end in sorted({length for length in lengths[:: -(-n_rows // _STRETCHES)] if length}):
+            n_left = sum(length > start for length in lengths)
+            state = None if state is None else state[:, :n_left]
+            part, state = self.gru(vectors[start:end, :n_left], state)
+            states.append(pad(part, (0, 0, 0, n_rows - n_left)))
+            start = end
+        return torch.cat(states)[:, order.argsort()]
 
     def encode(self, states):
         """Return the means and log-variances of the codes, each (n_states, n_factors)."""
