@@ -74,6 +74,9 @@ class ContentRecommender(
     items and :math:`n_f` of those with the feature. All other columns are taken as they are, so
     they should have about unit variance, as the encoder makes them.
 
+    What a :class:`~sklearn_recsys.preprocessing.FeatureEncoder` does not know of items, such as a
+    missing category, makes them like no others: its columns for the unknown are zero here.
+
     A history whose profile is zero, because nothing is known of its items, gets the most popular
     ones, like an empty history.
 
@@ -137,6 +140,10 @@ class ContentRecommender(
             features, accept_sparse="csr", dtype=np.float32, input_name="item_features"
         )
         features = sp.csr_array(features)
+        if isinstance(self.encoder_, FeatureEncoder):
+            known = np.ones(features.shape[1], dtype=np.float32)
+            known[self.encoder_._unknown_columns()] = 0
+            features.data = features.data * known[features.indices]
         if not features.has_canonical_format or np.any(features.data == 0):
             features = features.copy()
             features.sum_duplicates()

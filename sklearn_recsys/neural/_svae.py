@@ -269,7 +269,7 @@ class SVAE(RowRanker):
         Learning rate.
     max_epochs : int, default=30
         Passes over the data at the most.
-    batch_size : int, default=32
+    batch_size : int, default=64
         Users per update; they have histories of similar lengths.
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
@@ -364,7 +364,7 @@ class SVAE(RowRanker):
         anneal_epochs=5,
         lr=5e-3,
         max_epochs=30,
-        batch_size=32,
+        batch_size=64,
         optimizer="adam",
         l2=0.0,
         early_stopping=True,

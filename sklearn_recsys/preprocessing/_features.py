@@ -279,6 +279,15 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             names.extend(f"{given[column]}{sign}{value}" for value in [_UNKNOWN, *known])
         return np.array(names, dtype=object)
 
+    def _unknown_columns(self):
+        """Return which columns of `transform` stand for what is unknown."""
+        columns, start = [], 0
+        for _, kind, _, _, n_codes in self.slots_:
+            if kind != "number":
+                columns.append(start)
+            start += 1 if kind == "number" else n_codes - 1
+        return np.array(columns, dtype=np.int64)
+
     def _new_frame(self, X):
         """Return what is fitted to: a frame of features, or a sparse matrix of numbers."""
         if not isinstance(X, pd.DataFrame):

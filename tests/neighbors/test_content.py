@@ -220,6 +220,22 @@ def test_the_checkerboard_with_features():
         assert np.all(own[user, row[:left]])
 
 
+def test_what_is_unknown_is_no_trait_in_common():
+    """Items 0 and 3 are alike, and no two others, two of which nothing is known."""
+    frame = pd.DataFrame(
+        {"kind": ["a", None, None, "a"], "year": [0.0, 0, 0, 0], "tags": ["x", "rare", "r2", "x"]}
+    )
+    model = ContentRecommender(frame, encoder=FeatureEncoder(min_count=2)).fit(np.eye(4))
+    ids, cosines = model.similar_items([0, 1, 2], n=3)
+    assert_array_equal(ids, [[3, -1, -1], [-1, -1, -1], [-1, -1, -1]])
+    assert_allclose(cosines[0, 0], 1)
+    names = model.get_feature_names_out()
+    unknown = [name.endswith("<unknown>") for name in names]
+    assert sum(unknown) == 2
+    assert not model.item_profiles_.toarray()[:, unknown].any()
+    assert_array_equal(model.recommend([0], n=1), [[3]])
+
+
 @pytest.mark.parametrize("features", [random_features(), None], ids=["frame", "none"])
 def test_pickle_clone_save_and_load(features, tmp_path):
     X = random_matrix()

@@ -224,6 +224,24 @@ def test_neither_padding_nor_company_changes_a_score():
     assert_allclose(together, alone, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("n_users", [1, 7, 8, 50])
+def test_the_rows_that_have_ended_are_not_read_on(n_users):
+    """A batch read in stretches has the states of histories read alone, and their gradients."""
+    made = module()
+    histories = random_histories(n_users) + [[]]
+    items, lengths = made.histories(SparseRows.from_csr(matrix(histories)))
+    together = made.read(items)
+    assert len(together) == lengths.max()
+    kept = torch.cat([together[:length, row] for row, length in enumerate(lengths)])
+    alone = torch.cat([made.gru(made.embedding(torch.tensor(h)))[0] for h in histories[:-1]])
+    assert_allclose(kept.detach(), alone.detach(), rtol=1e-5, atol=1e-6)
+    weights = torch.randn(alone.shape, generator=torch.Generator().manual_seed(1))
+    parameters = [made.embedding.weight, *made.gru.parameters()]
+    gradients = (torch.autograd.grad((s * weights).sum(), parameters) for s in (kept, alone))
+    for ours, expected in zip(*gradients, strict=True):
+        assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("max_length", [1, 3])
 def test_truncation_keeps_the_newest(max_length):
     histories = [items for items in random_histories() if len(items) > max_length]
