@@ -16,6 +16,7 @@ import torch
 from sklearn.base import clone
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _num_samples
 from torch import nn
 from torch.nn.functional import batch_norm, dropout, softplus
 
@@ -38,6 +39,7 @@ from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._history_index import HistoryIndex
 
 _BLOCK = 4096  # users, or items, whose vectors are computed at once
+_MIN_COUNT = 10  # rows that have a word: one of few items would be another id of theirs
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -325,7 +327,9 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         ones for each interaction.
     item_encoder, user_encoder : FeatureEncoder, default=None
         Encode `item_features` and ``user_features``; clones of them are fitted. None: a
-        :class:`~sklearn_recsys.preprocessing.FeatureEncoder` with default parameters.
+        :class:`~sklearn_recsys.preprocessing.FeatureEncoder` to which categories, tags and words of
+        less than a hundredth of the rows, ten at the most, are unknown: a word that only one item
+        has would be another id of it, and say nothing of new ones.
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=100
@@ -538,7 +542,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
     def _encode_features(self, features, reset):
         with _named("user_features"):
             if reset:
-                self.user_encoder_ = _new(self.user_encoder).fit(features)
+                self.user_encoder_ = _fitted(self.user_encoder, features)
             return self.user_encoder_.encode(features)
 
     def _encode_items(self):
@@ -546,7 +550,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         self.item_encoder_, self._item_codes_ = None, None
         if self.item_features is not None:
             with _named("item_features"):
-                self.item_encoder_ = _new(self.item_encoder).fit(self.item_features)
+                self.item_encoder_ = _fitted(self.item_encoder, self.item_features)
                 self._item_codes_ = self.item_encoder_.encode(self.item_features)
 
     # ---------------------------------------------------------------- training
@@ -766,8 +770,12 @@ def _joined(X, features):
     return X if features is None else sp.hstack([X, sp.csr_array(features)], format="csr")
 
 
-def _new(encoder):
-    return FeatureEncoder() if encoder is None else clone(encoder)
+def _fitted(encoder, features):
+    """Return the encoder of features; by default what is rare in them is unknown."""
+    if encoder is None:
+        rare = min(_MIN_COUNT, _num_samples(features) // 100)
+        encoder = FeatureEncoder(min_count=max(1, rare))
+    return clone(encoder).fit(features)
 
 
 @contextmanager
