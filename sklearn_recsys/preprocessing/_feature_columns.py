@@ -54,6 +54,8 @@ def type_of(values, column):
     if inferred in _TYPES:
         return _TYPES[inferred]
     present = [value for value in values if isinstance(value, _COLLECTIONS) or not pd.isna(value)]
+    if not present:
+        return "nothing"
     if all(isinstance(value, _COLLECTIONS) for value in present):
         return "collections"
     types = sorted({type(value).__name__ for value in present})

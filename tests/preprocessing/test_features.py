@@ -80,6 +80,7 @@ def kind_of(values, **params):
         (["", "", None], "category"),
         (["a|b", "", ""] * 20, "tags"),
         ([None, None], "category"),
+        (pd.to_datetime([None, None]), "category"),
         (["48067", "70072", "55117"], "category"),
         (["two words", "other words", "one"], "text"),
         (pd.array(["two words", "other words", None], dtype="string"), "text"),
