@@ -109,6 +109,22 @@ class FeatureEmbedding(nn.Module):
         return torch.cat(vectors, dim=1)
 
 
+def common_codes(features, slots, min_count):
+    """Return encoded rows in which the codes of fewer than `min_count` rows are unknown."""
+    features = features.clone()
+    for _, kind, start, stop, n_codes in slots:
+        if kind == "number":
+            continue
+        codes = features[:, start:stop]
+        ordered = codes.long().sort(dim=1).values
+        again = torch.zeros_like(ordered, dtype=torch.bool)
+        again[:, 1:] = ordered[:, 1:] == ordered[:, :-1]  # a word counts once for each text
+        counts = ordered[~again].bincount(minlength=n_codes)
+        rare = (counts < min_count)[codes.long()] & (codes > _UNKNOWN)
+        codes[rare] = _UNKNOWN
+    return features
+
+
 def _embedding(n_codes, width):
     """Return an embedding in which nothing, and what is unknown, are zeros to start with."""
     embedding = nn.Embedding(n_codes, width, padding_idx=_EMPTY)

@@ -16,7 +16,6 @@ import torch
 from sklearn.base import clone
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _num_samples
 from torch import nn
 from torch.nn.functional import batch_norm, dropout, softplus
 
@@ -24,7 +23,7 @@ from sklearn_recsys.base import FactorsMixin, UserFeaturesMixin
 from sklearn_recsys.base._user_features import check_aligned
 from sklearn_recsys.model_selection import random_holdout
 from sklearn_recsys.neural._batches import RowDataset, SparseRows
-from sklearn_recsys.neural._feature_embedding import FeatureEmbedding
+from sklearn_recsys.neural._feature_embedding import FeatureEmbedding, common_codes
 from sklearn_recsys.neural._known_users import KnownUsersMixin
 from sklearn_recsys.neural._modules import (
     ACTIVATIONS,
@@ -39,7 +38,7 @@ from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._history_index import HistoryIndex
 
 _BLOCK = 4096  # users, or items, whose vectors are computed at once
-_MIN_COUNT = 10  # rows that have a word: one of few items would be another id of theirs
+_COMMON = 10  # items that have a word: one of fewer is no more than another id of theirs
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -165,7 +164,9 @@ class TwoTowerModule(RankingModule):
         if item_features is None:
             item_features = np.empty((n_items, 0), dtype=np.float32)
         seen = torch.from_numpy(counts > 0)
-        fixed = {"item_features": torch.from_numpy(item_features.copy()), "counts": None}
+        item_features = torch.from_numpy(item_features.copy())
+        common = common_codes(item_features, item_slots, min(_COMMON, n_items // 100))
+        fixed = {"item_features": item_features, "common_features": common, "counts": None}
         for name, values in fixed.items():  # no weights: they are not stored with them
             self.register_buffer(name, values, persistent=False)
         self.set_counts(counts, n_users)
@@ -191,9 +192,13 @@ class TwoTowerModule(RankingModule):
         ids = self.item_ids.index_select(0, items)
         if not self.item_embedding.width:
             return self.item_tower(ids)
-        ids = ids * self._kept(ids)
-        features = self.item_embedding(self.item_features.index_select(0, items))
-        return self.item_tower(torch.cat([ids, features], dim=1))
+        known = self._kept(ids) if self.training else ids.any(dim=1, keepdim=True)
+        both = (
+            self.item_features.index_select(0, items),
+            self.common_features.index_select(0, items),
+        )
+        features = self.item_embedding(torch.where(known.bool(), *both))
+        return self.item_tower(torch.cat([ids * known, features], dim=1))
 
     def users(self, rows):
         """Return the vectors of users, of shape (n_rows, n_factors + 1)."""
@@ -315,7 +320,8 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         Share of the items of the histories that are left out while training.
     id_dropout : float, default=0.3
         Share of the items, and of the users, whose ids and histories are left out while training,
-        so that features learn to speak for themselves; where there are no features, nothing is.
+        so that features learn to speak for themselves; where there are no features, nothing is. An
+        item without its id goes without its rare features, too, see the notes.
     text_dropout : float, default=0.5
         Share of the text-CNN's maxima that are left out while training.
     dropout : float, default=0.0
@@ -327,9 +333,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         ones for each interaction.
     item_encoder, user_encoder : FeatureEncoder, default=None
         Encode `item_features` and ``user_features``; clones of them are fitted. None: a
-        :class:`~sklearn_recsys.preprocessing.FeatureEncoder` to which categories, tags and words of
-        less than a hundredth of the rows, ten at the most, are unknown: a word that only one item
-        has would be another id of it, and say nothing of new ones.
+        :class:`~sklearn_recsys.preprocessing.FeatureEncoder` with default parameters.
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=100
@@ -398,6 +402,10 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
     their mean; :math:`(p_u, b_u)` and :math:`(q_i, b_i)` are the outputs of the towers. A history
     is the sum of a vector for each of its items, over the root of their number; for ratings a
     second such sum is weighted by the ratings' deviations from the mean.
+
+    A word that a single item has is an id of it by another name, and says nothing of new items. The
+    categories, tags and words of less than a hundredth of the items, ten at the most, are unknown
+    where an item's id is left out, and of the items without an interaction.
 
     An update takes some users with all their interactions. An item's vector is computed once in it,
     and once after training for all predictions. In the ranking losses the score of an item j counts
@@ -542,7 +550,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
     def _encode_features(self, features, reset):
         with _named("user_features"):
             if reset:
-                self.user_encoder_ = _fitted(self.user_encoder, features)
+                self.user_encoder_ = _new(self.user_encoder).fit(features)
             return self.user_encoder_.encode(features)
 
     def _encode_items(self):
@@ -550,7 +558,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         self.item_encoder_, self._item_codes_ = None, None
         if self.item_features is not None:
             with _named("item_features"):
-                self.item_encoder_ = _fitted(self.item_encoder, self.item_features)
+                self.item_encoder_ = _new(self.item_encoder).fit(self.item_features)
                 self._item_codes_ = self.item_encoder_.encode(self.item_features)
 
     # ---------------------------------------------------------------- training
@@ -770,12 +778,8 @@ def _joined(X, features):
     return X if features is None else sp.hstack([X, sp.csr_array(features)], format="csr")
 
 
-def _fitted(encoder, features):
-    """Return the encoder of features; by default what is rare in them is unknown."""
-    if encoder is None:
-        rare = min(_MIN_COUNT, _num_samples(features) // 100)
-        encoder = FeatureEncoder(min_count=max(1, rare))
-    return clone(encoder).fit(features)
+def _new(encoder):
+    return FeatureEncoder() if encoder is None else clone(encoder)
 
 
 @contextmanager
