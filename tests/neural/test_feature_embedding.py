@@ -9,7 +9,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 torch = pytest.importorskip("torch")
 
-from sklearn_recsys.neural._feature_embedding import FeatureEmbedding, TextCNN  # noqa: E402
+from sklearn_recsys.neural._feature_embedding import (  # noqa: E402
+    FeatureEmbedding,
+    TextCNN,
+    common_codes,
+)
 from sklearn_recsys.preprocessing import FeatureEncoder  # noqa: E402
 
 
@@ -235,6 +239,27 @@ def test_keep_forgets_what_no_row_has(frame):
     weights = module.parts[2].embedding.weight.detach()[2:]
     for word, vector in zip(words, weights, strict=True):
         assert bool(vector.any()) == (word in known), word
+
+
+@pytest.mark.parametrize("min_count", [0, 1, 2, 4, 100])
+def test_codes_of_few_rows_are_unknown_among_the_common_ones(frame, min_count):
+    """Counted in loops: a row counts once, however often it has a word."""
+    frame = frame.assign(title=frame["title"] + " " + frame["title"])
+    encoder = FeatureEncoder().fit(frame)
+    codes = torch.from_numpy(encoder.encode(frame))
+    before = codes.clone()
+    common = common_codes(codes, encoder.slots_, min_count)
+    assert torch.equal(codes, before)
+    expected = before.numpy().copy()
+    for _, kind, start, stop, n_codes in encoder.slots_:
+        for code in range(2, n_codes if kind != "number" else 2):
+            n_rows = (before.numpy()[:, start:stop] == code).any(axis=1).sum()
+            if n_rows < min_count:
+                part = expected[:, start:stop]
+                part[part == code] = 1
+    assert_array_equal(common, expected)
+    if min_count == 4:
+        assert (common != before).any()
 
 
 def test_numbers_alone():

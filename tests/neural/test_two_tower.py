@@ -662,6 +662,39 @@ def test_what_no_training_item_has_says_nothing(loss):
     assert np.abs(first - second).max() > 1e-3
 
 
+@each
+def test_rare_words_are_for_items_with_an_id(loss):
+    """Of 300 items a word of two says nothing of a new item, and one of four does."""
+    rng = np.random.RandomState(0)
+    X = make_ratings(60, 300, density=0.2, random_state=0)
+    X = sp.csr_array(X.toarray() * (np.arange(300) < 297))
+    titles = np.array(["a film"] * 300, dtype=object)
+    titles[[0, 1, 2, 299]] = "a noir film"
+    titles[[3, 297]] = "a rare film"
+    titles[[5, 298]] = "a odd film"
+    items = pd.DataFrame({"title": titles, "mood": rng.choice(["light", "dark"], 300)})
+    items.loc[297:, "mood"] = "dark"
+    kinds = {"title": "text"}
+    model = small(items, loss=loss, item_encoder=FeatureEncoder(kinds), early_stopping=False).fit(X)
+    assert {"noir", "rare", "odd"} < set(model.item_encoder_.vocabularies_["title"])
+    rare, odd, noir = model.item_factors_[297:]
+    assert_allclose(rare, odd, atol=1e-6)
+    assert np.abs(noir - odd).max() > 1e-3
+
+    module = model.net_.module_
+    with torch.no_grad():
+        module.item_ids[3] = module.item_ids[5]
+    pair = torch.tensor([3, 5])
+    module.item_features[pair, -1] = module.item_features[297, -1]
+    module.common_features[pair, -1] = module.item_features[297, -1]
+    first, second = array(module.eval().items(pair))
+    assert np.abs(first - second).max() > 1e-3  # known by an id: what is rare says something
+    module.train().item_embedding.parts[0].dropout = 0.0
+    module.id_dropout = 1.0
+    first, second = array(module.items(pair))
+    assert_allclose(first, second, atol=1e-6)
+
+
 def test_ids_tell_items_of_equal_features_apart():
     """They are beside the features, for what these do not say."""
     X, _, _ = taste("softmax")
