@@ -322,7 +322,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         Share of the items, and of the users, whose ids and histories are left out while training,
         so that features learn to speak for themselves; where there are no features, nothing is. An
         item without its id goes without its rare features, too, see the notes.
-    text_dropout : float, default=0.5
+    text_dropout : float, default=0.8
         Share of the text-CNN's maxima that are left out while training.
     dropout : float, default=0.0
         Share of the hidden layers' units that are left out while training.
@@ -479,7 +479,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         n_filters=16,
         history_dropout=0.5,
         id_dropout=0.3,
-        text_dropout=0.5,
+        text_dropout=0.8,
         dropout=0.0,
         batch_norm=False,
         n_negatives=4,
