@@ -5,6 +5,7 @@ He, Liao, Zhang, Nie, Hu and Chua, "Neural Collaborative Filtering", WWW 2017.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from numbers import Integral, Real
 
 import torch
@@ -93,6 +94,18 @@ class NCFModule(PairModule):
             self.output.weight.copy_(torch.cat(weights, dim=1))
             self.output.bias.copy_(share * gmf.output.bias + (1 - share) * mlp.output.bias)
 
+    def branch(self, name):
+        """Return one of two branches as a module of its own, as `start_from` takes it."""
+        first = name == "gmf"
+        part = slice(None, self.n_factors) if first else slice(self.n_factors, None)
+        share = _PRETRAINED_SHARE if first else 1 - _PRETRAINED_SHARE
+        alone = deepcopy(self)
+        alone.branches = (name,)
+        alone.user_vectors = nn.Parameter(self.user_vectors[:, part].detach().clone())
+        alone.item_vectors = nn.Parameter(self.item_vectors[:, part].detach().clone())
+        alone.output.weight = nn.Parameter(self.output.weight[:, part].detach() / share)
+        return alone.requires_grad_(False)
+
 
 class NCF(PairRecommender):
     """NCF, neural collaborative filtering: GMF, MLP and NeuMF.
@@ -170,7 +183,8 @@ class NCF(PairRecommender):
     -----
     A row that is a training row takes that user's trained vectors. Any other row is folded in by 50
     steps of Adam on the user's vectors alone, in float64, with negatives that follow from the row's
-    content.
+    content. In a pre-trained NeuMF each branch's vector is found as if the other were not there, as
+    in most of the training.
 
     References
     ----------
@@ -273,6 +287,13 @@ class NCF(PairRecommender):
         if branches is not None:
             net.max_epochs = -(-net.max_epochs // 3)
         return net
+
+    def _fold_in(self, module, X):
+        fold_in = super()._fold_in
+        if self.architecture == "neumf" and self.pretrain:
+            parts = [fold_in(module.branch(name), X) for name in module.branches]
+            return torch.cat(parts, dim=1)
+        return fold_in(module, X)
 
     def _finish(self, X):
         super()._finish(X)

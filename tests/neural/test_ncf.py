@@ -103,6 +103,39 @@ def test_joined_branches_are_their_mean():
     assert_array_equal(dense_logits(joined), before)
 
 
+def test_branches_of_neumf_are_what_was_joined():
+    """Each is its module again, but for the bias, which is their mean; copied, not shared."""
+    torch.manual_seed(0)
+    gmf, mlp, joined = (random_module(name) for name in ("gmf", "mlp", "neumf"))
+    joined.start_from(gmf, mlp)
+    before = dense_logits(joined)
+    for name, module in (("gmf", gmf), ("mlp", mlp)):
+        alone = joined.branch(name)
+        shift = (joined.output.bias - module.output.bias).item()
+        assert_allclose(dense_logits(alone), dense_logits(module) + shift, atol=1e-5)
+        with torch.no_grad():
+            for parameter in alone.parameters():
+                parameter.zero_()
+    assert_array_equal(dense_logits(joined), before)
+
+
+@pytest.mark.parametrize("pretrain", [True, False])
+def test_new_users_of_neumf_have_the_vectors_of_its_branches(pretrain):
+    """Pre-trained, a vector is that of either branch alone; else both are found together."""
+    X = make_interactions(60, 30, random_state=0)
+    params = {"n_factors": 4, "hidden_layer_sizes": (6,), "max_epochs": 3, "random_state": 0}
+    model = NCF("neumf", pretrain=pretrain, **params).fit(X[:50])
+    joined = model.net_.module_.eval()
+    vectors = model._vectors(model._read(X[50:]))
+    found = []
+    for name in ("gmf", "mlp"):
+        alone = NCF(name, **params).fit(X[:50])
+        alone.net_.module_.load_state_dict(joined.branch(name).state_dict())
+        found.append(alone._vectors(alone._read(X[50:])))
+    same = np.allclose(vectors, torch.cat(found, dim=1), atol=1e-5)
+    assert same == pretrain
+
+
 class Spy(NCF):
     """Keep what each of the three nets started from and was trained on."""
 
