@@ -101,6 +101,8 @@ class NCFModule(PairModule):
         share = _PRETRAINED_SHARE if first else 1 - _PRETRAINED_SHARE
         alone = deepcopy(self)
         alone.branches = (name,)
+        if first:
+            del alone.tower
         alone.user_vectors = nn.Parameter(self.user_vectors[:, part].detach().clone())
         alone.item_vectors = nn.Parameter(self.item_vectors[:, part].detach().clone())
         alone.output.weight = nn.Parameter(self.output.weight[:, part].detach() / share)
