@@ -79,6 +79,12 @@ _PUBLIC = {
         "RecommenderTags",
         "UserFeaturesMixin",
     ],
+    "sklearn_recsys.exceptions": [
+        "ConvergenceWarning",
+        "LeakWarning",
+        "RecommenderWarning",
+        "ValuesWarning",
+    ],
     "sklearn_recsys.utils.discovery": ["all_recommenders"],
     "sklearn_recsys.utils.estimator_checks": ["check_recommender", "expected_failed_checks"],
 }
@@ -86,13 +92,12 @@ _PUBLIC = {
 # models, the pipeline, save and load are names of the package itself; everything else lives in its
 # submodule, what models are made of, too
 _BLOCKS = {"NegativeSampler", "NeuralRecommender", "RowDataset", "SparseRows"}
+_BELOW = "base datasets exceptions metrics model_selection preprocessing utils".split()
 _TOP_LEVEL = {
     name: module
     for module, names in _PUBLIC.items()
     for name in names
-    if name not in _BLOCKS
-    and module.split(".")[1]
-    not in {"model_selection", "metrics", "preprocessing", "datasets", "base", "utils"}
+    if name not in _BLOCKS and module.split(".")[1] not in _BELOW
 }
 _SUBMODULES = sorted({module.split(".")[1] for module in _PUBLIC})
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -16,6 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base import RecommenderMixin, UserFeaturesMixin
 from sklearn_recsys.base._user_features import check_aligned
+from sklearn_recsys.exceptions import ValuesWarning
+from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_csr, check_indices
 
 
@@ -275,10 +275,10 @@ class RecommenderPipeline(UserFeaturesMixin, Pipeline):
         self._check_shapes(X)
         read = model.interactions_
         if model._values == "rating" and not np.array_equal(read.data, X.data):
-            warnings.warn(
+            warn(
                 f"{type(model).__name__} predicts ratings, but the steps before it change the "
                 "values: predictions and rating metrics are not in the units of X.",
-                stacklevel=4,
+                ValuesWarning,
             )
         self.interactions_ = X
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -12,9 +11,11 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base._scoring import ScoringMixin
+from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells, union_cells
 from sklearn_recsys.utils._threads import row_blocks
 from sklearn_recsys.utils._topk import top_n, top_n_cells
+from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import (
     check_indices,
     check_interactions,
@@ -176,10 +177,10 @@ class RecommenderMixin(ScoringMixin):
             raise ValueError("X holds no interaction: every cell is zero (not observed).")
         if self._values == "rating":
             if np.all(X.data == X.data[0]):
-                warnings.warn(
+                warn(
                     f"{type(self).__name__} predicts ratings, but all of X's values are "
                     f"{X.data[0]:g}: use a model for implicit interactions.",
-                    stacklevel=5,
+                    ValuesWarning,
                 )
             self.rating_range_ = (float(X.data.min()), float(X.data.max()))
         for part in (X.data, X.indices, X.indptr):  # whatever a model does to its input shows

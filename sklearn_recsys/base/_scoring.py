@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_recsys.exceptions import LeakWarning
 from sklearn_recsys.metrics import _scorer
 from sklearn_recsys.model_selection._content_split import hold_out_by_content
 from sklearn_recsys.utils._cells import cell_rows, in_cells
 from sklearn_recsys.utils._history_index import HistoryIndex
+from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_held_out
 
 
@@ -103,11 +103,11 @@ class ScoringMixin:
         if y is None:
             known = HistoryIndex(self.interactions_).lookup(X) >= 0
             if known.mean() > 0.5:
-                warnings.warn(
+                warn(
                     f"{known.mean():.0%} of the rows of X were in fit, and so was what is held out "
                     "of them here. Score other users, as cross-validation does, or pass what was "
                     "held out before fit as y.",
-                    stacklevel=5,
+                    LeakWarning,
                 )
             X, y = hold_out_by_content(X, latest=self._values == "order")
             if not y.nnz:
@@ -122,10 +122,10 @@ class ScoringMixin:
             raise ValueError("y holds out nothing: it has no stored cell.")
         overlap = in_cells(y, X).mean() if warn_overlap else 0
         if overlap:
-            warnings.warn(
+            warn(
                 f"{overlap:.1%} of the held-out interactions are in X, too, and can't be found "
                 "while seen items are excluded: hold them out of X, or pass exclude_seen=False.",
-                stacklevel=5,
+                LeakWarning,
             )
         return X, y
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_recsys.exceptions import LeakWarning, ValuesWarning
 from sklearn_recsys.utils._cells import cell_rows, in_cells
+from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_csr
 
 
@@ -132,12 +133,11 @@ def older_than_train(X, times, test):
 def warn_future_trains_past(n_older, n_test):
     """Warn if test cells are older than their user's newest training cell."""
     if n_older:
-        warnings.warn(
+        warn(
             f"The future trains the past: {100 * n_older / n_test:.3g} % of the test interactions "
             "are older than their user's newest training interaction. leave_last_out and "
             "temporal_split avoid this.",
-            UserWarning,
-            stacklevel=3,
+            LeakWarning,
         )
 
 
@@ -155,13 +155,12 @@ def check_own_times(X, test):
         )
     tied = np.mean(newest[cut] == oldest[cut])
     if tied > 0.5:
-        warnings.warn(
+        warn(
             f"Without order the values of X are the times, but in {100 * tied:.0f} % of the rows "
             "equal values meet at the cut and the item index decided. If they are ratings or "
             "counts, pass order, a matrix of times or positions "
             '(InteractionEncoder(values="position")).',
-            UserWarning,
-            stacklevel=3,
+            ValuesWarning,
         )
 
 
@@ -173,10 +172,9 @@ def warn_positions(X, times):
     lengths = np.diff(X.indptr)
     counted = np.all(first[filled] == 1) and np.all(last == lengths)
     if counted and np.count_nonzero(lengths > 1) > 1:
-        warnings.warn(
+        warn(
             "order runs from 1 to the number of interactions in every row: it looks like "
             "positions, which cannot be compared between users. Pass times "
             '(InteractionEncoder(values="timestamp")).',
-            UserWarning,
-            stacklevel=3,
+            ValuesWarning,
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import cell_rows, take_cells
 from sklearn_recsys.utils._threads import map_blocks, rows_per_block
 from sklearn_recsys.utils._topk import top_n, top_n_cells
+from sklearn_recsys.utils._warnings import warn
 
 METRICS = ("cosine", "jaccard", "pearson")
 
@@ -157,8 +157,8 @@ class RowSimilarity:
 def warn_if_constant(X, metric):
     """Warn if nothing can correlate."""
     if metric == "pearson" and np.all(X.data == X.data[0]):
-        warnings.warn(
+        warn(
             f"Pearson's correlation needs values that differ, but all of X's are {X.data[0]:g}: "
             "no two rows are similar. Use cosine or jaccard on implicit interactions.",
-            stacklevel=7,
+            ValuesWarning,
         )

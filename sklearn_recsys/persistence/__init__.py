@@ -33,7 +33,6 @@ then called on an object made without ``__init__``.
 from __future__ import annotations
 
 import re
-import warnings
 
 import sklearn
 from sklearn.base import BaseEstimator
@@ -41,6 +40,7 @@ from sklearn.base import BaseEstimator
 from sklearn_recsys import __version__
 from sklearn_recsys.persistence._container import ModelFileError, reading, write
 from sklearn_recsys.persistence._tree import Decoder, Encoder
+from sklearn_recsys.utils._warnings import warn
 
 __all__ = ["ModelFileError", "load", "save"]
 
@@ -161,10 +161,9 @@ def load(path, *, trusted=()):
         if not isinstance(model, BaseEstimator):
             raise ModelFileError(f"it holds no model but a {type(model).__name__}.")
     if other:
-        warnings.warn(
+        warn(
             f"{path} was saved with {' and '.join(other)}. It may behave differently, or not at "
-            "all: fit and save it anew if in doubt.",
-            stacklevel=2,
+            "all: fit and save it again if in doubt."
         )
     return model
 
