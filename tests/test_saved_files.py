@@ -1,0 +1,56 @@
+"""Files saved by earlier versions still load, and answer what they answered then.
+
+``tests/data/make_model_files.py`` made them. A file that no longer loads is a fault of the package:
+the folders are never written again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+
+from sklearn_recsys import load
+from sklearn_recsys.utils.discovery import all_recommenders
+
+FOLDERS = sorted((Path(__file__).parent / "data/model_files").iterdir())
+FILES = [path for folder in FOLDERS for path in sorted(folder.glob("*.recsys"))]
+
+# of other versions of scikit-learn, on which the tests run, too
+pytestmark = pytest.mark.filterwarnings("ignore:.* was saved with")
+
+
+def test_every_model_has_a_file():
+    names = {path.stem for path in FILES if path.parent.name == "0.1.0"}
+    assert {name for name, _ in all_recommenders()} <= names
+    assert {"InteractionEncoder", "encoder", "features"} <= names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_saved_files(path):
+    model = load(path)
+    expected = np.load(path.parent / "expected.npz")
+    users = csr_array(expected["users"])  # four that the models know, and four new ones
+    if path.stem == "InteractionEncoder":
+        cells = users.tocoo()
+        events = pd.DataFrame({"user": "user 00", "item": cells.col, "rating": cells.data})
+        events["item"] = [f"item {column}" for column in cells.col]
+        first = model.transform(events[cells.row == 0]).toarray()
+        assert_array_equal(first[0], expected["users"][0])
+        assert not first[1:].any()
+        return
+    features = {}
+    if path.stem == "features":
+        features["user_features"] = pd.DataFrame(expected["ages"], columns=["age"])
+    answer = model.predict(users, **features)
+    assert_allclose(answer, expected[path.stem], rtol=1e-5, atol=1e-6)
+    if path.stem == "encoder":
+        items = model.recommend(["user 03", "user 00"], n=3)["item"]
+        assert items.tolist() == expected["encoder_items"].tolist()
+    elif hasattr(model, "partial_fit") and not features:
+        model.partial_fit(model.interactions_)
+        assert np.isfinite(model.predict(users)).all()
