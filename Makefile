@@ -8,6 +8,7 @@
 #   make lint                   ruff, nothing is changed
 #   make docs                   HTML in docs/_build/html, warnings are errors
 #   make bench                  a table: accuracy on real data, speed against references
+#   make corrupt                corrupt sparse input at every door, each case in a process of its own
 #
 # On Linux PyPI's torch brings several GB of CUDA libraries. Without a GPU take the CPU build:
 #   make test PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
@@ -31,7 +32,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-oldest lint docs bench clean
+.PHONY: demo test test-oldest lint docs bench corrupt clean
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -61,6 +62,9 @@ docs: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
+
+corrupt: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.corrupt
 
 clean:
 	rm -rf $(BUILD)

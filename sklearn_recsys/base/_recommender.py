@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_recsys.base._scoring import ScoringMixin
 from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells, union_cells
+from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils._threads import row_blocks
 from sklearn_recsys.utils._topk import top_n, top_n_cells
 from sklearn_recsys.utils._warnings import warn
@@ -166,10 +167,10 @@ class RecommenderMixin(ScoringMixin):
             self._forget()
             raise
 
-    def _checked(self, X, *, reset=False, copy=False):
-        """Return `X` as a canonical matrix."""
+    def _checked(self, X, *, reset=False, copy=False, name="X"):
+        """Return `X`, the caller's argument `name`, as a canonical matrix."""
         order = self._values == "order"
-        return check_interactions(self, X, reset=reset, order=order, copy=copy)
+        return check_interactions(self, X, reset=reset, order=order, copy=copy, name=name)
 
     def _fit_interactions(self, X, **params):
         """Fit to a canonical matrix of our own; `params` are what a model's `fit` adds."""
@@ -421,9 +422,9 @@ class RecommenderMixin(ScoringMixin):
         if users is None:
             return self.interactions_, np.arange(self.interactions_.shape[0])
         if sp.issparse(users) and users.ndim == 1:
-            users = users.reshape(1, -1)
+            users = as_csr(users, "users")
         if sp.issparse(users) or hasattr(users, "columns") or np.ndim(users) >= 2:
-            return self._checked(users), None
+            return self._checked(users, name="users"), None
         rows = np.asarray(users)
         n_users = self.interactions_.shape[0]
         if rows.dtype == bool and rows.ndim == 1:

@@ -10,6 +10,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import check_array
 
 from sklearn_recsys.metrics._hits import average_rows, check_lists, list_blocks
+from sklearn_recsys.utils._sparse import as_csr, canonical_csr
 from sklearn_recsys.utils.validation import check_csr
 
 _BLOCK_VALUES = 2**22  # feature values added up at once
@@ -310,10 +311,13 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
     array([0., 1.])
     """
     features = check_array(
-        item_features, accept_sparse="csr", dtype=np.float64, input_name="item_features"
+        as_csr(item_features, "item_features"),
+        accept_sparse="csr",
+        dtype=np.float64,
+        input_name="item_features",
     )
     if sp.issparse(features):
-        features = check_csr(features, name="item_features")
+        features = canonical_csr(features, name="item_features")
     n_items, n_features = features.shape
     y_pred = check_lists(y_pred, k, n_items, catalogue="item_features")
     unit = normalize(features)

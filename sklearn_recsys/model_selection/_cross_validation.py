@@ -16,6 +16,7 @@ from sklearn_recsys.model_selection._common import (
     warn_future_trains_past,
 )
 from sklearn_recsys.utils._cells import take_cells
+from sklearn_recsys.utils._sparse import as_csr
 
 
 class HoldoutSplit(BaseCrossValidator):
@@ -68,7 +69,7 @@ class HoldoutSplit(BaseCrossValidator):
                 "HoldoutSplit scores on held-out cells, but y is None. Pass them as y: "
                 "X_fit, X_valid = leave_last_out(X, order); search.fit(X_fit, X_valid)."
             )
-        X, y = indexable(X, y)
+        X, y = indexable(as_csr(X), as_csr(y, "y"))
         rows = np.arange(X.shape[0])
         yield rows, rows.copy()
 

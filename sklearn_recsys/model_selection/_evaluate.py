@@ -19,6 +19,7 @@ from sklearn_recsys.metrics import (
     novelty_at_k,
     popularity_bias_at_k,
 )
+from sklearn_recsys.utils._sparse import as_csr
 
 _BEYOND_ACCURACY = {
     "coverage": lambda ids, X, model, k: coverage_at_k(ids, X.shape[1], k),
@@ -83,8 +84,8 @@ def cross_validate(
     >>> cross_validate(EASE(l2=10), R, cv=3)["test_score"].shape
     (3,)
     """
-    params = params or {}
-    X, y, *_ = indexable(X, y, *params.values())
+    params = {name: as_csr(values, name) for name, values in (params or {}).items()}
+    X, y, *_ = indexable(as_csr(X), as_csr(y, "y"), *params.values())
     if scoring is not None and not callable(scoring):
         scoring = _scorer.make_recommender_scorer(scoring)
 

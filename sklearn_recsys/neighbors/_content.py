@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -19,6 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.preprocessing import FeatureEncoder
+from sklearn_recsys.utils._cells import take_cells
+from sklearn_recsys.utils._sparse import as_csr, canonical_csr
 from sklearn_recsys.utils._threads import row_blocks, sparse_dot
 from sklearn_recsys.utils._topk import top_n
 from sklearn_recsys.utils.validation import check_indices, check_length
@@ -137,17 +138,16 @@ class ContentRecommender(
             self.encoder_ = FeatureEncoder() if self.encoder is None else clone(self.encoder)
             features = self.encoder_.fit(features).transform(features)
         features = check_array(
-            features, accept_sparse="csr", dtype=np.float32, input_name="item_features"
+            as_csr(features, "item_features"),
+            accept_sparse="csr",
+            dtype=np.float32,
+            input_name="item_features",
         )
-        features = sp.csr_array(features)
+        features = canonical_csr(features, name="item_features")
         if isinstance(self.encoder_, FeatureEncoder):
-            known = np.ones(features.shape[1], dtype=np.float32)
-            known[self.encoder_._unknown_columns()] = 0
-            features.data = features.data * known[features.indices]
-        if not features.has_canonical_format or np.any(features.data == 0):
-            features = features.copy()
-            features.sum_duplicates()
-            features.eliminate_zeros()
+            known = np.ones(features.shape[1], dtype=bool)
+            known[self.encoder_._unknown_columns()] = False
+            features = take_cells(features, known[features.indices])
         return features
 
     def _profiles(self, X):

@@ -16,6 +16,8 @@ import torch
 from torch.nn.functional import embedding_bag
 from torch.utils.data import Dataset
 
+from sklearn_recsys.utils._sparse import as_csr
+
 with warnings.catch_warnings():  # torch says once in a process that its CSR tensors are in beta
     warnings.simplefilter("ignore", UserWarning)
     torch.sparse_csr_tensor([0, 0], [], [], (1, 1), check_invariants=False)
@@ -78,6 +80,7 @@ class SparseRows:
         -------
         rows : SparseRows
         """
+        X = as_csr(X)
         order = sp.csr_array((np.arange(X.nnz), X.indices, X.indptr), shape=X.shape).tocsc()
         parts = (X.indptr, X.indices, order.indptr, order.indices, order.data)
         indptr, indices, *by_column = (
@@ -235,13 +238,23 @@ class RowDataset(Dataset):
     """
 
     def __init__(self, X, targets=None):
-        self.X = X
-        self.targets = targets
+        self.X = _checked_rows(X, "X")
+        self.targets = None if targets is None else _checked_rows(targets, "targets")
         self.numbers = np.arange(X.shape[0])
         self.features = None
 
     def __len__(self):
         return self.X.shape[0]
+
+
+def _checked_rows(X, name):
+    """Return a sparse matrix in CSR form, with its explicit zeros: values may be centered."""
+    if not sp.issparse(X):
+        raise TypeError(f"{name} must be a csr_array; got {type(X).__name__}.")
+    X = as_csr(X, name)
+    if not np.isfinite(X.data).all():
+        raise ValueError(f"{name} contains NaN or infinity.")
+    return X
 
 
 class RowBatches:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from sklearn_recsys.utils.validation import check_csr
+
 _BITS = 40  # of the integers that stand for weights, fewer where users are very many
 
 
@@ -38,6 +40,14 @@ class NegativeSampler:
     def __init__(self, indptr, indices, n_items, alpha=0.0):
         device, n_users = indices.device, len(indptr) - 1
         lengths = indptr.diff()
+        ends = indptr[[0, -1]].tolist()
+        if ends != [0, len(indices)] or (lengths < 0).any():
+            raise ValueError(
+                f"indptr must rise from 0 to the {len(indices)} indices; it goes from {ends[0]} to "
+                f"{ends[1]}."
+            )
+        if len(indices) and not 0 <= indices.min() <= indices.max() < n_items:
+            raise ValueError(f"indices must hold item indices in 0 … {n_items - 1}.")
         users = torch.arange(n_users, device=device).repeat_interleave(
             lengths, output_size=len(indices)
         )
@@ -82,6 +92,7 @@ class NegativeSampler:
         -------
         sampler : NegativeSampler
         """
+        X = check_csr(X)
         parts = (
             torch.from_numpy(part.astype(np.int64)).to(device) for part in (X.indptr, X.indices)
         )

@@ -22,6 +22,7 @@ from sklearn_recsys.preprocessing._feature_columns import (
     read_rows,
     recognise,
 )
+from sklearn_recsys.utils._sparse import as_csr, canonical_csr
 from sklearn_recsys.utils.validation import check_memory
 
 _UNKNOWN = "<unknown>"
@@ -292,14 +293,14 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         """Return what is fitted to: a frame of features, or a sparse matrix of numbers."""
         if not isinstance(X, pd.DataFrame):
             X = check_array(
-                X,
+                as_csr(X),
                 accept_sparse="csr",
                 dtype=np.float64,
                 ensure_all_finite="allow-nan",
                 estimator=self,
                 input_name="X",
             )
-            return X if sp.issparse(X) else _named(X)
+            return canonical_csr(X) if sp.issparse(X) else _named(X)
         if X.shape[0] == 0 or X.shape[1] == 0:
             raise ValueError(f"X has {X.shape[0]} row(s) and {X.shape[1]} column(s) to learn from.")
         odd = [column for column in X.columns if not isinstance(column, str)]
@@ -334,7 +335,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             return X
         X = validate_data(
             self,
-            X,
+            as_csr(X),
             accept_sparse="csr",
             dtype=np.float64,
             ensure_all_finite="allow-nan",
@@ -343,7 +344,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         if not sp.issparse(X):
             return _named(X)
         if self.scaler_ is not None and not self.scaler_.with_mean:
-            return X
+            return canonical_csr(X)
         check_memory(8 * X.shape[0] * X.shape[1], "X, as a dense array,", "Use fewer rows.")
         return _named(X.toarray())
 

@@ -23,6 +23,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 
 from sklearn_recsys.persistence import load
+from sklearn_recsys.utils._corrupt import corrupt_matrices
 
 _TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 
@@ -425,6 +426,25 @@ def check_failing_fit(estimator):
     assert_array_equal(model.predict(X), clone(estimator).fit(X).predict(X))
 
 
+def check_corrupt_input(estimator):
+    """Check that a sparse matrix whose parts contradict each other is refused, by name."""
+    X = _matrix(estimator)
+    model = clone(estimator).fit(X)
+    before = model.predict(X)
+    for corrupt in corrupt_matrices(X).values():
+        _assert_raises(ValueError, "X", partial(clone(estimator).fit, corrupt))
+        _assert_raises(ValueError, "X", partial(model.partial_fit, corrupt))
+        _assert_raises(ValueError, "X", partial(model.predict, corrupt))
+        _assert_raises(ValueError, "X", partial(model.predict_pairs, corrupt, [0], [0]))
+        _assert_raises(ValueError, "users", partial(model.recommend, corrupt))
+        _assert_raises(ValueError, "X", partial(model.score, corrupt))
+        _assert_raises(ValueError, "X", partial(model.score, corrupt, X))
+        _assert_raises(ValueError, "y", partial(model.score, X, corrupt))
+        for name in ("candidates", "exclude"):
+            _assert_raises(ValueError, name, partial(model.recommend, X, **{name: corrupt}))
+    assert_array_equal(model.predict(X), before)
+
+
 def check_score(estimator):
     """Check that `score` is a float, takes `y` in both forms, and refuses what makes no sense."""
     X = _matrix(estimator)
@@ -532,6 +552,7 @@ _CHECKS = [
     check_reproducible,
     check_input_unmodified,
     check_failing_fit,
+    check_corrupt_input,
     check_score,
     check_partial_fit,
     check_checkerboard,

@@ -14,6 +14,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from sklearn_recsys.utils._cells import rank_cells
+from sklearn_recsys.utils._sparse import as_csr, canonical_csr, check_sparse
 
 _USER_COLUMNS = set("user customer visitor session member account reader listener u".split())
 _ITEM_COLUMNS = set(
@@ -36,42 +37,6 @@ def _refuse_events_frame(X):
         )
 
 
-def _canonical_csr(X, *, copy=False):
-    """Return `X` as a csr_array: sorted, without duplicates or explicit zeros, int32 if it fits.
-
-    The arrays of `X` are never written to; without `copy` they are shared if nothing had to change.
-    """
-    source = X
-    X = sp.csr_array(X)
-    if isinstance(X.data, np.memmap):  # what numpy makes of a read-only memmap is read-only, too
-        parts = [np.asarray(part) for part in (X.data, X.indices, X.indptr)]
-        X = sp.csr_array(tuple(parts), shape=X.shape)
-    nnz = X.indptr[-1]
-    fits = max(X.shape[1], nnz) <= np.iinfo(np.int32).max
-    if fits and (X.indices.dtype != np.int32 or X.indptr.dtype != np.int32):
-        X = sp.csr_array(
-            (X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32)), shape=X.shape
-        )
-    canonical = X.has_canonical_format and X.data.size == nnz and np.all(X.data != 0)
-    if canonical and not (copy and _shares_memory(X, source)):
-        return X
-    X = X.copy()
-    X.sum_duplicates()
-    X.eliminate_zeros()
-    return X
-
-
-def _shares_memory(X, source):
-    if not sp.issparse(source):
-        return False
-    parts = [getattr(source, name, None) for name in ("data", "indices", "indptr", "row", "col")]
-    return any(
-        isinstance(part, np.ndarray) and np.shares_memory(own, part)
-        for part in parts
-        for own in (X.data, X.indices, X.indptr)
-    )
-
-
 def check_csr(X, *, dtype=None, name="X", copy=False):
     """Validate a user × item matrix outside an estimator.
 
@@ -91,22 +56,33 @@ def check_csr(X, *, dtype=None, name="X", copy=False):
     X : csr_array of shape (n_users, n_items)
         Sorted indices, no duplicates (they are summed), no explicit zeros, int32 indices wherever
         they fit. The input is never written to.
+
+    Raises
+    ------
+    ValueError
+        If the parts of a sparse matrix contradict each other, or values are not finite.
     """
     _refuse_events_frame(X)
     if sp.issparse(X) and X.ndim != 2:
         raise ValueError(f"{name} must be 2-D (n_users, n_items); got shape {X.shape}.")
+    source = X
     X = check_array(
-        X,
+        as_csr(X, name),
         accept_sparse="csr",
         dtype="numeric" if dtype is None else dtype,
         ensure_min_samples=0,
         ensure_min_features=0,
         input_name=name,
     )
-    return _canonical_csr(X, copy=copy)
+    X = canonical_csr(X, name=name, copy=copy)
+    if dtype is None and sp.issparse(source) and source.dtype != X.dtype:
+        narrow = X.data.astype(source.dtype)  # sums were made in a wide type
+        if source.dtype != np.float16 and np.array_equal(narrow, X.data):
+            X = sp.csr_array((narrow, X.indices, X.indptr), shape=X.shape)
+    return X
 
 
-def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, copy=False):
+def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, copy=False, name="X"):
     """Validate `X` for an estimator: scikit-learn's checks, then one canonical float32 csr_array.
 
     Parameters
@@ -124,6 +100,8 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
         before anything is cast to float32, which would merge unix times closer than 64 s.
     copy : bool, default=False
         Whether the result must not share memory with `X`.
+    name : str, default="X"
+        What the caller's argument is called, for error messages.
 
     Returns
     -------
@@ -138,15 +116,19 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
         )
     dtype = "numeric" if order else dtype
     try:
+        X = as_csr(X, name)
         X = validate_data(estimator, X, accept_sparse="csr", dtype=dtype, reset=reset)
     except ValueError as error:
-        if "contains NaN" not in str(error):
-            raise
-        raise ValueError(
-            "Input X contains NaN. What was not observed is a zero here: use X.fillna(0) if that "
-            "is what NaN means, or encode the events with InteractionEncoder."
-        ) from None
-    X = _canonical_csr(X, copy=copy)
+        if "contains NaN" in str(error):
+            raise ValueError(
+                f"Input {name} contains NaN. What was not observed is a zero here: use "
+                f"{name}.fillna(0) if that is what NaN means, or encode the events with "
+                "InteractionEncoder."
+            ) from None
+        if name != "X" and str(error).startswith("Input X"):
+            raise ValueError(str(error).replace("Input X", f"Input {name}", 1)) from None
+        raise
+    X = canonical_csr(X, name=name, copy=copy)
     if order:
         X = sp.csr_array((rank_cells(X).astype(np.float32), X.indices, X.indptr), shape=X.shape)
     return X
@@ -215,18 +197,20 @@ def check_held_out(y, shape, *, name="y"):
 
 
 def check_item_features(features, n_items, labels=None):
-    """Refuse features that don't have a row for each item, in the order of the columns of `X`.
+    """Refuse features that are corrupt or lack a row for each item, in the order of `X`'s columns.
 
     Parameters
     ----------
     features : {DataFrame, array-like, sparse matrix} of shape (n_rows, n_columns)
-        The features; what is in them is not looked at.
+        The features; their values are not looked at.
     n_items : int
         Columns of `X`.
     labels : Index of length n_items, default=None
         The columns of `X`, if it is a frame. A frame of features must have them as its index;
         columns, or an index, that are just 0, 1, … say nothing.
     """
+    if sp.issparse(features):
+        check_sparse(features, "item_features")
     n_rows = features.shape[0] if hasattr(features, "shape") else len(features)
     if n_rows != n_items:
         raise ValueError(
