@@ -48,7 +48,8 @@ class PopularityRecommender(RecommenderMixin, BaseEstimator):
         return tags
 
     def _fit(self, X):
-        self.item_counts_ = X.sum(axis=0, dtype=np.float32)
+        # a sum of float32 ones would stop at 2**24
+        self.item_counts_ = np.bincount(X.indices, minlength=X.shape[1]).astype(np.float32)
 
     def _score_items(self, X):
         return np.tile(self.item_counts_, (X.shape[0], 1))

@@ -75,9 +75,10 @@ def check_csr(X, *, dtype=None, name="X", copy=False):
         input_name=name,
     )
     X = canonical_csr(X, name=name, copy=copy)
-    if dtype is None and sp.issparse(source) and source.dtype != X.dtype:
+    summed = dtype is None and sp.issparse(source) and source.dtype not in (X.dtype, np.float16)
+    if summed:
         narrow = X.data.astype(source.dtype)  # sums were made in a wide type
-        if source.dtype != np.float16 and np.array_equal(narrow, X.data):
+        if np.array_equal(narrow, X.data):
             X = sp.csr_array((narrow, X.indices, X.indptr), shape=X.shape)
     return X
 

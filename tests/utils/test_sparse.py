@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 
 from sklearn_recsys import (
     EASE,
@@ -188,7 +189,6 @@ def test_every_door_refuses_corrupt_matrices():
 
 
 def test_negative_sampler_of_parts_that_disagree():
-    torch = pytest.importorskip("torch")
     for indptr, indices in [
         ([0, 2], [0, 8]),
         ([0, 2], [0, -1]),
@@ -198,3 +198,88 @@ def test_negative_sampler_of_parts_that_disagree():
     ]:
         with pytest.raises(ValueError, match="indptr must rise|indices must hold"):
             neural.NegativeSampler(torch.tensor(indptr), torch.tensor(indices), 8)
+
+
+# ------------------------------------------------------------------------------ sums of duplicates
+
+NARROW = [bool, np.int8, np.uint8, np.int16, np.uint16, np.float16]
+
+
+def repeated(dtype, format):
+    """Return a matrix with a one at (0, 1) 70,000 times and a two at (1, 2), and what it means."""
+    n = 70_000
+    rows, columns = np.zeros(n + 3, dtype=int), np.ones(n + 3, dtype=int)
+    rows[n:], columns[n:] = [1, 2, 2], [2, 0, 3]
+    data = np.ones(n + 3, dtype=dtype)
+    X = sp.coo_array((data.astype(np.int8), (rows, columns)), shape=(3, 4))
+    X.data = data  # the constructor does not take float16
+    meaning = np.zeros((3, 4))
+    meaning[0, 1], meaning[1, 2], meaning[2, [0, 3]] = n, 1, 1
+    if format != "coo":  # scipy's own conversion would sum in the narrow type
+        indptr = {"csr": [0, n, n + 1, n + 3], "csc": [0, 1, n + 1, n + 2, n + 3]}[format]
+        if format == "csc":
+            columns = np.concatenate([[2], np.zeros(n, dtype=int), [1, 2]])
+        indices = columns.astype(np.int32)
+        X = {"csr": sp.csr_array, "csc": sp.csc_array}[format](X.shape)
+        X.data, X.indices, X.indptr = data, indices, np.array(indptr, dtype=np.int32)
+    return X, meaning
+
+
+@pytest.mark.parametrize("format", ["coo", "csr", "csc"])
+@pytest.mark.parametrize("dtype", NARROW)
+def test_sums_of_narrow_types(dtype, format):
+    X, meaning = repeated(dtype, format)
+    np.testing.assert_array_equal(check_csr(X).toarray(), meaning)
+    np.testing.assert_array_equal(EASE().fit(X).interactions_.toarray(), meaning)
+    bm25 = preprocessing.BM25Transformer()
+    expected = bm25.fit_transform(meaning).toarray()
+    np.testing.assert_allclose(bm25.fit_transform(X).toarray(), expected, rtol=1e-6)
+    past, future = model_selection.leave_last_out(X, X)
+    np.testing.assert_array_equal((past + future).toarray(), meaning)
+    cells, _, _ = preprocessing.filter_k_core(X, min_user=1, min_item=1)
+    np.testing.assert_array_equal(cells.toarray(), meaning)
+    encoder = preprocessing.FeatureEncoder
+    np.testing.assert_allclose(
+        encoder().fit(X).transform(X).toarray(),
+        encoder().fit(sp.csr_array(meaning)).transform(meaning).toarray(),
+        rtol=1e-6,
+    )
+    lists = [[0, 1, 2]]
+    np.testing.assert_allclose(
+        metrics.intra_list_diversity_at_k(lists, X),
+        metrics.intra_list_diversity_at_k(lists, meaning),
+    )
+    np.testing.assert_array_equal(
+        neural.SparseRows.from_csr(X).matmul(torch.eye(4)).numpy(), meaning
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.float32, np.int64, np.float64])
+def test_a_type_that_holds_the_sums_is_kept(dtype):
+    X = sp.coo_array((np.array([1, 2, 3], dtype=dtype), ([0, 0, 1], [1, 1, 0])), shape=(2, 2))
+    for given in (X, X.tocsr(), X.tocsc(), X.toarray()):
+        kept = check_csr(given)
+        assert kept.dtype == dtype
+        np.testing.assert_array_equal(kept.toarray(), [[0, 3], [3, 0]])
+
+
+def test_a_sum_that_is_too_large_is_refused():
+    huge = np.full(2, 3e38, dtype=np.float32)
+    for X in (
+        sp.coo_array((huge, ([0, 0], [1, 1])), shape=(1, 2)),
+        sp.csr_array((huge, np.array([1, 1]), np.array([0, 2])), shape=(1, 2)),
+    ):
+        with pytest.raises(ValueError, match="y .*too large|y contains infinity"):
+            check_csr(X, name="y")
+
+
+def test_counts_beyond_what_float32_sums():
+    from sklearn_recsys import PopularityRecommender
+
+    n = 2**24 + 4
+    X = sp.csr_array(
+        (np.ones(n, dtype=np.float32), np.zeros(n, np.int32), np.arange(n + 1)), (n, 2)
+    )
+    model = PopularityRecommender()
+    model._fit(X)
+    np.testing.assert_array_equal(model.item_counts_, [n, 0])
