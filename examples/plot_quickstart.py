@@ -125,7 +125,7 @@ print(f"NDCG@10 on test: {best.score(X_train, X_test):.4f}")
 # A score of EASE is a sum over the items of the history.
 
 first = best.recommend(history, n=1)["item"].iloc[0]
-why = best.explain(history, row=0, item=first)
+why = best.explain(history, item=first)
 print(f"{titles[first]}, because of")
 print(why.assign(title=why["item"].map(titles)).round(3).to_string(index=False))
 

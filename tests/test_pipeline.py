@@ -328,7 +328,7 @@ def test_similar_things_and_explanations_are_those_of_the_model():
     for got, expected in zip(users, UserKNN().fit(liked).similar_users([1, 2], n=4), strict=True):
         assert_array_equal(got, expected)
     pipe = likes(EASE(l2=5)).fit(R)
-    history, contributions = pipe.explain(R, 3, 7)
+    history, contributions = pipe.explain(R[[3]], 7)
     assert set(history) == set(np.flatnonzero(liked[3]))
     assert contributions.sum() == pytest.approx(pipe.predict_pairs(R, [3], [7])[0], abs=1e-5)
 

@@ -13,6 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_recsys.base._scoring import ScoringMixin
 from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells, union_cells
+from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
+from sklearn_recsys.utils._ids import row_order
 from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils._threads import row_blocks
 from sklearn_recsys.utils._topk import top_n, top_n_cells
@@ -153,11 +155,33 @@ class RecommenderMixin(ScoringMixin):
             labels = getattr(X, "columns", None)
             X = self._checked(X, reset=True, copy=True)
             if getattr(self, "item_features", None) is not None:
-                check_item_features(self.item_features, X.shape[1], labels)
+                self._align_item_features(X.shape[1], labels)
         except BaseException:
             self._forget()
             raise
         return self._fit_or_forget(X, **params)
+
+    # Raw ids of the columns, which a pipeline with an encoder sets while it fits the model: a pair
+    # of the ids and the name that a column of them would have.
+    _item_labels = None
+    _item_order_ = None
+
+    def _align_item_features(self, n_items, labels):
+        """Set which row of `item_features` stands for each item, or refuse what cannot be told."""
+        features = self.item_features
+        if self._item_labels is not None and is_frame(features):
+            ids, column = self._item_labels
+            features = as_pandas_frame(features, "item_features")
+            self._item_order_ = row_order(features, ids, "item_features", "item", column)
+            return
+        check_item_features(features, n_items, labels)
+
+    def _ordered_item_features(self):
+        """Return `item_features` with a row for each item, in the order of the columns."""
+        features = self.item_features
+        if is_frame(features):
+            features = as_pandas_frame(features, "item_features")
+        return features if self._item_order_ is None else features.iloc[self._item_order_]
 
     def _fit_or_forget(self, X, **params):
         """Fit to a canonical matrix of our own; a failure leaves nothing half-fitted."""
@@ -313,7 +337,10 @@ class RecommenderMixin(ScoringMixin):
     def _predict(self, X, features=None):
         check_is_fitted(self)
         X = self._checked(X)
-        features = self._checked_features(features, X.shape[0])
+        return self._predict_all(X, self._checked_features(features, X.shape[0]))
+
+    def _predict_all(self, X, features):
+        """Predict all scores of canonical histories with checked features."""
         check_memory(
             4 * X.shape[0] * X.shape[1],
             f"The dense answer of predict, {X.shape[0]:,} × {X.shape[1]:,} float32 scores,",

@@ -94,22 +94,20 @@ class EASE(RecommenderMixin, BaseEstimator):
     def _score_items(self, X):
         return sparse_dot(X, self.coef_)
 
-    def explain(self, X, row, item):
+    def explain(self, users, item):
         """Explain a score by the items of the history.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            Histories of known or new users, or whatever `recommend` takes as users.
-        row : int
-            The row of `X`.
+        users : int, or {array-like, sparse matrix, sparse array} of shape (1, n_items)
+            One user, as `recommend` takes them: a training row, or a history.
         item : int
             The item whose score is to be explained.
 
         Returns
         -------
         items : ndarray of int64 of shape (n_history,)
-            The items of the row's history, the greatest contribution first.
+            The items of the user's history, the greatest contribution first.
         contributions : ndarray of float32 of shape (n_history,)
             What each adds to the score of `item`; they sum to it. An empty history, which is
             answered by popularity, has none.
@@ -119,15 +117,18 @@ class EASE(RecommenderMixin, BaseEstimator):
         >>> from scipy.sparse import csr_array
         >>> from sklearn_recsys import EASE
         >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]])
-        >>> items, contributions = EASE(l2=1.0).fit(R).explain(R, row=0, item=2)
+        >>> items, contributions = EASE(l2=1.0).fit(R).explain(0, item=2)
         >>> items
         array([1, 0])
         """
         check_is_fitted(self)
-        X, _ = self._histories(X)
-        (row,) = check_indices([row], X.shape[0], name="row", what="row")
-        (item,) = check_indices([item], X.shape[1], name="item")
-        history = X[[row]]
+        history, _ = self._histories(users)
+        if history.shape[0] != 1:
+            raise ValueError(
+                f"explain answers for one user at a time; got {history.shape[0]}: pass X[[row]], "
+                "or one training row."
+            )
+        (item,) = check_indices([item], history.shape[1], name="item")
         contributions = history.data * self.coef_[history.indices, item]
         order = np.argsort(-contributions, kind="stable")
         return history.indices[order].astype(np.int64), contributions[order]

@@ -42,7 +42,8 @@ class ContentRecommender(
     Parameters
     ----------
     item_features : {DataFrame, array-like, sparse matrix}, default=None
-        Of shape (n_items, n_columns): a row for each item, in the order of the columns of `X`. A
+        Of shape (n_items, n_columns): a row for each item, in the order of the columns of `X`; in a
+        pipeline with an encoder the rows of a frame are found by the raw item ids of its index. A
         frame is encoded by `encoder`; an array or a sparse matrix holds numbers. None: an item is
         described by its users, which says nothing about an item that has none.
     encoder : transformer, default=None
@@ -133,7 +134,7 @@ class ContentRecommender(
 
     def _encoded_features(self):
         """Return the features as a csr_array, by the encoder if there is one."""
-        features = self.item_features
+        features = self._ordered_item_features()
         if isinstance(features, pd.DataFrame) or self.encoder is not None:
             self.encoder_ = FeatureEncoder() if self.encoder is None else clone(self.encoder)
             features = self.encoder_.fit(features).transform(features)

@@ -293,7 +293,8 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
     Parameters
     ----------
     item_features : {DataFrame, array-like, sparse matrix}, default=None
-        Of shape (n_items, n_columns): a row for each item, in the order of the columns of `X`.
+        Of shape (n_items, n_columns): a row for each item, in the order of the columns of `X`; in a
+        pipeline with an encoder the rows of a frame are found by the raw item ids of its index.
         None: items are known by their ids.
     loss : {"mse", "logistic", "softmax"}, default="mse"
         ``"mse"`` predicts ratings. The others rank: ``"softmax"`` takes the user's items out of all
@@ -558,8 +559,9 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         self.item_encoder_, self._item_codes_ = None, None
         if self.item_features is not None:
             with _named("item_features"):
-                self.item_encoder_ = _new(self.item_encoder).fit(self.item_features)
-                self._item_codes_ = self.item_encoder_.encode(self.item_features)
+                features = self._ordered_item_features()
+                self.item_encoder_ = _new(self.item_encoder).fit(features)
+                self._item_codes_ = self.item_encoder_.encode(features)
 
     # ---------------------------------------------------------------- training
 

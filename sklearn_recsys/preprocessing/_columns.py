@@ -80,15 +80,3 @@ def factorize(series):
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     return rank[codes], ids[order]
-
-
-def as_index(raw_ids, kind):
-    """Return 1-D raw ids as an Index, which leaves mixed ids as they are."""
-    if isinstance(raw_ids, str) or np.ndim(raw_ids) == 0:
-        raise ValueError(f"Expected a 1-D sequence of {kind} ids; got {raw_ids!r}.")
-    return index(raw_ids)
-
-
-def index(ids):
-    """Return an Index that keeps tuples as single ids."""
-    return pd.Index(ids, tupleize_cols=False)

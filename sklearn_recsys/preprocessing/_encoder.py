@@ -14,14 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.persistence import save
 from sklearn_recsys.preprocessing._columns import (
-    as_index,
     as_seconds,
     check_column,
     factorize,
-    index,
     read_ratings,
     read_times,
 )
+from sklearn_recsys.utils._frames import as_pandas_frame
+from sklearn_recsys.utils._ids import as_index, find, index_of, missing_ids
 from sklearn_recsys.utils.validation import check_csr, check_indices
 
 
@@ -61,11 +61,16 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
     unknown : {"error", "ignore"}, default="error"
         Whether ids that were not seen at fit raise a ValueError which names them, or their events
         are dropped.
+    users, items : array-like, default=None
+        Raw ids of all users, or of all items: the catalogue. It decides on the rows, or columns,
+        and their order, so that users and items without an event have theirs; `unknown` decides on
+        ids in events that it lacks. None: those of the events in `fit`.
 
     Attributes
     ----------
     user_ids_ : ndarray of shape (n_users,)
-        Raw user ids by row: sorted if they can be sorted, else in order of appearance.
+        Raw user ids by row: sorted if they can be sorted, else in order of appearance; `users`, if
+        given.
     item_ids_ : ndarray of shape (n_items,)
         Raw item ids by column, ordered likewise.
     n_users_, n_items_ : int
@@ -94,6 +99,12 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
       user  rank  item
     0  bob     1     9
     1  bob     2     7
+
+    Items that nobody has yet are in the catalogue:
+
+    >>> InteractionEncoder(items=[9, 8, 7]).fit_transform(events).toarray()
+    array([[4., 0., 5.],
+           [0., 0., 3.]], dtype=float32)
     """
 
     # The frame is data, not metadata that a meta-estimator could route.
@@ -108,6 +119,8 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         "timestamp": [Hashable, None],
         "duplicates": [StrOptions({"last", "sum", "mean", "max"})],
         "unknown": [StrOptions({"error", "ignore"})],
+        "users": ["array-like", None],
+        "items": ["array-like", None],
     }
 
     def __init__(
@@ -120,6 +133,8 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         timestamp="timestamp",
         duplicates="last",
         unknown="error",
+        users=None,
+        items=None,
     ):
         self.user = user
         self.item = item
@@ -128,6 +143,8 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         self.timestamp = timestamp
         self.duplicates = duplicates
         self.unknown = unknown
+        self.users = users
+        self.items = items
 
     def fit(self, events, y=None):
         """Learn the users and the items.
@@ -165,15 +182,27 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
     @_fit_context(prefer_skip_nested_validation=True)
     def _fit(self, events):
         """Set the fitted attributes once the whole encoding has succeeded; return the matrix."""
-        value, time = self._read(events)
+        events, value, time = self._read(events)
         if len(events) == 0:
             raise ValueError("events is an empty frame; at least one event is needed to fit.")
-        users, user_ids = factorize(events[self.user])
-        items, item_ids = factorize(events[self.item])
+        users, user_ids = self._learn(events[self.user], "user", self.users)
+        items, item_ids = self._learn(events[self.item], "item", self.items)
         X = self._matrix(users, items, value, time, (len(user_ids), len(item_ids)))
         self.user_ids_, self.item_ids_ = user_ids, item_ids
         self.n_users_, self.n_items_ = X.shape
         return X
+
+    def _learn(self, raw, kind, catalogue):
+        """Return the codes of raw ids and what they stand for, the catalogue if there is one."""
+        if catalogue is None:
+            return factorize(raw)
+        if isinstance(catalogue, (set, frozenset)):
+            raise ValueError(f"{kind}s is a set, which has no order: pass sorted({kind}s).")
+        ids = as_index(catalogue, kind)
+        if ids.hasnans or ids.has_duplicates:
+            odd = "NaN" if ids.hasnans else missing_ids(ids[ids.duplicated()].unique())
+            raise ValueError(f"{kind}s must hold each {kind} id once; got several of {odd}.")
+        return self._lookup(raw, kind, self.unknown, ids), np.asarray(ids)
 
     def transform(self, events):
         """Encode events of known users.
@@ -189,29 +218,42 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
             Canonical: sorted indices, no duplicates, no explicit zeros.
         """
         check_is_fitted(self)
-        value, time = self._read(events)
+        events, value, time = self._read(events)
         users = self._lookup(events[self.user], "user", self.unknown)
         items = self._lookup(events[self.item], "item", self.unknown)
         return self._matrix(users, items, value, time, (self.n_users_, self.n_items_))
 
-    def transform_histories(self, events):
+    def transform_histories(self, events, users=None):
         """Encode the histories of anyone: known users, new users, or both.
 
         Parameters
         ----------
         events : DataFrame of shape (n_events, n_columns)
             Tidy events. Unknown items follow the parameter `unknown`.
+        users : array-like of shape (n_histories,), default=None
+            Raw ids of the users to return a row for, in this order, known or new. None: the users
+            of `events`.
 
         Returns
         -------
         X : csr_array of shape (n_histories, n_items)
-            One row per user of `events`; empty if all the user's items were unknown and dropped.
+            One row per user; empty if the user has no event, or if all items were unknown and
+            dropped.
         user_ids : ndarray of shape (n_histories,)
-            Their raw ids: sorted if they can be sorted, else in order of appearance.
+            Their raw ids: `users`, or else sorted if they can be sorted, in order of appearance if
+            not. **The rows are in this order**, whatever that of the events.
         """
         check_is_fitted(self)
-        value, time = self._read(events)
-        users, user_ids = factorize(events[self.user])
+        events, value, time = self._read(events)
+        if users is None:
+            users, user_ids = factorize(events[self.user])
+        else:
+            asked = as_index(users, "user")
+            if asked.has_duplicates:
+                twice = missing_ids(asked[asked.duplicated()].unique())
+                raise ValueError(f"users must hold each user id once; got several of {twice}.")
+            users = self._lookup(events[self.user], "user", "ignore", asked)
+            user_ids = np.asarray(asked)
         items = self._lookup(events[self.item], "item", self.unknown)
         X = self._matrix(users, items, value, time, (len(user_ids), self.n_items_))
         return X, user_ids
@@ -229,7 +271,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         rows : ndarray of int64 of shape (n,)
         """
         check_is_fitted(self)
-        return self._lookup(as_index(raw_ids, "user"), "user", "error")
+        return find(index_of(self, self.user_ids_), as_index(raw_ids, "user"), "user", "error")
 
     def encode_items(self, raw_ids):
         """Return the column of each raw item id.
@@ -244,7 +286,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         columns : ndarray of int64 of shape (n,)
         """
         check_is_fitted(self)
-        return self._lookup(as_index(raw_ids, "item"), "item", "error")
+        return find(index_of(self, self.item_ids_), as_index(raw_ids, "item"), "item", "error")
 
     def decode(self, items, scores=None, users=None):
         """Turn what ``recommend`` returns into a tidy frame of raw ids.
@@ -356,12 +398,8 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         return tags
 
     def _read(self, events):
-        """Check the columns in use; return the events' values and times, or None for each."""
-        if not isinstance(events, pd.DataFrame):
-            raise TypeError(
-                "events must be a pandas DataFrame with one row per event; got "
-                f"{type(events).__name__}."
-            )
+        """Check the columns in use; return a pandas frame, and its values and times or None."""
+        events = as_pandas_frame(events, "events", " with one row per event")
         for column in (self.user, self.item):
             check_column(events, column)
         value = time = None
@@ -379,25 +417,14 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
             # A mistyped name must not pass silently where the order in time is what is asked for.
             if self.values == "position" or self.timestamp in events.columns:
                 time = read_times(events, self.timestamp)
-        return value, time
+        return events, value, time
 
-    def _lookup(self, raw, kind, unknown):
-        """Return the codes of raw ids, −1 for the unknown ones if they are to be ignored."""
-        known = self.user_ids_ if kind == "user" else self.item_ids_
+    def _lookup(self, raw, kind, unknown, known=None):
+        """Return the codes of a column, −1 for the unknown ids if they are to be ignored."""
+        if known is None:
+            known = index_of(self, self.user_ids_ if kind == "user" else self.item_ids_)
         codes, ids = pd.factorize(raw, use_na_sentinel=False)
-        ids = np.asarray(ids)
-        found = index(known).get_indexer(index(ids))
-        if unknown == "error" and np.any(found < 0):
-            missing = ids[found < 0].tolist()
-            hint = 'unknown="ignore" drops events of unknown ids.'
-            if kind == "user":
-                hint += " Somebody new is recommended to by a history: pass their events."
-            raise ValueError(
-                f"{len(missing)} unknown {kind} id(s) that were not seen at fit: "
-                f"{', '.join(map(repr, missing[:5]))}{', …' if len(missing) > 5 else '.'} The ids "
-                f"known are in {kind}_ids_. {hint}"
-            )
-        return found[codes].astype(np.int64, copy=False)
+        return find(known, as_index(ids, kind), kind, unknown)[codes]
 
     def _matrix(self, users, items, value, time, shape):
         """Resolve duplicates and build the csr_array; events with a code of −1 are dropped."""

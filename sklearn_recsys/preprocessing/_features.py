@@ -22,6 +22,7 @@ from sklearn_recsys.preprocessing._feature_columns import (
     read_rows,
     recognise,
 )
+from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr
 from sklearn_recsys.utils.validation import check_memory
 
@@ -162,6 +163,8 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         -------
         self : FeatureEncoder
         """
+        if is_frame(X):
+            X = as_pandas_frame(X, "X")
         frame = self._new_frame(X)
         kinds = self._find_kinds(frame)
         numbers = [column for column, kind in kinds.items() if kind == "number"]
@@ -316,6 +319,8 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 
     def _frame(self, X):
         """Return what is encoded, in the form of `_new_frame`."""
+        if is_frame(X):
+            X = as_pandas_frame(X, "X")
         if hasattr(self, "feature_names_in_"):
             used = [column for column, kind in self.kinds_.items() if kind != "drop"]
             if not isinstance(X, pd.DataFrame):

@@ -123,7 +123,7 @@ def test_explanations_sum_to_the_score_by_falling_contribution():
     for row in range(5):
         history = new[[row]]
         for item in (0, 7, 29):
-            items, contributions = model.explain(new, row, item)
+            items, contributions = model.explain(history, item)
             assert items.dtype == np.int64
             assert sorted(items.tolist()) == history.indices.tolist()
             assert np.all(np.diff(contributions) <= 0)
@@ -137,13 +137,15 @@ def test_explanations_sum_to_the_score_by_falling_contribution():
 def test_explain_refuses_what_is_not_there():
     X = random_matrix(20, 10)
     model = EASE().fit(X)
-    with pytest.raises(ValueError, match=r"row indices in 0 … 19"):
-        model.explain(X, 20, 0)
+    with pytest.raises(ValueError, match=r"training row indices in 0 … 19"):
+        model.explain(20, 0)
+    with pytest.raises(ValueError, match=r"one user at a time; got 20"):
+        model.explain(X, 0)
     with pytest.raises(ValueError, match=r"item indices in 0 … 9"):
-        model.explain(X, 0, 10)
+        model.explain(0, 10)
     with pytest.raises(ValueError, match=r"item indices in 0 … 9"):
-        model.explain(X, 0, -1)
-    items, contributions = model.explain(sp.csr_array((1, 10)), 0, 3)
+        model.explain(0, -1)
+    items, contributions = model.explain(sp.csr_array((1, 10)), 3)
     assert len(items) == len(contributions) == 0
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -394,3 +395,48 @@ def test_scikit_learn_conventions():
     assert (loaded.transform(events) != encoder.transform(events)).nnz == 0
     smaller = events[events.user < 50]
     assert encoder.fit(smaller).n_users_ == smaller.user.nunique()  # a second fit starts anew
+
+
+def test_a_catalogue_decides_on_rows_and_columns_and_their_order():
+    events = pd.DataFrame({"user": ["b", "a", "b"], "item": [3, 9, 9], "rating": [1.0, 2, 3]})
+    encoder = InteractionEncoder(users=["b", "c", "a"], items=[9, 5, 3, 4])
+    X = encoder.fit_transform(events)
+    assert_array_equal(X.toarray(), [[3, 0, 1, 0], [0, 0, 0, 0], [2, 0, 0, 0]])
+    assert encoder.user_ids_.tolist() == ["b", "c", "a"]
+    assert encoder.item_ids_.tolist() == [9, 5, 3, 4]
+    assert (encoder.n_users_, encoder.n_items_) == (3, 4)
+    assert_array_equal(encoder.transform(events).toarray(), X.toarray())
+    assert_array_equal(encoder.encode_items([4, 9]), [3, 0])
+    again = clone(encoder).fit(events.iloc[:1])
+    assert_array_equal(again.item_ids_, encoder.item_ids_)
+    assert_array_equal(
+        InteractionEncoder(items=pd.Index([9, 5, 3, 4])).fit_transform(events).toarray(),
+        X.toarray()[[2, 0]],
+    )
+
+
+def test_what_a_catalogue_lacks_is_unknown():
+    events = pd.DataFrame({"user": ["a", "b"], "item": [1, 2], "rating": [4.0, 5]})
+    with pytest.raises(ValueError, match=r"1 unknown item id.*: 2\."):
+        InteractionEncoder(items=[1, 7]).fit(events)
+    ignoring = InteractionEncoder(items=[1, 7], unknown="ignore")
+    assert_array_equal(ignoring.fit_transform(events).toarray(), [[4, 0], [0, 0]])
+    for name in ("users", "items"):
+        with pytest.raises(ValueError, match=f"{name} must hold each .* id once; got several of"):
+            InteractionEncoder(**{name: [1, 2, 1]}).fit(events)
+        with pytest.raises(ValueError, match=f"{name} must hold each .* id once; got several of"):
+            InteractionEncoder(**{name: [1.0, np.nan]}).fit(events)
+        with pytest.raises(ValueError, match="no order"):
+            InteractionEncoder(**{name: {1, 2}}).fit(events)
+
+
+def test_histories_in_the_order_asked_for():
+    events = pd.DataFrame({"user": ["b", "a", "b"], "item": [3, 9, 9], "rating": [1.0, 2, 3]})
+    encoder = InteractionEncoder().fit(events)
+    X, users = encoder.transform_histories(events, users=["b", "nobody", "a"])
+    assert users.tolist() == ["b", "nobody", "a"]
+    assert_array_equal(X.toarray(), [[1, 3], [0, 0], [0, 2]])
+    X, users = encoder.transform_histories(events, users=["a"])
+    assert_array_equal(X.toarray(), [[0, 2]])
+    with pytest.raises(ValueError, match="each user id once"):
+        encoder.transform_histories(events, users=["a", "a"])

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
-import scipy.sparse as sp
 from sklearn import config_context, get_config
 from sklearn.base import _clone_parametrized
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_recsys.base import RecommenderMixin, UserFeaturesMixin
+from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.base._user_features import check_aligned
 from sklearn_recsys.exceptions import ValuesWarning
+from sklearn_recsys.pipeline._raw_ids import RawIdsMixin
+from sklearn_recsys.pipeline._translation import RawIds
+from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
+from sklearn_recsys.utils._ids import as_index, missing_ids, says_nothing
 from sklearn_recsys.utils._warnings import warn
-from sklearn_recsys.utils.validation import check_csr, check_indices
+from sklearn_recsys.utils.validation import check_csr
 
 
-def _model_has(name):
-    """Return a check that the model at the end of the pipeline has a method."""
-
-    def check(self):
-        return hasattr(self.steps[-1][1], name)
-
-    return check
-
-
-class RecommenderPipeline(UserFeaturesMixin, Pipeline):
+class RecommenderPipeline(RawIdsMixin, Pipeline):
     """scikit-learn's Pipeline with a recommender at its end.
 
     Raw `X` decides what a user has seen, and `score` holds out raw interactions before anything is
@@ -40,8 +32,8 @@ class RecommenderPipeline(UserFeaturesMixin, Pipeline):
         Transformers and a recommender, as in :class:`sklearn.pipeline.Pipeline`.
     encoder : InteractionEncoder, default=None
         A fitted encoder whose `transform` made the training matrix. It is no step (a search would
-        split events): it only translates ids, so that `recommend`, `similar_items` and `explain`
-        take raw ids and return tidy frames of raw ids. Clones share it.
+        split events): it only translates, so that every method takes and returns raw ids. Clones
+        share it. Frames of features, of users and of items, are aligned with its ids.
     transform_input : list of str, default=None
         As in :class:`sklearn.pipeline.Pipeline`.
     memory : str or object with the joblib.Memory interface, default=None
@@ -57,6 +49,8 @@ class RecommenderPipeline(UserFeaturesMixin, Pipeline):
         Number of items.
     feature_names_in_ : ndarray of shape (n_items,)
         Names of the items, if `X` was a DataFrame with string columns.
+    user_ids_ : ndarray of shape (n_users,)
+        Raw ids of the training users, if `partial_fit` added some whom the encoder does not know.
 
     See Also
     --------
@@ -201,7 +195,8 @@ class RecommenderPipeline(UserFeaturesMixin, Pipeline):
             Exists so that scikit-learn's tools can carry held-out cells to `score`.
         user_features : array-like of shape (n_users, n_user_features), default=None
             Features of the users, for the recommender at the end; if metadata routing is enabled,
-            it has to ask for them.
+            it has to ask for them. With an encoder the rows of a frame are found by the raw user
+            ids of its index, in any order.
         **params : dict
             Parameters of the steps' `fit`, as in :class:`sklearn.pipeline.Pipeline`.
 
@@ -216,6 +211,8 @@ class RecommenderPipeline(UserFeaturesMixin, Pipeline):
             If a step changes the shape of the matrix, or the last step is no recommender.
         """
         self._refuse_events(X)
+        if self.encoder is not None:
+            X, user_features = self._aligned(X, user_features)
         check_aligned(X, user_features)
         if user_features is not None:
             routed = get_config()["enable_metadata_routing"]
@@ -229,7 +226,9 @@ class RecommenderPipeline(UserFeaturesMixin, Pipeline):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_new_users, n_items)
-            The raw interactions of the new users. The first call is a `fit`.
+            The raw interactions of the new users. The first call is a `fit`. With an encoder a
+            frame of their events, or of histories with raw user ids as its index; the pipeline is
+            then asked about them by these ids.
         y : Ignored
             As in `fit`.
 
@@ -243,19 +242,63 @@ class RecommenderPipeline(UserFeaturesMixin, Pipeline):
                 "The pipeline was fitted with user_features, which it does not keep: fit it on "
                 "all users."
             )
-        return RecommenderMixin.partial_fit(self, X)
+        if self.encoder is None or not self.__sklearn_is_fitted__():
+            self._refuse_events(X)
+            return RecommenderMixin.partial_fit(self, X)
+        X, ids = self._new_users(X)
+        RecommenderMixin.partial_fit(self, X)
+        self.user_ids_ = ids
+        return self
+
+    def _new_users(self, X):
+        """Return the histories of new users, and the raw ids of all users."""
+        raw = RawIds(self)
+        asked = raw.asked(as_pandas_frame(X, "X")) if is_frame(X) else None
+        if asked is None or (asked.name == "row" and says_nothing(asked.labels)):
+            raise ValueError(
+                "New users need raw ids, which a matrix does not have: pass a frame of their "
+                "events, or of histories with the users as its index."
+            )
+        before, new = as_index(raw.user_ids, "user"), as_index(asked.labels, "user")
+        again = new[new.duplicated() | new.isin(before)]
+        if len(again):
+            raise ValueError(
+                f"partial_fit adds new users, but it was fitted to {len(again)} of these: "
+                f"{missing_ids(again)}. Fit on all events for new ones of former users."
+            )
+        return asked.users, np.asarray(before.append(new))
 
     def _refuse_events(self, X):
         """Refuse a frame of events, whose columns the encoder knows."""
-        if self._is_events(X):
+        if self.encoder is None or not is_frame(X):
+            return
+        columns = list(as_pandas_frame(X, "X").columns)
+        if {self.encoder.user, self.encoder.item} <= set(columns):
             raise ValueError(
-                f"X is a frame of events (columns {list(X.columns)}), but a user × item matrix was "
+                f"X is a frame of events (columns {columns}), but a user × item matrix was "
                 "expected: fit the pipeline on encoder.transform(events)."
             )
 
-    def _is_events(self, X):
-        named = {self.encoder.user, self.encoder.item} if self.encoder is not None else {None}
-        return named <= set(getattr(X, "columns", ()))
+    def _aligned(self, X, user_features):
+        """Return what is fitted to in the encoder's order, frames being matched by raw ids."""
+        if not hasattr(self.encoder, "item_ids_"):  # unfitted: said when it is asked for ids
+            return X, user_features
+        raw = RawIds(self, fitting=True)
+        if is_frame(X):
+            X = as_pandas_frame(X, "X")
+            if X.shape[1] == len(self.encoder.item_ids_):
+                X = raw.matrix(X, "X")
+            users = as_index(self.encoder.user_ids_, "user")
+            if not says_nothing(X.index) and not X.index.equals(users):
+                labels = as_index(X.index, "user")
+                if len(labels) == len(users) and not labels.equals(users):
+                    raise ValueError(
+                        "The index of X must be the encoder's users, in their order: pass "
+                        "X.loc[encoder.user_ids_]."
+                    )
+                return X, user_features  # aligned with each other, or refused
+        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        return X, raw.features_of_rows(user_features, n_rows)
 
     def _fit_interactions(self, X, **params):
         name, model = self.steps[-1]
@@ -267,11 +310,14 @@ class RecommenderPipeline(UserFeaturesMixin, Pipeline):
         if not X.nnz:
             raise ValueError("X holds no interaction: every cell is zero (not observed).")
         try:
+            model._item_labels = self._item_labels_of(X)
             with config_context(transform_output="default"):  # frames can't hold sparse matrices
                 Pipeline.fit(self, X.copy(), None, **params)  # a step may work in place
         except Exception:
             self._check_shapes(X)  # a step that changed the shape is the likelier reason
             raise
+        finally:
+            del model._item_labels
         self._check_shapes(X)
         read = model.interactions_
         if model._values == "rating" and not np.array_equal(read.data, X.data):
@@ -282,6 +328,13 @@ class RecommenderPipeline(UserFeaturesMixin, Pipeline):
             )
         self.interactions_ = X
         return self
+
+    def _item_labels_of(self, X):
+        """Return the ids of the columns, for frames of `item_features`, and their name."""
+        ids = getattr(self.encoder, "item_ids_", None)
+        if ids is None or len(ids) != X.shape[1]:
+            return None
+        return ids, self.encoder.item
 
     def _check_shapes(self, X):
         """Raise TypeError if a fitted step changes the shape of a matrix."""
@@ -331,195 +384,3 @@ class RecommenderPipeline(UserFeaturesMixin, Pipeline):
 
     def _in_rating_range(self, scores):
         return self._model._in_rating_range(scores)
-
-    # ---------------------------------------------------------------- raw ids
-
-    def recommend(
-        self,
-        users=None,
-        n=10,
-        *,
-        user_features=None,
-        exclude_seen=True,
-        candidates=None,
-        exclude=None,
-        return_scores=False,
-    ):
-        """Recommend items, best first.
-
-        Parameters
-        ----------
-        users : None, 1-D array-like, matrix or DataFrame, default=None
-            Without an encoder as in every recommender. With one: None for every training user; raw
-            user ids; a frame of events, the histories of anyone; or a matrix of histories.
-        n : int, default=10
-            Items per row.
-        user_features : array-like of shape (n_rows, n_user_features), default=None
-            The features of `users`, if the model was fitted with some. Training users keep those
-            of `fit` if none are passed.
-        exclude_seen : bool, default=True
-            Whether to leave out the items of the row's own raw history.
-        candidates : array-like or sparse, default=None
-            Recommend nothing but these items, in the forms that every recommender takes. With an
-            encoder: 1-D raw item ids for everyone, a boolean mask over the items, or a sparse or
-            boolean matrix with a row each.
-        exclude : array-like or sparse, default=None
-            Never recommend these items; forms as in `candidates`.
-        return_scores : bool, default=False
-            Whether to return the scores, too.
-
-        Returns
-        -------
-        ids : ndarray of int64 of shape (n_rows, n), or DataFrame
-            Item indices by falling score, −1 in empty slots. With an encoder: a frame of the user,
-            the rank from 1 and the item, as raw ids, with the score if `return_scores`; for a
-            matrix of histories its row takes the place of the user.
-        scores : ndarray of float32 of shape (n_rows, n)
-            Only if `return_scores` and there is no encoder.
-        """
-        if self.encoder is None:
-            return super().recommend(
-                users,
-                n,
-                user_features=user_features,
-                exclude_seen=exclude_seen,
-                candidates=candidates,
-                exclude=exclude,
-                return_scores=return_scores,
-            )
-        histories, labels, name = self._encoded(users)
-        ids, scores = super().recommend(
-            histories,
-            n,
-            user_features=user_features,
-            exclude_seen=exclude_seen,
-            candidates=self._encoded_items(candidates),
-            exclude=self._encoded_items(exclude),
-            return_scores=True,
-        )
-        frame = self.encoder.decode(ids, scores=scores if return_scores else None, users=labels)
-        return frame.rename(columns={self.encoder.user: name})
-
-    def _encoded(self, users):
-        """Return what raw `users` are to the models, labels of the rows, and a name for these."""
-        self._check_encoder()
-        user = self.encoder.user
-        if users is None:
-            return None, self.encoder.user_ids_, user
-        if self._is_events(users):
-            return *self.encoder.transform_histories(users), user
-        if sp.issparse(users) or np.ndim(users) >= 2:
-            histories, _ = self._histories(users)
-            labels = users.index if hasattr(users, "columns") else np.arange(histories.shape[0])
-            return histories, labels, "row"
-        users = np.atleast_1d(users)
-        return self.encoder.encode_users(users), users, user
-
-    def _encoded_items(self, items):
-        """Return what raw `candidates` or `exclude` are to the models."""
-        if items is None or sp.issparse(items) or np.asarray(items).dtype == bool:
-            return items
-        if np.ndim(items) != 1:
-            raise ValueError(
-                "With an encoder candidates and exclude are 1-D raw item ids for everyone, or a "
-                f"sparse or boolean matrix with a row each; got shape {np.shape(items)}."
-            )
-        return self.encoder.encode_items(items)
-
-    def _check_encoder(self):
-        check_is_fitted(self)
-        check_is_fitted(self.encoder)
-        known = (len(self.encoder.user_ids_), len(self.encoder.item_ids_))
-        if known != self.interactions_.shape:
-            raise ValueError(
-                f"The encoder knows {known[0]} users and {known[1]} items, but the pipeline was "
-                f"fitted on a matrix of shape {self.interactions_.shape}: fit it on what "
-                "encoder.transform returns."
-            )
-
-    @available_if(_model_has("similar_items"))
-    def similar_items(self, items, n=10):
-        """Return the items most similar to each of `items`.
-
-        Parameters
-        ----------
-        items : scalar or array-like of shape (n_asked,)
-            Item indices; raw item ids if there is an encoder.
-        n : int, default=10
-            Items per row.
-
-        Returns
-        -------
-        ids : ndarray of int64 of shape (n_asked, n)
-            Nearest first, the item itself left out; −1 in empty slots.
-        similarities : ndarray of float32 of shape (n_asked, n)
-            Their similarities, −inf in empty slots. With an encoder, one frame takes the place of
-            both: the raw item, the rank from 1, the raw id of the similar item, the score.
-        """
-        check_is_fitted(self)
-        if self.encoder is None:
-            return self._model.similar_items(items, n)
-        self._check_encoder()
-        items = np.atleast_1d(items)
-        ids, scores = self._model.similar_items(self.encoder.encode_items(items), n)
-        frame = self.encoder.decode(ids, scores=scores, users=items)
-        similar = f"similar_{self.encoder.item}"
-        return frame.rename(
-            columns={self.encoder.item: similar, self.encoder.user: self.encoder.item}
-        )
-
-    @available_if(_model_has("similar_users"))
-    def similar_users(self, users=None, n=10):
-        """Return the training users most similar to each of `users`.
-
-        Parameters
-        ----------
-        users : None, 1-D array-like or matrix, default=None
-            As in `recommend` without an encoder: training rows, or the histories of anyone.
-        n : int, default=10
-            Users per row.
-
-        Returns
-        -------
-        ids : ndarray of int64 of shape (n_rows, n)
-            Training rows, nearest first, the user left out; −1 in empty slots.
-        similarities : ndarray of float32 of shape (n_rows, n)
-            Their similarities, −inf in empty slots.
-        """
-        check_is_fitted(self)
-        X, rows = self._histories(users)
-        return self._model.similar_users(self._transformed(X) if rows is None else rows, n)
-
-    @available_if(_model_has("explain"))
-    def explain(self, X, row, item):
-        """Explain a score by the items of the history.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            Raw histories of known or new users; with an encoder also what `recommend` takes as
-            users.
-        row : int
-            The row of `X`.
-        item : int or raw item id
-            The item whose score is to be explained: its index, or with an encoder its raw id.
-
-        Returns
-        -------
-        items : ndarray of int64 of shape (n_history,)
-            The items of the row's history, the greatest contribution first.
-        contributions : ndarray of float32 of shape (n_history,)
-            What each adds to the score of `item`. With an encoder, one frame takes the place of
-            both: the raw items and their contributions.
-        """
-        check_is_fitted(self)
-        if self.encoder is not None:
-            X, _, _ = self._encoded(X)
-            (item,) = self.encoder.encode_items([item])
-        X, _ = self._histories(X)
-        (row,) = check_indices([row], X.shape[0], name="row", what="row")
-        items, contributions = self._model.explain(self._transformed(X[[row]]), 0, item)
-        if self.encoder is None:
-            return items, contributions
-        raw = self.encoder.item_ids_[items]
-        return pd.DataFrame({self.encoder.item: raw, "contribution": contributions})

@@ -1,0 +1,389 @@
+"""The methods of a pipeline, which speak raw ids if it has an encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_recsys.base import UserFeaturesMixin
+from sklearn_recsys.pipeline._translation import RawIds
+from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
+from sklearn_recsys.utils._ids import find, index, is_scalar
+from sklearn_recsys.utils.validation import check_indices
+
+
+def _model_has(name):
+    """Return a check that the model at the end of the pipeline has a method."""
+
+    def check(self):
+        return hasattr(self.steps[-1][1], name)
+
+    return check
+
+
+class RawIdsMixin(UserFeaturesMixin):
+    """What a pipeline answers: indices without an encoder, raw ids with one.
+
+    `_model`, `_transformed` and the hooks of a recommender are the pipeline's.
+    """
+
+    def recommend(
+        self,
+        users=None,
+        n=10,
+        *,
+        user_features=None,
+        exclude_seen=True,
+        candidates=None,
+        exclude=None,
+        return_scores=False,
+    ):
+        """Recommend items, best first.
+
+        Parameters
+        ----------
+        users : None, raw ids, matrix or DataFrame, default=None
+            Without an encoder as in every recommender. With one: None for every training user; a
+            raw user id or a collection of them; a frame of events, the histories of anyone; or
+            histories as a matrix, or as a frame whose columns are raw item ids. Unknown ids raise
+            ValueError, or are passed over if the encoder's `unknown` is ``"ignore"``.
+        n : int, default=10
+            Items per row.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            The features of `users`, if the model was fitted with some. Training users keep those
+            of `fit` if none are passed. With an encoder the rows of a frame are found by the raw
+            user ids of its index, in any order.
+        exclude_seen : bool, default=True
+            Whether to leave out the items of the row's own raw history.
+        candidates : array-like, set, dict, DataFrame or sparse, default=None
+            Recommend nothing but these items. Without an encoder as in every recommender. With one:
+            a collection of raw item ids for everyone; a dict of users to collections of items or a
+            frame with a column of each, matched by user id; a boolean mask over the items, or a
+            sparse or boolean matrix with a row for each of `users`, in their order. A user that a
+            dict or frame does not list has no candidates. Unknown ids as in `users`.
+        exclude : array-like, set, dict, DataFrame or sparse, default=None
+            Never recommend these items; forms as in `candidates`.
+        return_scores : bool, default=False
+            Whether to return the scores, too.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_rows, n), or DataFrame
+            Item indices by falling score, −1 in empty slots. With an encoder: a frame of the user,
+            the rank from 1 and the item, as raw ids, with the score if `return_scores`; for a
+            matrix of histories its row takes the place of the user.
+        scores : ndarray of float32 of shape (n_rows, n)
+            Only if `return_scores` and there is no encoder.
+        """
+        ask = super().recommend
+        options = {"exclude_seen": exclude_seen, "return_scores": return_scores}
+        if self.encoder is None:
+            options |= {"candidates": candidates, "exclude": exclude}
+            return ask(users, n, user_features=user_features, **options)
+        raw = RawIds(self)
+        asked = raw.asked(users)
+        options["return_scores"] = True
+        ids, scores = ask(
+            asked.users,
+            n,
+            user_features=raw.features(user_features, asked),
+            candidates=raw.sets(candidates, asked, "candidates"),
+            exclude=raw.sets(exclude, asked, "exclude"),
+            **options,
+        )
+        found = {self.encoder.item: (raw.item_ids, ids)}
+        return _tidy(asked.name, asked.labels, found, scores if return_scores else None)
+
+    def predict(self, X, *, user_features=None):
+        """Predict every item's score for every row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            The histories of known or new users; with an encoder also what `recommend` takes as
+            users.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            As in `recommend`.
+
+        Returns
+        -------
+        scores : ndarray of float32 of shape (n_rows, n_items), or DataFrame
+            As in every recommender. With an encoder, a frame for raw ids and for frames, with the
+            labels of the rows as its index and raw item ids as its columns.
+        """
+        if self.encoder is None:
+            return super().predict(X, user_features=user_features)
+        raw = RawIds(self)
+        asked = raw.asked(X)
+        scores = self._predict_all(*self._of_asked(raw, asked, user_features))
+        if asked.name == "row" and not is_frame(X):
+            return scores
+        rows = index(asked.labels).rename(asked.name if asked.name != "row" else None)
+        return pd.DataFrame(scores, rows, index(raw.item_ids).rename(self.encoder.item))
+
+    def predict_pairs(self, X, rows=None, items=None, *, user_features=None):
+        """Predict the scores of the asked pairs only.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            The histories of known or new users. With an encoder also what `recommend` takes as
+            users; for ``predict_pairs(users, items)``, the raw user id of each pair.
+        rows : array-like of shape (n_pairs,), default=None
+            Rows of `X`: their numbers, or for a frame of events the raw ids of its users.
+        items : array-like of shape (n_pairs,), default=None
+            Item indices; raw item ids if there is an encoder.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            The features of the rows of `X`, if the model was fitted with some; of a user who is
+            in several pairs once, in a frame whose index holds the raw user ids.
+
+        Returns
+        -------
+        scores : ndarray of float32 of shape (n_pairs,)
+            What `predict` returns at these cells; NaN for unknown ids that the encoder ignores.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sklearn_recsys import EASE, RecommenderPipeline
+        >>> from sklearn_recsys.preprocessing import InteractionEncoder
+        >>> events = pd.DataFrame({"user": ["ann", "ann", "bob"], "item": ["tea", "milk", "tea"]})
+        >>> encoder = InteractionEncoder(values="one")
+        >>> X = encoder.fit_transform(events)
+        >>> pipe = RecommenderPipeline([("ease", EASE(l2=1))], encoder=encoder).fit(X)
+        >>> pipe.predict_pairs(["bob", "bob"], ["milk", "tea"])
+        array([0.3333333, 0.       ], dtype=float32)
+        """
+        if self.encoder is None:
+            if rows is None or items is None:
+                raise TypeError("predict_pairs needs X, rows and items; there is no encoder.")
+            return super().predict_pairs(X, rows, items, user_features=user_features)
+        raw = RawIds(self)
+        if rows is None or items is None:
+            users, items = X, rows if items is None else items
+            if items is None:
+                raise TypeError("predict_pairs needs raw items: predict_pairs(users, items).")
+            users = index([users]) if raw.is_one(users) else users
+            places = raw.rows(users)
+            listed, rows = np.unique(places[places >= 0], return_inverse=True)
+            places[places >= 0] = rows
+            asked = raw.asked(raw.user_ids[listed])
+        else:
+            asked = raw.asked(X)
+            if asked.name == "row":
+                places = check_indices(rows, len(asked.labels), name="rows", what="row")
+            else:
+                places = find(index(asked.labels), index(rows), "user", "error")
+        columns = raw.columns([items] if raw.is_one(items) else items)
+        if 1 in (len(places), len(columns)):
+            places, columns = np.broadcast_arrays(places, columns)
+        if len(places) != len(columns):
+            raise ValueError(
+                f"Users and items must be pairs; got {len(places)} and {len(columns)} of them."
+            )
+        histories, features = self._of_asked(raw, asked, user_features)
+        found = (places >= 0) & (columns >= 0)
+        scores = np.full(len(places), np.nan, dtype=np.float32)
+        if found.any():
+            pairs = places[found], columns[found]
+            scores[found] = self._in_rating_range(self._scores_at(histories, *pairs, features))
+        return scores
+
+    def score(
+        self,
+        X,
+        y=None,
+        *,
+        user_features=None,
+        metric=None,
+        k=10,
+        exclude_seen=True,
+        candidates=None,
+    ):
+        """Score recommendations or predicted ratings against held-out interactions.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            What is known of each row; with an encoder also what `recommend` takes as users, None
+            for every training user.
+        y : {sparse matrix, sparse array, array-like, DataFrame}, default=None
+            What was held out of each row, as in every recommender. With an encoder also a frame of
+            events, matched by user id, and if it is 1-D the raw id of an item for each row.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            As in `recommend`.
+        metric : str, default=None
+            As in every recommender.
+        k : int, default=10
+            Length of the ranked list.
+        exclude_seen : bool, default=True
+            Whether the items of `X` are left out of the ranking.
+        candidates : array-like, set, dict, DataFrame or sparse, default=None
+            Rank only these items, together with the row's held-out ones: forms as in `recommend`.
+
+        Returns
+        -------
+        score : float
+            Greater is better.
+        """
+        if self.encoder is None:
+            options = {"user_features": user_features, "candidates": candidates}
+            return super().score(X, y, metric=metric, k=k, exclude_seen=exclude_seen, **options)
+        scores = self._score_metrics(
+            X,
+            y if y is None or not is_frame(y) else as_pandas_frame(y, "y"),
+            [metric],
+            k=k,
+            exclude_seen=exclude_seen,
+            candidates=candidates,
+            features=user_features,
+        )
+        return next(iter(scores.values()))
+
+    def _evaluate(self, X, y, parsed, exclude_seen, candidates, features=None):
+        if self.encoder is not None:
+            raw = RawIds(self)
+            asked = raw.asked(X)
+            y = raw.held_out(y, asked)
+            candidates = raw.sets(candidates, asked, "candidates")
+            X, features = self._of_asked(raw, asked, features, encoded=False)
+        return super()._evaluate(X, y, parsed, exclude_seen, candidates, features)
+
+    def _of_asked(self, raw, asked, features, encoded=True):
+        """Return the histories of those asked about, and their features, as the model reads them.
+
+        Without `encoded`, the features as the caller passes them.
+        """
+        features = raw.features(features, asked)
+        X, rows = self._histories(asked.users)
+        return X, self._checked_features(features, X.shape[0], rows) if encoded else features
+
+    # ---------------------------------------------------------------- neighbors and reasons
+
+    @available_if(_model_has("similar_items"))
+    def similar_items(self, items, n=10):
+        """Return the items most similar to each of `items`.
+
+        Parameters
+        ----------
+        items : scalar or array-like of shape (n_asked,)
+            Item indices; raw item ids if there is an encoder, unknown ones as in `recommend`.
+        n : int, default=10
+            Items per row.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_asked, n)
+            Nearest first, except the item itself; −1 in empty slots.
+        similarities : ndarray of float32 of shape (n_asked, n)
+            Their similarities, −inf in empty slots. With an encoder, one frame takes the place of
+            both: the raw item, the rank from 1, the raw id of the similar item, the score.
+        """
+        check_is_fitted(self)
+        if self.encoder is None:
+            return self._model.similar_items(items, n)
+        raw = RawIds(self)
+        columns = raw.columns([items] if raw.is_one(items) else items)
+        columns = columns[columns >= 0]
+        ids, scores = self._model.similar_items(columns, n)
+        item = self.encoder.item
+        found = {f"similar_{item}": (raw.item_ids, ids)}
+        return _tidy(item, raw.item_ids[columns], found, scores)
+
+    @available_if(_model_has("similar_users"))
+    def similar_users(self, users=None, n=10, *, user_features=None):
+        """Return the training users most similar to each of `users`.
+
+        Parameters
+        ----------
+        users : None, raw ids, matrix or DataFrame, default=None
+            As in `recommend`.
+        n : int, default=10
+            Users per row.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            As in `recommend`.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_rows, n)
+            Training rows, nearest first, except the user; −1 in empty slots.
+        similarities : ndarray of float32 of shape (n_rows, n)
+            Their similarities, −inf in empty slots. With an encoder, one frame takes the place of
+            both: the user (or row), the rank from 1, the raw id of the similar user, the score.
+        """
+        check_is_fitted(self)
+        if self.encoder is None:
+            return self._similar_users(users, n, user_features)
+        raw = RawIds(self)
+        asked = raw.asked(users)
+        features = raw.features(user_features, asked)
+        ids, scores = self._similar_users(asked.users, n, features)
+        found = {f"similar_{self.encoder.user}": (raw.user_ids, ids)}
+        return _tidy(asked.name, asked.labels, found, scores)
+
+    def _similar_users(self, users, n, features):
+        X, rows = self._histories(users)
+        if not X.shape[0]:
+            return np.empty((0, n), dtype=np.int64), np.empty((0, n), dtype=np.float32)
+        options = {} if features is None else {"user_features": features}
+        return self._model.similar_users(
+            self._transformed(X) if rows is None else rows, n, **options
+        )
+
+    @available_if(_model_has("explain"))
+    def explain(self, users, item):
+        """Explain a score by the items of the history.
+
+        Parameters
+        ----------
+        users : int, raw id, matrix or DataFrame
+            Whom `recommend` takes as users: without an encoder one of them.
+        item : int or raw item id
+            The item whose score is to be explained: its index, or with an encoder its raw id.
+
+        Returns
+        -------
+        items : ndarray of int64 of shape (n_history,)
+            The items of the user's history, the greatest contribution first.
+        contributions : ndarray of float32 of shape (n_history,)
+            What each adds to the score of `item`. With an encoder, one frame takes the place of
+            both: the raw items and their contributions; before them the user, unless `users` is
+            one raw id.
+        """
+        check_is_fitted(self)
+        if self.encoder is None:
+            X, _ = self._histories(users)
+            return self._model.explain(self._transformed(X), item)
+        raw = RawIds(self)
+        if not is_scalar(item) and not raw.is_one(item):
+            raise ValueError(f"item must be one raw item id; got {item!r}.")
+        (column,) = raw.columns([item])
+        asked = raw.asked(users)
+        X, _ = self._histories(asked.users)
+        X = self._transformed(X) if X.shape[0] else X
+        reasons = [
+            self._model.explain(X[[row]], column) for row in range(X.shape[0]) if column >= 0
+        ]
+        items = [ids for ids, _ in reasons] or [np.empty(0, dtype=np.int64)]
+        values = [values for _, values in reasons] or [np.empty(0, dtype=np.float32)]
+        frame = {
+            self.encoder.item: raw.item_ids[np.concatenate(items)],
+            "contribution": np.concatenate(values),
+        }
+        if is_frame(users) or not raw.is_one(users):
+            counts = [len(ids) for ids, _ in reasons]
+            rows = np.repeat(np.arange(len(counts)), counts)
+            frame = {asked.name: asked.labels.take(rows), **frame}
+        return pd.DataFrame(frame)
+
+
+def _tidy(name, labels, found, scores):
+    """Return ranked ids as a tidy frame, without empty slots."""
+    ((column, (raw_ids, ids)),) = found.items()
+    rows, slots = np.nonzero(ids != -1)
+    frame = {name: labels.take(rows), "rank": slots + 1, column: raw_ids[ids[rows, slots]]}
+    if scores is not None:
+        frame["score"] = scores[rows, slots]
+    return pd.DataFrame(frame)

@@ -1,0 +1,167 @@
+"""Raw ids: their places among the known ones, and frames in their order."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+
+from sklearn_recsys.utils._frames import as_pandas_series
+
+# Index objects by owner, which keep their hash tables between calls. They are no attributes of the
+# owners, whose attributes are their fitted state, which is saved and compared.
+_indexes = weakref.WeakKeyDictionary()
+
+
+def index(ids):
+    """Return an Index that keeps tuples as single ids."""
+    return pd.Index(ids, tupleize_cols=False)
+
+
+def index_of(owner, ids):
+    """Return the Index of an array of ids that `owner` keeps, the same one in every call."""
+    cached = _indexes.setdefault(owner, {})
+    found = cached.get(id(ids))
+    if found is None or found[0] is not ids:
+        if len(cached) > 2:  # of arrays that are gone: a refit has new ones
+            cached.clear()
+        found = cached[id(ids)] = ids, index(ids)
+    return found[1]
+
+
+def as_index(raw_ids, kind):
+    """Return a collection of raw ids as an Index, which leaves mixed ids as they are."""
+    if isinstance(raw_ids, (list, tuple, np.ndarray)):
+        if isinstance(raw_ids, np.ndarray) and raw_ids.ndim != 1:
+            raise ValueError(
+                f"Expected a 1-D sequence of {kind} ids; got an array of shape {raw_ids.shape}."
+            )
+        return index(raw_ids)
+    if is_scalar(raw_ids):
+        raise ValueError(f"Expected a 1-D sequence of {kind} ids; got {raw_ids!r}.")
+    if isinstance(raw_ids, pd.Index) and isinstance(raw_ids.dtype, np.dtype):
+        return raw_ids
+    if isinstance(raw_ids, (pd.Index, pd.Series)):
+        values = raw_ids.to_series() if isinstance(raw_ids, pd.Index) else raw_ids
+        values = as_pandas_series(values).array
+        categories = isinstance(values.dtype, pd.CategoricalDtype)
+        return index(np.asarray(values) if categories else values)
+    if hasattr(raw_ids, "__array__"):  # a column of another library
+        return index(np.asarray(raw_ids))
+    return index(list(raw_ids))
+
+
+def is_scalar(value):
+    """Return whether a value is one id rather than a collection of ids."""
+    if isinstance(value, (str, bytes)):
+        return True
+    return not isinstance(value, Collection) and np.ndim(value) == 0
+
+
+def missing_ids(ids, limit=5):
+    """Return some of the ids as text."""
+    text = ", ".join(map(repr, np.asarray(ids[:limit]).tolist()))
+    return f"{text}, …" if len(ids) > limit else text
+
+
+def find(known, raw, kind, unknown):
+    """Return the places of raw ids among the known ones.
+
+    Parameters
+    ----------
+    known : Index
+        The known ids, each once.
+    raw : Index
+        The ids to find.
+    kind : str
+        ``"user"`` or ``"item"``, for error messages.
+    unknown : {"error", "ignore"}
+        Whether unknown ids raise a ValueError that names them, or have the place −1.
+
+    Returns
+    -------
+    places : ndarray of int64 of shape (n,)
+    """
+    places = known.get_indexer(raw)
+    if unknown == "error" and len(places) and places.min() < 0:
+        missing = pd.unique(raw[places < 0])
+        new = " New users are recommended to by their histories: pass their events."
+        raise ValueError(
+            f"{len(missing)} unknown {kind} id(s) that were not seen at fit: "
+            f"{missing_ids(missing)}{'' if len(missing) > 5 else '.'} The ids known are in "
+            f'{kind}_ids_; an encoder with unknown="ignore" drops others.'
+            f"{new if kind == 'user' else ''}"
+        )
+    return places.astype(np.int64, copy=False)
+
+
+def says_nothing(labels):
+    """Return whether labels are those that a frame has by default, 0, 1, 2 and so on."""
+    return isinstance(labels, pd.RangeIndex) and labels.start == 0 and labels.step == 1
+
+
+def row_order(frame, ids, name, kind, column=None):
+    """Return which row of a pandas frame stands for each of some ids; None if all do, in order.
+
+    The labels are the frame's index; where that is the default one they are the column that is
+    named, if the frame has it, and else there are none: then a row stands for the id in its place.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The rows, in any order; it may have further ones.
+    ids : ndarray or Index
+        Raw ids.
+    name, kind : str
+        What the frame is called, and the ids, for error messages.
+    column : hashable, default=None
+        The name of a column of ids.
+
+    Returns
+    -------
+    places : ndarray of int64 of shape (n_ids,) or None
+
+    Raises
+    ------
+    ValueError
+        If ids are missing, or occur twice, or if it cannot be told whether the default index is
+        one of ids.
+    """
+    ids, labels = as_index(ids, kind), frame.index
+    if says_nothing(labels) and column is not None and column in frame.columns:
+        labels = as_index(frame[column], kind)
+    elif says_nothing(labels) and len(labels) == len(ids):
+        if not labels.equals(ids) and len(labels.intersection(ids)) == len(ids):
+            raise ValueError(
+                f"The index of {name} is 0, 1, …, and so are the {kind} ids, but in another "
+                f"order: name whose each row is by a column {column!r} of {kind} ids, or pass an "
+                "array with the rows in that order."
+            )
+        return None
+    else:
+        labels = as_index(labels, kind)
+    if labels.equals(ids):
+        return None
+    wanted = np.flatnonzero(labels.isin(ids))
+    labels = labels[wanted]
+    if labels.has_duplicates:
+        twice = labels[labels.duplicated()].unique()
+        raise ValueError(f"{name} has several rows of one {kind} id: {missing_ids(twice)}.")
+    places = labels.get_indexer(ids)
+    if len(places) and places.min() < 0:
+        missing = ids[places < 0]
+        raise ValueError(
+            f"{name} has no row for {len(missing)} of {len(ids)} {kind} id(s): "
+            f"{missing_ids(missing)}. Its index must hold the raw {kind} ids; it starts with "
+            f"{missing_ids(frame.index, 3)}. A default index, 0, 1, …, stands for the ids in their "
+            "order, and then there must be a row for each."
+        )
+    return wanted[places]
+
+
+def aligned_rows(frame, ids, name, kind, column=None):
+    """Return a pandas frame with a row for each of some ids, in their order; see `row_order`."""
+    places = row_order(frame, ids, name, kind, column)
+    return frame if places is None else frame.iloc[places]
