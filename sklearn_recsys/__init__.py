@@ -84,6 +84,7 @@ _PUBLIC = {
         "LeakWarning",
         "RecommenderWarning",
         "ValuesWarning",
+        "VersionWarning",
     ],
     "sklearn_recsys.utils.discovery": ["all_recommenders"],
     "sklearn_recsys.utils.estimator_checks": ["check_recommender", "expected_failed_checks"],

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from sklearn.exceptions import ConvergenceWarning as _ConvergenceWarning
 
-__all__ = ["ConvergenceWarning", "LeakWarning", "RecommenderWarning", "ValuesWarning"]
+__all__ = [
+    "ConvergenceWarning",
+    "LeakWarning",
+    "RecommenderWarning",
+    "ValuesWarning",
+    "VersionWarning",
+]
 
 
 class RecommenderWarning(UserWarning):
@@ -54,4 +60,16 @@ class ValuesWarning(RecommenderWarning):
     >>> from sklearn_recsys.exceptions import ValuesWarning
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("ignore", ValuesWarning)
+    """
+
+
+class VersionWarning(RecommenderWarning):
+    """A model was saved with other versions of the package or of what it stands on.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from sklearn_recsys.exceptions import VersionWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", VersionWarning)  # refuse to serve such a model
     """

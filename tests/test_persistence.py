@@ -39,6 +39,7 @@ from sklearn.preprocessing import (
 import sklearn_recsys
 from sklearn_recsys import EASE, ItemKNN, PopularityRecommender, RecommenderPipeline, UserKNN
 from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.exceptions import VersionWarning
 from sklearn_recsys.persistence import ModelFileError, _classes, _container, load, save
 from sklearn_recsys.preprocessing import BM25Transformer, InteractionEncoder
 from sklearn_recsys.utils.discovery import all_recommenders
@@ -710,7 +711,7 @@ def test_other_versions_warn(package, version, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sklearn_recsys.persistence, "_PACKAGES", {**versions, package: version})
         model.save(path)
-    with pytest.warns(UserWarning, match=f"was saved with {package} {version}") as caught:
+    with pytest.warns(VersionWarning, match=f"was saved with {package} {version}") as caught:
         loaded = load(path)
     assert caught[0].filename == __file__
     assert_array_equal(loaded.coef_, model.coef_)

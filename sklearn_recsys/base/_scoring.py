@@ -7,11 +7,11 @@ import scipy.sparse as sp
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_recsys.base._leaks import leaked_share
 from sklearn_recsys.exceptions import LeakWarning
 from sklearn_recsys.metrics import _scorer
 from sklearn_recsys.model_selection._content_split import hold_out_by_content
 from sklearn_recsys.utils._cells import cell_rows, in_cells
-from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_held_out
 
@@ -34,7 +34,7 @@ class ScoringMixin:
             one held-out item per row. None: 20 % of each row with at least two interactions (at
             least one) is held out here, chosen by a hash of the row's content; the latest of them
             for models that read the order. That is for rows which were not in `fit`, as in
-            cross-validation: a warning says so if they were.
+            cross-validation.
         metric : str, default=None
             ``"ndcg"``, ``"hr"``, ``"recall"``, ``"precision"``, ``"map"`` or ``"mrr"``, also with
             the length of the list, ``"ndcg@20"``; ``"neg_rmse"`` or ``"neg_mae"`` for rating
@@ -52,6 +52,12 @@ class ScoringMixin:
         score : float
             Greater is better. A mean over the rows with something held out; for ``"neg_rmse"`` and
             ``"neg_mae"`` over the held-out cells.
+
+        Warns
+        -----
+        LeakWarning
+            If the model was fitted on held-out cells, as far as it shows: see the user guide. Or if
+            they are in `X`, too.
         """
         scores = self._score_metrics(
             X, y, [metric], k=k, exclude_seen=exclude_seen, candidates=candidates
@@ -100,31 +106,38 @@ class ScoringMixin:
         """Return canonical matrices of what is known and what is held out."""
         check_is_fitted(self)
         X = self._checked(X)
-        if y is None:
-            known = HistoryIndex(self.interactions_).lookup(X) >= 0
-            if known.mean() > 0.5:
-                warn(
-                    f"{known.mean():.0%} of the rows of X were in fit, and so was what is held out "
-                    "of them here. Score other users, as cross-validation does, or pass what was "
-                    "held out before fit as y.",
-                    LeakWarning,
-                )
+        given = y is not None
+        if given:
+            self._check_item_names(y, "y")
+            y = check_held_out(y, X.shape)
+            if not y.nnz:
+                raise ValueError("y holds out nothing: it has no stored cell.")
+        else:
             X, y = hold_out_by_content(X, latest=self._values == "order")
             if not y.nnz:
                 raise ValueError(
                     "No row of X has the two interactions that a hold-out needs; pass what was "
                     "held out as y."
                 )
-            return X, y
-        self._check_item_names(y, "y")
-        y = check_held_out(y, X.shape)
-        if not y.nnz:
-            raise ValueError("y holds out nothing: it has no stored cell.")
         overlap = in_cells(y, X).mean() if warn_overlap else 0
         if overlap:
             warn(
                 f"{overlap:.1%} of the held-out interactions are in X, too, and can't be found "
                 "while seen items are excluded: hold them out of X, or pass exclude_seen=False.",
+                LeakWarning,
+            )
+        leaked = leaked_share(X, y, self.interactions_)
+        if leaked:
+            advice = (
+                "Fit on what stays known: `train, test = random_holdout(R)`, then "
+                "`model.fit(train).score(train, test)`."
+                if given
+                else "Score other users, as cross-validation does, or pass what was held out "
+                "before fit as y."
+            )
+            warn(
+                f"{type(self).__name__} was fitted on {leaked:.1%} of the held-out interactions: "
+                f"rows of X were in fit together with them, so the score is too good. {advice}",
                 LeakWarning,
             )
         return X, y

@@ -38,6 +38,7 @@ import sklearn
 from sklearn.base import BaseEstimator
 
 from sklearn_recsys import __version__
+from sklearn_recsys.exceptions import VersionWarning
 from sklearn_recsys.persistence._container import ModelFileError, reading, write
 from sklearn_recsys.persistence._tree import Decoder, Encoder
 from sklearn_recsys.utils._warnings import warn
@@ -163,7 +164,8 @@ def load(path, *, trusted=()):
     if other:
         warn(
             f"{path} was saved with {' and '.join(other)}. It may behave differently, or not at "
-            "all: fit and save it again if in doubt."
+            "all: fit and save it again if in doubt.",
+            VersionWarning,
         )
     return model
 

@@ -1,29 +1,46 @@
-"""Warnings that point at the user's line, however deep in the package they arise."""
+"""Warnings that point at the user's line, and that a search issues once."""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+import threading
 import warnings
-from pathlib import Path
+import weakref
+from importlib.util import find_spec
 
 import joblib
-import sklearn
+from joblib.parallel import BatchedCalls
 
 from sklearn_recsys.exceptions import RecommenderWarning
 
-# a user's line is never in one of these: they stand between the user and the package
-_SKIPPED = tuple(
-    str(folder)
-    for folder in (
-        Path(__file__).resolve().parents[1],
-        Path(sklearn.__file__).resolve().parent,
-        Path(joblib.__file__).resolve().parent,
-    )
-)
+
+def _folder(module):
+    """Return the folder that the code of a package says it is from, without importing it."""
+    return os.path.dirname(find_spec(module).origin) + os.sep
+
+
+_PACKAGE = _folder("sklearn_recsys")
+# what calls the package on a user's behalf: the user's line is in none of these
+_LIBRARIES = (_PACKAGE, *map(_folder, ("sklearn", "joblib", "skorch", "torch")))
+
+# A search, a cross-validation or a learning curve runs its fits and scores in one call of one
+# joblib.Parallel object. Python's own registries of what was shown don't help: scikit-learn enters
+# catch_warnings in each task, which empties them.
+_RUN = joblib.Parallel.__call__.__code__
+_TASK = BatchedCalls.__call__.__code__  # what a worker of that call, a thread or a process, runs
+_shown = weakref.WeakKeyDictionary()  # Parallel: the warnings that its call has issued
+_lock = threading.RLock()
 
 
 def warn(message, category=RecommenderWarning):
-    """Issue a warning at the innermost frame outside the package, scikit-learn and joblib.
+    """Issue a warning at the innermost line outside the package, scikit-learn and joblib.
+
+    Within one call of joblib, which is what a search of scikit-learn is, a warning is issued once;
+    messages that differ in their numbers alone count as one. Elsewhere the filters of Python
+    decide. Worker processes know neither the user's line nor each other: there every task warns, at
+    the method of this package that it called.
 
     Parameters
     ----------
@@ -32,10 +49,49 @@ def warn(message, category=RecommenderWarning):
     category : type, default=RecommenderWarning
         One of `sklearn_recsys.exceptions`.
     """
-    frame = outermost = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_SKIPPED):
-        outermost, frame = frame, frame.f_back
-    frame = frame or outermost  # a worker process has no line of the user's
+    stack = _stack(sys._getframe(1))
+    run = _outermost(stack, (_RUN, _TASK))
+    if run is not None and run.f_code is _TASK:
+        del stack[stack.index(run) :]  # what started the worker is not the user
+        threads = map(_stack, sys._current_frames().values())
+        runs = [_outermost(thread, (_RUN, _TASK)) for thread in threads]
+        runs = [frame for frame in runs if frame is not None and frame.f_code is _RUN]
+        run = runs[0] if len(runs) == 1 else None  # of several, nothing tells which waits for us
+        stack += _stack(run)
+    users = [frame for frame in stack if not _in(_LIBRARIES)(frame)]
+    line = users[0] if users else [frame for frame in stack if _in(_PACKAGE)(frame)][-1]
+    if run is None:
+        _issue(message, category, line)
+        return
+    with _lock:
+        shown = _shown.setdefault(run.f_locals["self"], set())
+        place = (line.f_code.co_filename, line.f_lineno)
+        key = (category, re.sub(r"\d+", "#", message), place)
+        if key not in shown:
+            _issue(message, category, line)  # raises if a filter turns it into an error
+            shown.add(key)
+
+
+def _in(folders):
+    """Return a check that the code of a frame is in one of the folders."""
+    return lambda frame: frame.f_code.co_filename.startswith(folders)
+
+
+def _stack(frame):
+    """Return a frame and its callers, the innermost first."""
+    stack = []
+    while frame is not None:
+        stack.append(frame)
+        frame = frame.f_back
+    return stack
+
+
+def _outermost(stack, codes):
+    """Return the outermost frame that runs one of the codes, or None."""
+    return next((frame for frame in reversed(stack) if frame.f_code in codes), None)
+
+
+def _issue(message, category, frame):
     warnings.warn_explicit(
         message,
         category,

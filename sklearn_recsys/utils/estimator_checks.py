@@ -22,6 +22,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 
+from sklearn_recsys.exceptions import LeakWarning
 from sklearn_recsys.persistence import load
 from sklearn_recsys.utils._corrupt import corrupt_matrices
 
@@ -450,14 +451,30 @@ def check_score(estimator):
     X = _matrix(estimator)
     model = estimator.fit(X)
     assert type(model.score(_matrix(estimator, seed=1))) is float
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.score(X)
-    assert any("in fit" in str(warning.message) for warning in caught), "a leak goes unsaid"
     rows = np.arange(X.shape[0])
     items = X.indices[X.indptr[:-1]]
     held_out = sp.csr_array((X.data[X.indptr[:-1]], (rows, items)), shape=X.shape)
     known = X - held_out
+    for arguments in ((X,), (known, items), (known, held_out)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.score(*arguments)
+        assert any(
+            issubclass(warning.category, LeakWarning) and "in fit" in str(warning.message)
+            for warning in caught
+        ), "a leak goes unsaid"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeakWarning)
+        _check_scores(model, known, items, held_out)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.score(X, held_out, metric="ndcg")
+    assert any("100.0%" in str(warning.message) for warning in caught), "overlap goes unsaid"
+
+
+def _check_scores(model, known, items, held_out):
+    """Check the metrics, and what is refused, on one held-out item per row in both forms."""
+    n_items = known.shape[1]
     for metric in ("ndcg", "hr@3", "recall", "precision", "map", "mrr"):
         score = model.score(known, items, metric=metric)
         assert 0 <= score <= 1
@@ -466,7 +483,7 @@ def check_score(estimator):
     assert model.score(known, items, metric="ndcg", k=3) == model.score(
         known, items, metric="ndcg@3"
     )
-    everything = model.score(known, items, metric="hr", k=X.shape[1] + 5)
+    everything = model.score(known, items, metric="hr", k=n_items + 5)
     assert everything == 1, "with every item in the list, the held-out one must be found"
     alone = model.score(known, items, metric="hr@1", candidates=items[:, None])
     assert alone == 1, "a held-out item that competes with nothing must be found"
@@ -486,11 +503,7 @@ def check_score(estimator):
         _assert_raises(ValueError, match, partial(model.score, known, items, **kwargs))
     _assert_raises(ValueError, "shape", partial(model.score, known, held_out[:, :-1]))
     _assert_raises(ValueError, "one held-out item", partial(model.score, known, items[:-1]))
-    _assert_raises(ValueError, "item indices", partial(model.score, known, items + X.shape[1]))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.score(X, held_out, metric="ndcg")
-    assert any("100.0%" in str(warning.message) for warning in caught), "overlap goes unsaid"
+    _assert_raises(ValueError, "item indices", partial(model.score, known, items + n_items))
 
 
 def check_partial_fit(estimator):

@@ -1,0 +1,102 @@
+"""Whether a model was fitted on the cells that it is scored against."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sklearn_recsys.utils._cells import in_cells, take_cells
+from sklearn_recsys.utils._history_index import HistoryIndex
+
+_SAMPLE = 2000  # rows that are enough to tell whether two matrices are of the same users
+
+
+def leaked_share(X, y, interactions):
+    """Return the share of the held-out cells that a model was fitted on, as far as it shows.
+
+    It shows where the rows are those of `fit` in their order, and where a row's known and held-out
+    cells together are a training row, whatever its place. Popular items that new users share with
+    those of `fit` don't count, nor do as many equal rows as chance brings where rows are short.
+
+    Parameters
+    ----------
+    X : csr_array of shape (n_rows, n_items)
+        What is known of each row, canonical.
+    y : csr_array of shape (n_rows, n_items)
+        What was held out, canonical. Cells that `X` holds, too, are not counted as leaked.
+    interactions : csr_array of shape (n_users, n_items)
+        The training matrix.
+
+    Returns
+    -------
+    share : float
+        Between 0 and 1.
+    """
+    new = ~in_cells(y, X)
+    if _same_users(X, interactions):
+        return np.mean(in_cells(y, interactions) & new)
+    unseen = take_cells(y, new)
+    if not unseen.nnz:
+        return 0.0
+    whole = X + unseen.astype(X.dtype)
+    for values in (True, False):
+        share = _refitted_share(X, whole, interactions, values) * unseen.nnz / y.nnz
+        if share:
+            return share
+    return 0.0
+
+
+def _same_users(X, interactions):
+    """Return whether row by row `X` holds what the training matrix does, more than other rows do.
+
+    The matrices may have been cut differently: one may hold fewer cells of each row.
+    """
+    n = X.shape[0]
+    if interactions.shape[0] != n or n < 2 or not X.nnz:
+        return False
+    rows = np.arange(n) if n <= _SAMPLE else np.linspace(0, n - 1, _SAMPLE).astype(np.int64)
+    part = X[rows]
+
+    def common(others):
+        """Return the share of the smaller part that is in the other."""
+        fitted = interactions[others]
+        smaller = min(part.nnz, fitted.nnz)
+        return np.count_nonzero(in_cells(part, fitted)) / smaller if smaller else 0
+
+    # neighboring rows are the fair comparison where users come sorted, by whatever
+    chance = max(common((rows + shift) % n) for shift in (1, 2, 3))
+    return common(rows) > (1 + chance) / 2
+
+
+def _refitted_share(X, whole, interactions, values):
+    """Return the share of the cells outside of `X` whose row as a `whole` is a training row.
+
+    Rows that are training rows without what was held out of them don't count.
+    """
+    lengths, fitted_lengths = np.diff(whole.indptr), np.diff(interactions.indptr)
+    asked = np.flatnonzero(lengths > np.diff(X.indptr))
+    X, whole, lengths = X[asked], whole[asked], lengths[asked]
+    candidates = np.isin(fitted_lengths, np.union1d(lengths, np.diff(X.indptr)))
+    fitted, fitted_lengths = interactions[candidates], fitted_lengths[candidates]
+    if not values:
+        X, whole, fitted = (_ones(matrix) for matrix in (X, whole, fitted))
+    index = HistoryIndex(fitted)
+    found = (index.lookup(whole) >= 0) & (index.lookup(X) < 0)
+    # a new user's row equals a training row as often as training rows equal each other
+    equal = index.hashes[1:] == index.hashes[:-1]
+    twin = np.zeros(len(fitted_lengths), dtype=bool)
+    twin[index.order] = np.append(equal, False) | np.append(False, equal)
+    size = max(lengths.max(), fitted_lengths.max(initial=0)) + 1
+    counts = np.bincount(fitted_lengths, minlength=size)
+    twins = np.bincount(fitted_lengths, weights=twin, minlength=size)
+    expected = (twins / np.maximum(counts, 1))[lengths].sum()
+    if found.sum() <= expected + 3 * np.sqrt(expected) + 0.01 * len(asked):
+        return 0.0
+    n_held_out = lengths - np.diff(X.indptr)
+    return n_held_out[found].sum() / n_held_out.sum()
+
+
+def _ones(X):
+    """Return `X` with a one in each stored cell."""
+    X = X.copy()
+    X.data[:] = 1
+    return X
