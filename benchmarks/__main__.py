@@ -18,6 +18,7 @@ from benchmarks import (
     autoencoders,
     autorec,
     deep_autoencoder,
+    ease_large,
     memory,
     pairs,
     speed,
@@ -68,13 +69,14 @@ SECTIONS = {
     ),
     "two-tower-speed": (two_tower.speed, "an epoch against a bare loop, lists against a product"),
     "ease-20k": (speed.ease_fit_20k, "EASE fit on 20,000 items against LAPACK"),
+    "ease-large": (ease_large.fit, "EASE fit on 41,000 items, on 21,000 in float64"),
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
     "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
 }
 NEURAL = ("autorec", "deep-autoencoder", "autoencoders", "svae", "pairs", "two-tower")
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
-LONG |= {"ease-20k", "ease-ml20m", "memory"}
+LONG |= {"ease-20k", "ease-large", "ease-ml20m", "memory"}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -39,12 +40,26 @@ def _child(prepare, run, queue):
     before = _status("VmRSS")
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak starts here
-    elapsed = seconds(lambda: run(prepared))
-    queue.put((before, _status("VmHWM") - before, elapsed))
+    start = time.perf_counter()
+    result = run(prepared)
+    elapsed = time.perf_counter() - start
+    queue.put((result, before, _status("VmHWM") - before, elapsed))
 
 
 def peak(prepare, run):
     """Run ``run(prepare())`` in a child; return GiB before, GiB above that at the peak, seconds."""
+    return in_child(prepare, partial(_drop_result, run=run))[1:]
+
+
+def _drop_result(prepared, run):
+    run(prepared)
+
+
+def in_child(prepare, run):
+    """Run ``run(prepare())`` in a child; return its result and what `peak` returns.
+
+    A crash of the interpreter is a RuntimeError here.
+    """
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     child = context.Process(target=_child, args=(prepare, run, queue))

@@ -1,10 +1,12 @@
-"""The inverse of a regularised Gram matrix: lean, in place, and on every core.
+"""The inverse of a regularized Gram matrix: lean, in place, and on every core.
 
-LAPACK's way, ``potrf`` and ``potri``, is not taken where it is large: the threaded ``spotrf`` of
-scipy's OpenBLAS crashes the interpreter at some 26,000 items on some processors, and a copy in
-another library's layout doubles the memory. Sweeping blocks of columns needs the same n³
-multiplications, nearly all in the symmetric rank update ``syrk``, where BLAS is fastest, and
-nothing beside the matrix but a block of columns.
+No call of BLAS or LAPACK sees a large matrix. The threaded ``syrk`` of OpenBLAS packs a thread's
+whole share of the rows into a buffer of fixed size: with the kernels for AVX-512 it writes past the
+end, and kills the interpreter, from some 33,000 rows on in float32 and 20,000 in float64 on two
+threads, and so do ``potrf``, which calls it, and ``A @ A.T`` of numpy
+(https://github.com/numpy/numpy/issues/19685). So the matrix is inverted tile by tile. Sweeping
+blocks of columns needs the n³ multiplications of ``potrf`` and ``potri``, nearly all in ``gemm``,
+where BLAS is fastest, and no memory but the matrix and a few of its rows.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import get_blas_funcs, get_lapack_funcs
+from sklearn.utils import gen_batches
 
 from sklearn_recsys.utils._threads import map_blocks, row_blocks
 from sklearn_recsys.utils.validation import check_device, check_memory
 
 _WHOLE = 4096  # up to here LAPACK inverts the matrix at once: it is safe, and faster
-_BLOCK = 512  # columns swept at once beyond
+_TILE = 2048  # rows and columns of a tile beyond: calls are long enough to keep every core busy
+_BLOCK = 512  # columns swept at once
 
 
 def lower_gram(X, dtype=np.float32):
@@ -40,7 +44,7 @@ def lower_gram(X, dtype=np.float32):
     return out
 
 
-def invert_in_place(A):
+def invert_in_place(A, *, whole=_WHOLE, tile=_TILE, block=_BLOCK):
     """Overwrite a symmetric positive definite matrix with its inverse.
 
     For each block k of columns with Cholesky factor L of the pivot A_kk, the symmetric sweep
@@ -51,6 +55,12 @@ def invert_in_place(A):
     ----------
     A : ndarray of shape (n, n), C-contiguous
         Float32 or float64; only its lower triangle is read.
+    whole : int, default=4096
+        The largest n that LAPACK inverts at once.
+    tile : int, default=2048
+        Rows and columns of a tile: no other call of BLAS or LAPACK sees a larger matrix.
+    block : int, default=512
+        Columns swept at once.
 
     Returns
     -------
@@ -62,37 +72,114 @@ def invert_in_place(A):
     numpy.linalg.LinAlgError
         If a pivot is not positive definite in this precision.
     """
-    n = len(A)
-    U = A.T  # Fortran order, as BLAS wants it; its upper triangle is worked on
-    trsm, syrk = get_blas_funcs(("trsm", "syrk"), (U,))
-    potrf, potri = get_lapack_funcs(("potrf", "potri"), (U,))
-    for start in range(0, n, n if n <= _WHOLE else _BLOCK):
-        stop = n if n <= _WHOLE else min(start + _BLOCK, n)
-        pivot = slice(start, stop)
-        L, info = potrf(U[pivot, pivot], overwrite_a=stop - start == n)  # A_kk = Lᵀ L
-        if info:
-            raise np.linalg.LinAlgError("The matrix is not positive definite.")
-        if stop - start < n:
-            W = np.empty((n, stop - start), dtype=A.dtype, order="F")
-            W[:start] = U[:start, pivot]
-            W[pivot] = 0
-            W[stop:] = U[pivot, stop:].T
-            W = trsm(1.0, L, W, side=1, overwrite_b=1)
-            syrk(-1.0, W, beta=1.0, c=U, overwrite_c=1)  # A_ij − A_ik A_kk⁻¹ A_kj
-            W = trsm(1.0, L, W, side=1, trans_a=1, overwrite_b=1)  # A_ik A_kk⁻¹
-            U[:start, pivot] = W[:start]
-            U[pivot, stop:] = W[stop:].T
-        inverse, _ = potri(L, overwrite_c=1)
-        np.negative(inverse, out=U[pivot, pivot])
+    if len(A) <= whole:
+        potrf, potri = get_lapack_funcs(("potrf", "potri"), (A,))
+        potri(_cholesky(potrf, A.T, overwrite_a=1), overwrite_c=1)  # A.T: the order LAPACK wants
+    else:
+        _sweep(_Tiles(A, tile), block)
 
-    for start in range(0, n, _BLOCK):  # negate, and mirror the triangle
-        stop = min(start + _BLOCK, n)
-        rows = U[start:stop, start:]
-        np.negative(rows, out=rows)
-        square = U[start:stop, start:stop]
-        square[:] = np.triu(square) + np.triu(square, 1).T
-        U[stop:, start:stop] = U[start:stop, stop:].T
+    def mirror(rows):
+        square = A[rows, rows]
+        square[:] = np.tril(square) + np.tril(square, -1).T
+        A[: rows.start, rows] = A[rows, : rows.start].T
+
+    map_blocks(mirror, len(A), block)
     return A
+
+
+def _cholesky(potrf, A, **options):
+    """Return the upper triangular L of A = Lᵀ L."""
+    L, info = potrf(A, **options)
+    if info:
+        raise np.linalg.LinAlgError("The matrix is not positive definite.")
+    return L
+
+
+class _Tiles:
+    """The lower triangle of a matrix as tiles, each contiguous, in the memory of the matrix.
+
+    scipy's BLAS updates a contiguous array in place and would copy any other.
+
+    Parameters
+    ----------
+    A : ndarray of shape (n, n), C-contiguous
+        Its lower triangle is cut into tiles; `restore` makes rows of it again.
+    size : int
+        Rows and columns of a tile.
+    """
+
+    def __init__(self, A, size):
+        self.A, self.size = A, size
+        self.panels = list(gen_batches(len(A), size))
+        for rows in self.panels:  # one after the other: a panel is copied
+            panel = A[rows, : rows.stop].copy()
+            for columns in self.up_to(rows):
+                self.tile(rows, columns)[:] = panel[:, columns]
+
+    def restore(self):
+        """Put the negatives of the tiles back in place."""
+        for rows in self.panels:
+            panel = np.empty((rows.stop - rows.start, rows.stop), dtype=self.A.dtype)
+            for columns in self.up_to(rows):
+                np.negative(self.tile(rows, columns), out=panel[:, columns])
+            self.A[rows, : rows.stop] = panel
+
+    def up_to(self, rows):
+        """Return the panels up to that of the diagonal."""
+        return self.panels[: rows.start // self.size + 1]
+
+    def tile(self, rows, columns):
+        """Return the tile of two panels, on or below the diagonal."""
+        n_rows, n_columns = rows.stop - rows.start, columns.stop - columns.start
+        start = rows.start * len(self.A) + n_rows * columns.start
+        tile = self.A.reshape(-1)[start : start + n_rows * n_columns]
+        return tile.reshape(n_rows, n_columns)
+
+    def column_tiles(self, panel, columns):
+        """Yield each panel of rows with a view of its part of some columns of `panel`.
+
+        Above the diagonal it is the transpose of a part of the rows.
+        """
+        for rows in self.panels:
+            if rows.start < panel.start:
+                yield rows, self.tile(panel, rows)[columns].T
+            else:
+                yield rows, self.tile(rows, panel)[:, columns]
+
+
+def _sweep(tiles, block):
+    """Overwrite the lower triangle of the matrix of `tiles` with that of its inverse."""
+    A = tiles.A
+    gemm, syrk, trsm = get_blas_funcs(("gemm", "syrk", "trsm"), (A,))
+    potrf, potri = get_lapack_funcs(("potrf", "potri"), (A,))
+    for panel in tiles.panels:
+        square = tiles.tile(panel, panel)
+        for pivot in gen_batches(len(square), block):  # columns of the panel
+            L = _cholesky(potrf, square[pivot, pivot].T)
+            W = np.empty((len(A), len(L)), dtype=A.dtype)
+            for rows, part in tiles.column_tiles(panel, pivot):
+                W[rows] = part
+            above = slice(panel.start + pivot.start, panel.start + pivot.stop)
+            W[panel.start : above.start] = square[pivot, : pivot.start].T
+            W[above] = 0
+            for rows in tiles.panels:  # Fortran order, in place: W becomes A_ik L⁻¹
+                trsm(1.0, L, W[rows].T, trans_a=1, overwrite_b=1)
+            for rows in tiles.panels:  # A_ij − A_ik A_kk⁻¹ A_kj
+                *left, diagonal = tiles.up_to(rows)
+                for columns in left:
+                    tile = tiles.tile(rows, columns).T
+                    options = {"beta": 1.0, "c": tile, "trans_a": 1, "overwrite_c": 1}
+                    gemm(-1.0, W[columns].T, W[rows].T, **options)
+                tile = tiles.tile(rows, diagonal).T
+                syrk(-1.0, W[rows].T, beta=1.0, c=tile, trans=1, overwrite_c=1)
+            for rows in tiles.panels:  # A_ik A_kk⁻¹
+                trsm(1.0, L, W[rows].T, overwrite_b=1)
+            for rows, part in tiles.column_tiles(panel, pivot):
+                part[:] = W[rows]
+            square[pivot, : pivot.start] = W[panel.start : above.start].T
+            inverse, _ = potri(L, overwrite_c=1)
+            np.negative(inverse, out=square[pivot, pivot].T)
+    tiles.restore()
 
 
 def inverse_gram(X, l2, device="cpu"):
@@ -137,7 +224,9 @@ def _check_memory(n_items, dtype):
 def _is_inverse(P, X, l2):
     """Return whether P inverts XᵀX + l2 I well enough, tried on a random vector."""
     probe = np.random.RandomState(0).uniform(-1, 1, size=X.shape[1])
-    image = (P @ probe.astype(P.dtype)).astype(np.float64)
+    image, vector = np.empty_like(probe), probe.astype(P.dtype)
+    for rows in row_blocks(len(P), P[0].nbytes):
+        image[rows] = P[rows] @ vector
     residual = X.T @ (X @ image) + l2 * image - probe
     return np.abs(residual).max() < 1e-3
 

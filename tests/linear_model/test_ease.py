@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -51,18 +52,6 @@ def test_weights_are_those_of_equation_8(n_items, l2, weighted):
     coef = EASE(l2=l2).fit(X).coef_
     assert coef.dtype == np.float32
     assert_allclose(coef, equation_8(X, l2), atol=2e-6)
-    assert_array_equal(np.diag(coef), 0)
-
-
-@pytest.mark.parametrize("whole", [4096, 0])
-@pytest.mark.parametrize("n_items", [511, 512, 513, 1030])
-def test_weights_across_the_borders_of_blocks(monkeypatch, n_items, whole):
-    """In one piece, as for small catalogues, and swept by blocks, as for large ones."""
-    monkeypatch.setattr(_gram, "_WHOLE", whole)
-    monkeypatch.setattr(_gram, "_BLOCK", 512)
-    X = random_matrix(400, n_items, density=0.05)
-    coef = EASE(l2=20.0).fit(X).coef_
-    assert_allclose(coef, equation_8(X, 20.0), atol=5e-6)
     assert_array_equal(np.diag(coef), 0)
 
 
@@ -187,39 +176,112 @@ def test_lower_gram(n_items, dtype):
     assert_array_equal(np.tril(G), np.tril(dense.T @ dense))
 
 
-@pytest.mark.parametrize("block", [1, 3, 16, 64])
-@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 63, 64, 65, 130])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_invert_in_place(monkeypatch, n, block, dtype):
-    monkeypatch.setattr(_gram, "_WHOLE", 0)
-    monkeypatch.setattr(_gram, "_BLOCK", block)
+def positive_definite(n, dtype):
+    """Return a matrix whose upper triangle is not to be read, and its inverse."""
     root = np.random.default_rng(n).standard_normal((n, n))
     A = root @ root.T + np.eye(n)
     expected = np.linalg.inv(A)
     A = A.astype(dtype)
-    A[np.triu_indices(n, 1)] = np.nan  # only the lower triangle is read
-    inverse = invert_in_place(A)
+    A[np.triu_indices(n, 1)] = np.nan
+    return A, expected
+
+
+SIZES = [
+    {},
+    {"whole": 0, "tile": 16, "block": 16},
+    {"whole": 0, "tile": 16, "block": 5},
+    {"whole": 0, "tile": 33, "block": 64},
+    {"whole": 0, "tile": 7, "block": 3},
+    {"whole": 0},
+]
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 33, 64, 65, 130])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_invert_in_place(n, sizes, dtype):
+    """In one piece, as for small catalogs, and swept by tiles, as for large ones."""
+    A, expected = positive_definite(n, dtype)
+    inverse = invert_in_place(A, **sizes)
     assert inverse.dtype == dtype
     assert np.shares_memory(inverse, A)
     assert_allclose(inverse, expected, atol=2e-5 if dtype == np.float32 else 1e-12)
     assert_array_equal(inverse, inverse.T)
 
 
-@pytest.mark.parametrize("whole", [4096, 0])
+@pytest.mark.parametrize("sizes", [{}, {"whole": 0, "tile": 256, "block": 100}])
 @pytest.mark.parametrize("wrong", [0, 300, 599])
-def test_an_indefinite_matrix_is_refused(monkeypatch, whole, wrong):
-    monkeypatch.setattr(_gram, "_WHOLE", whole)
+def test_an_indefinite_matrix_is_refused(sizes, wrong):
     A = np.eye(600)
     A[wrong, wrong] = -1
     with pytest.raises(np.linalg.LinAlgError):
-        invert_in_place(A)
+        invert_in_place(A, **sizes)
 
 
-@pytest.mark.parametrize("whole", [4096, 0])
-def test_fit_holds_items_by_items_once(monkeypatch, whole):
+class Recorder:
+    """Stands in for ``get_blas_funcs`` or ``get_lapack_funcs``; notes the arrays of each call."""
+
+    def __init__(self, get):
+        self.get, self.calls = get, []
+
+    def __call__(self, names, arrays=()):
+        functions = self.get(names, arrays)
+        return [self.recorded(name, f) for name, f in zip(names, functions, strict=True)]
+
+    def recorded(self, name, function):
+        def call(*args, **options):
+            arrays = [a for a in (*args, *options.values()) if isinstance(a, np.ndarray)]
+            self.calls.append((name, [a.shape for a in arrays]))
+            result = function(*args, **options)
+            if name != "potrf" and name != "potri":  # in place: scipy made no copy
+                assert any(np.shares_memory(result, a) for a in arrays)
+            return result
+
+        return call
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    recorders = {}
+    for name in ("get_blas_funcs", "get_lapack_funcs"):
+        recorders[name] = Recorder(getattr(_gram, name))
+        monkeypatch.setattr(_gram, name, recorders[name])
+    return lambda: [call for recorder in recorders.values() for call in recorder.calls]
+
+
+@pytest.mark.parametrize("n", [50, 100, 301])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_blas_sees_does_not_grow_with_the_matrix(recorder, n, dtype):
+    A, _ = positive_definite(n, dtype)
+    invert_in_place(A, whole=20, tile=20, block=8)
+    calls = recorder()
+    assert {name for name, _ in calls} == {"gemm", "syrk", "trsm", "potrf", "potri"}
+    assert max(max(shape) for _, shapes in calls for shape in shapes) == 20
+
+
+def test_what_blas_sees_by_default(recorder):
+    """Beyond what is inverted at once."""
+    n = _gram._WHOLE + 4
+    X = sp.random_array((50, n), density=0.01, format="csr", rng=np.random.default_rng(0))
+    X = X.astype(np.float32)
+    model = EASE(l2=5.0).fit(X)
+    assert max(max(shape) for _, shapes in recorder() for shape in shapes) == _gram._TILE
+    assert _gram._TILE <= _gram._WHOLE <= 4096  # from some 18,000 on OpenBLAS crashes
+    # (XᵀX + λI)(I − B) is diagonal: times a vector of random signs it is the diagonal
+    first, second = np.random.default_rng(1).choice([-1.0, 1.0], size=(2, n))
+    diagonals = []
+    for signs in (first, second):
+        image = signs - model.coef_ @ signs
+        diagonals.append(signs * (X.T @ (X @ image) + 5.0 * image))
+    assert_allclose(*diagonals, rtol=1e-4)
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_fit_holds_items_by_items_once(monkeypatch, tiled):
     """At most 1.3 times one float32 items × items matrix above the input."""
-    monkeypatch.setattr(_gram, "_WHOLE", whole)
-    monkeypatch.setattr(_gram, "_BLOCK", 256)
+    if tiled:
+        tiles = partial(invert_in_place, whole=0, tile=256, block=256)
+        monkeypatch.setattr(_gram, "invert_in_place", tiles)
     n_items = 3000
     X = random_matrix(2000, n_items, density=0.005)
     model = EASE(l2=10.0)
