@@ -8,6 +8,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _get_feature_names
 
 from sklearn_recsys.base._recommender import RecommenderMixin
+from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils.validation import check_memory
 
@@ -105,6 +106,8 @@ class UserFeaturesMixin(RecommenderMixin):
         """Return features as a model reads them; those of another length raise ValueError."""
         if features is None:
             return None
+        if is_frame(features):
+            features = as_pandas_frame(features, "user_features")
         encoded = self._encode_features(as_csr(features, "user_features"), reset)
         if encoded.shape[0] != n_rows:
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,30 +20,43 @@ from sklearn_recsys.model_selection._common import (
     warn_future_trains_past,
     warn_positions,
 )
+from sklearn_recsys.model_selection._events import (
+    after_cut,
+    cut_of,
+    is_events,
+    split_at,
+    split_last,
+)
 from sklearn_recsys.utils._cells import take_cells
+from sklearn_recsys.utils._frames import is_frame
 
 
-def leave_last_out(X, order=None, *, n=1, min_train=1):
+def leave_last_out(X, order=None, *, n=1, min_train=1, user="user"):
     """Hold out the last interactions of every user.
 
     Parameters
     ----------
-    X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-        Interactions; zero means *not observed*.
+    X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items) or DataFrame
+        Interactions, zero means *not observed*; or a frame of events, one row each, with a column
+        of times.
     order : {array-like, sparse matrix, sparse array} of shape (n_users, n_items), default=None
         Time or position of every interaction in `X` (of others, too: the train part of a split
         goes with the whole order): int64 or float64, counted from 1, since zeros are not stored.
         None: the values of `X` are the order
-        (``InteractionEncoder(values="timestamp")`` or ``"position"``).
+        (``InteractionEncoder(values="timestamp")`` or ``"position"``). For a frame of events: the
+        name of its column of times; None: ``"timestamp"``. Equal times are in the frame's order.
     n : int, default=1
         Number of interactions held out of a row.
     min_train : int, default=1
         Rows with fewer than ``n + min_train`` interactions stay in `X_train` whole.
+    user : hashable, default="user"
+        Name of the column of users of a frame; not used for a matrix.
 
     Returns
     -------
-    X_train, X_test : csr_array of shape (n_users, n_items)
-        Disjoint; their sum is `X`, values and dtype kept.
+    X_train, X_test : csr_array of shape (n_users, n_items) or DataFrame
+        Disjoint; their sum is `X`, values and dtype kept. For a frame its rows, as from
+        :func:`temporal_split`.
 
     Raises
     ------
@@ -83,9 +96,11 @@ def leave_last_out(X, order=None, *, n=1, min_train=1):
            [0, 0, 0, 0],
            [0, 0, 5, 0]])
     """
-    X = check_nonempty(X)
     n = check_scalar(n, "n", Integral, min_val=1)
     min_train = check_scalar(min_train, "min_train", Integral, min_val=0)
+    if is_events(X, order):
+        return split_last(X, order, n, min_train, user)
+    X = check_nonempty(X)
     times = check_times(X.data, name="X") if order is None else check_order(order, X)
     lengths = np.diff(X.indptr)
     counts = held_out_counts(lengths, n, min_train)
@@ -191,26 +206,32 @@ def random_holdout(
     return take_cells(X, ~test), take_cells(X, test)
 
 
-def temporal_split(X, order, *, test_size=None, cutoff=None):
+def temporal_split(X, order=None, *, test_size=None, cutoff=None):
     """Split at one moment for all users: the past trains, the future tests.
 
     Parameters
     ----------
-    X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-        Interactions; zero means *not observed*.
-    order : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+    X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items) or DataFrame
+        Interactions, zero means *not observed*; or a frame of events, one row each.
+    order : {array-like, sparse matrix, sparse array} of shape (n_users, n_items) or hashable, \
+            default=None
         Time of every interaction in `X`, in the same cells: int64 or float64, comparable between
-        users (not positions). `X` itself if its values are the times.
+        users (not positions). `X` itself if its values are the times. For a frame of events: the
+        name of its column of times, numbers or datetimes; None: ``"timestamp"``.
     test_size : float or int, default=None
         Share (float) or number (int) of the newest interactions that are held out; 0.2 if `cutoff`
         is None too. Interactions at the moment of the cut are all held out, so it may be more.
-    cutoff : int or float, default=None
-        Hold out the interactions at or after this time, in the units of `order`, instead.
+    cutoff : int, float, str, datetime or datetime64, default=None
+        Hold out the interactions at or after this time instead: a number in the units of `order`,
+        or a date, ``"2024-03-31"``, for datetimes and for seconds since 1970. A date without a
+        time zone is in that of the column, or in UTC.
 
     Returns
     -------
-    X_train, X_test : csr_array of shape (n_users, n_items)
-        Disjoint; their sum is `X`, values and dtype kept. Rows may be empty in either.
+    X_train, X_test : csr_array of shape (n_users, n_items) or DataFrame
+        Disjoint; their sum is `X`, values and dtype kept. Rows may be empty in either. For a frame
+        the rows of the frame, in their order and with their index; a frame of another library
+        than pandas gives such frames.
 
     Raises
     ------
@@ -232,10 +253,29 @@ def temporal_split(X, order, *, test_size=None, cutoff=None):
     No training interaction is newer than any test interaction. Users and items that first occur
     in the test are unknown to a model fitted on `X_train`.
 
+    A matrix has one time for each pair of a user and an item, so a pair from before and after the
+    cut is on one side. Events of one pair go to the sides that they belong to: split the frame,
+    then encode, with ``unknown="ignore"`` for what first occurs in the test.
+
     Examples
     --------
-    >>> import numpy as np
+    >>> import pandas as pd
     >>> from sklearn_recsys.model_selection import temporal_split
+    >>> from sklearn_recsys.preprocessing import InteractionEncoder
+    >>> events = pd.DataFrame({
+    ...     "user": ["ann", "ann", "bob", "ann"],
+    ...     "item": ["tea", "milk", "tea", "tea"],
+    ...     "timestamp": pd.to_datetime(["2024-01-05", "2024-02-01", "2024-02-03", "2024-04-01"]),
+    ... })
+    >>> past, future = temporal_split(events, cutoff="2024-03-01")
+    >>> future["item"].tolist()
+    ['tea']
+    >>> encoder = InteractionEncoder(values="one", unknown="ignore")
+    >>> X, y = encoder.fit_transform(past), encoder.transform(future)
+
+    Matrices:
+
+    >>> import numpy as np
     >>> times = np.array([[30, 10, 0, 20], [0, 5, 0, 0], [7, 0, 25, 0]])
     >>> past, future = temporal_split(times, times, cutoff=25)
     >>> future.toarray()
@@ -243,25 +283,19 @@ def temporal_split(X, order, *, test_size=None, cutoff=None):
            [ 0,  0,  0,  0],
            [ 0,  0, 25,  0]])
     """
+    if is_events(X, order):
+        return split_at(X, order, test_size, cutoff)
+    if order is None and is_frame(X):
+        raise ValueError(
+            f'X has no column "timestamp"; its columns are {list(X.columns)}. Name the column of '
+            "times with order=…; a matrix, as from InteractionEncoder, needs a matrix of times."
+        )
     X = check_nonempty(X)
+    if order is None:
+        raise TypeError("temporal_split of a matrix needs order, the times of its cells.")
     times = check_order(order, X)
     warn_positions(X, times)
-    if cutoff is None:
-        n_test = check_size(0.2 if test_size is None else test_size, "test_size", X.nnz)
-        cutoff = np.partition(times, X.nnz - n_test)[X.nnz - n_test]
-    elif test_size is not None:
-        raise ValueError(
-            f"Give test_size or cutoff, not both; got test_size={test_size!r}, cutoff={cutoff!r}."
-        )
-    elif not isinstance(cutoff, Real):
-        raise TypeError(f"cutoff must be a number in the units of order; got {cutoff!r}.")
-    test = times >= cutoff
-    if test.all() or not test.any():
-        raise ValueError(
-            f"All interactions lie {'at or after' if test.all() else 'before'} the cut at "
-            f"{cutoff}: times run from {times.min()} to {times.max()}. Choose another cut-off "
-            "between them."
-        )
+    test = after_cut(times, cut_of(times, test_size, cutoff))
     return take_cells(X, ~test), take_cells(X, test)
 
 

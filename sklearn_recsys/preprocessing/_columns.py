@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+_NAMES = "user=…, item=…, rating=…, timestamp=…"
+_HINT = f"Name the columns in the constructor: InteractionEncoder({_NAMES})."
 
-def check_column(events, column):
-    """Raise unless `column` is there once and without NaN."""
+
+def check_column(events, column, hint=_HINT):
+    """Return a column; raise unless it is there once and without NaN."""
     if column not in events.columns:
         raise ValueError(
-            f"events has no column {column!r}; its columns are {list(events.columns)}. Name the "
-            "columns in the constructor: InteractionEncoder(user=…, item=…, rating=…, timestamp=…)."
+            f"events has no column {column!r}; its columns are {list(events.columns)}. {hint}"
         )
     series = events[column]
     if series.ndim != 1:
@@ -42,9 +44,11 @@ def read_ratings(events, column):
     return ratings
 
 
-def read_times(events, column):
-    """Return the times as int64, finite float64 or datetime64."""
-    series = check_column(events, column)
+def read_times(events, column, hint=_HINT):
+    """Return the times as int64, finite float64 or datetime64 in UTC."""
+    series = check_column(events, column, hint)
+    if series.dtype == object and pd.api.types.infer_dtype(series) in {"date", "datetime"}:
+        series = pd.to_datetime(series)
     if isinstance(series.dtype, pd.DatetimeTZDtype):
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
     if pd.api.types.is_datetime64_dtype(series):

@@ -9,6 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.utils._param_validation import Interval, validate_params
 
+from sklearn_recsys.utils._frames import as_pandas_frame, take_rows
 from sklearn_recsys.utils.validation import check_csr
 
 
@@ -40,8 +41,8 @@ def filter_k_core(events, *, user="user", item="item", min_user=5, min_item=5, m
     Returns
     -------
     filtered : DataFrame or csr_array
-        The events left, with their index and in their order; or the matrix of the rows and
-        columns left.
+        The events left, with their index and in their order, as a frame of the library that they
+        came in; or the matrix of the rows and columns left.
     rows, columns : ndarray of int64
         Only for a matrix: the indices of the rows and the columns left.
 
@@ -76,19 +77,15 @@ def filter_k_core(events, *, user="user", item="item", min_user=5, min_item=5, m
         rows, columns = np.flatnonzero(kept_users), np.flatnonzero(kept_items)
         _refuse_empty(len(rows) * len(columns), X.shape, limits)
         return X[rows][:, columns], rows, columns
-    if not isinstance(events, pd.DataFrame):
-        raise TypeError(
-            "events must be a pandas DataFrame of events or a sparse user × item matrix; got "
-            f"{type(events).__name__}."
-        )
-    users, n_users = _codes(events, user)
-    items, n_items = _codes(events, item)
+    frame = as_pandas_frame(events, "events", " of events, a sparse user × item matrix")
+    users, n_users = _codes(frame, user)
+    items, n_items = _codes(frame, item)
     pairs = pd.unique(users * n_items + items)
     pair_users, pair_items = np.divmod(pairs, max(n_items, 1))
     kept_users, kept_items = _k_core(pair_users, pair_items, (n_users, n_items), limits, max_iter)
     kept = kept_users[users] & kept_items[items]
     _refuse_empty(kept.sum(), (n_users, n_items), limits)
-    return events[kept]
+    return take_rows(events, kept)
 
 
 def _codes(events, column):

@@ -66,6 +66,21 @@ def as_pandas_frame(frame, name, content=""):
     return pd.DataFrame({column: _from_narwhals(frame_[column], nw) for column in frame_.columns})
 
 
+def take_rows(frame, mask):
+    """Return the rows of a frame that a boolean array names, as a frame of the same library.
+
+    A lazy frame becomes what narwhals collects it to.
+    """
+    if isinstance(frame, pd.DataFrame):
+        return frame[mask]
+    import narwhals.stable.v2 as nw
+
+    frame = nw.from_native(frame)
+    if isinstance(frame, nw.LazyFrame):
+        frame = frame.collect()
+    return frame.filter(mask.tolist()).to_native()
+
+
 def as_pandas_series(values):
     """Return a pandas Series with numpy's type instead of an Arrow or nullable one."""
     if isinstance(values.dtype, pd.ArrowDtype):
@@ -110,8 +125,10 @@ def _from_narwhals(values, nw):
     if values.null_count() and (dtype.is_integer() or dtype == nw.Boolean):
         return pd.array(values.to_list(), dtype="Int64" if dtype.is_integer() else "boolean")
     if dtype == nw.Datetime:
-        times = pd.Series(values.to_numpy())  # of another zone: in UTC
-        return times if dtype.time_zone is None else times.dt.tz_localize("UTC")
+        times = pd.Series(values.to_numpy())  # in UTC
+        if dtype.time_zone is None:
+            return times
+        return times.dt.tz_localize("UTC").dt.tz_convert(dtype.time_zone)
     if dtype.is_numeric() or dtype in (nw.Boolean, nw.Date):
         return pd.Series(values.to_numpy())
     return pd.Series(values.to_list(), dtype=None if dtype == nw.String else object)
