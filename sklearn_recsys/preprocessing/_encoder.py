@@ -64,7 +64,8 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
     users, items : array-like, default=None
         Raw ids of all users, or of all items: the catalogue. It decides on the rows, or columns,
         and their order, so that users and items without an event have theirs; `unknown` decides on
-        ids in events that it lacks. None: those of the events in `fit`.
+        ids in events that it lacks. None: those of the events in `fit`. A list or an array can be
+        saved with the encoder.
 
     Attributes
     ----------
@@ -152,7 +153,8 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         Parameters
         ----------
         events : DataFrame of shape (n_events, n_columns)
-            Tidy events. Everything `transform` reads is checked here already.
+            Tidy events, of pandas or of any library that narwhals reads. Everything `transform`
+            reads is checked here already.
         y : None
             Ignored.
 
