@@ -207,7 +207,7 @@ class RecommenderMixin(ScoringMixin):
                     f"{X.data[0]:g}: use a model for implicit interactions.",
                     ValuesWarning,
                 )
-            self.rating_range_ = (float(X.data.min()), float(X.data.max()))
+            self._set_rating_range(X, resume=params.get("resume", False))
         for part in (X.data, X.indices, X.indptr):  # whatever a model does to its input shows
             part.flags.writeable = False
         read = self._read(X)
@@ -217,6 +217,13 @@ class RecommenderMixin(ScoringMixin):
         self._fit(read, **params)
         self.interactions_ = X
         return self
+
+    def _set_rating_range(self, X, resume):
+        """Set the range of the ratings; it grows where training goes on with other ones."""
+        low, high = float(X.data.min()), float(X.data.max())
+        if resume:
+            low, high = min(low, self.rating_range_[0]), max(high, self.rating_range_[1])
+        self.rating_range_ = (low, high)
 
     def _forget(self):
         """Delete the fitted attributes."""
@@ -270,11 +277,15 @@ class RecommenderMixin(ScoringMixin):
         """Return the scores of a block of canonical histories, empty ones included."""
         X = self._read(X)
         if features is not None:
-            return self._refuse_nan(self._score_items(X, features))
+            return self._in_units_of_X(self._refuse_nan(self._score_items(X, features)))
         scores = self._refuse_nan(self._score_items(X))
         empty = np.diff(X.indptr) == 0
         if empty.any():
             scores[empty] = self._fallback_
+        return self._in_units_of_X(scores)
+
+    def _in_units_of_X(self, scores):
+        """Return what the model says of what it reads in the unit that `X` came in."""
         return scores
 
     def _refuse_nan(self, scores):
@@ -290,12 +301,14 @@ class RecommenderMixin(ScoringMixin):
         """Return the scores of canonical histories at the cells (rows, items)."""
         X = self._read(X)
         if features is not None:
-            return self._refuse_nan(self._score_pairs(X, rows, items, features))
+            return self._in_units_of_X(
+                self._refuse_nan(self._score_pairs(X, rows, items, features))
+            )
         scores = self._refuse_nan(self._score_pairs(X, rows, items))
         empty = (np.diff(X.indptr) == 0)[rows]
         if empty.any():
             scores[empty] = self._fallback_[items[empty]]
-        return scores
+        return self._in_units_of_X(scores)
 
     def _score_pairs(self, X, rows, items, features=None):
         """Score the asked cells only; models that can do so in less work override this."""

@@ -32,9 +32,9 @@ class ScoringMixin:
         y : {sparse matrix, sparse array, array-like}, default=None
             What was held out of each row: a matrix of the shape of `X`, or a 1-D integer array with
             one held-out item per row. None: 20 % of each row with at least two interactions (at
-            least one) is held out here, chosen by a hash of the row's content; the latest of them
-            for models that read the order. That is for rows which were not in `fit`, as in
-            cross-validation.
+            least one) is held out here, chosen by a hash of the row's items and of the order of
+            their values; the latest of them for models that read the order. That is for rows which
+            were not in `fit`, as in cross-validation.
         metric : str, default=None
             ``"ndcg"``, ``"hr"``, ``"recall"``, ``"precision"``, ``"map"`` or ``"mrr"``, also with
             the length of the list, ``"ndcg@20"``; ``"neg_rmse"`` or ``"neg_mae"`` for rating

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 
 from sklearn_recsys.model_selection._common import last_cells
-from sklearn_recsys.utils._cells import cell_rows, take_cells
+from sklearn_recsys.utils._cells import cell_rows, take_cells, value_ranks
 from sklearn_recsys.utils._history_index import item_hashes, mix, row_hashes
 
 
 def hold_out_by_content(X, share=0.2, *, latest=False):
     """Hold out a share of each row with at least two interactions, at least one.
 
-    The cells are drawn by a hash of the row's content: neither the row's number nor a random state
-    matters, so that every candidate of a search is scored on one split.
+    The cells are drawn by a hash of the row's items and the order of their values: neither the
+    row's number nor a random state matters, nor the unit of the values, so that every candidate of
+    a search is scored on one split.
 
     Parameters
     ----------
@@ -34,6 +36,7 @@ def hold_out_by_content(X, share=0.2, *, latest=False):
     n_held_out = np.where(lengths > 1, np.maximum(1, (share * lengths).astype(np.int64)), 0)
     keys = X.data
     if not latest:
-        keys = mix(row_hashes(X)[cell_rows(X)] + item_hashes(X.indices))
+        ranked = sp.csr_array((value_ranks(X), X.indices, X.indptr), shape=X.shape)
+        keys = mix(row_hashes(ranked)[cell_rows(X)] + item_hashes(X.indices))
     held_out = last_cells(X, keys, n_held_out)
     return take_cells(X, ~held_out), take_cells(X, held_out)

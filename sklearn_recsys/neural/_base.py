@@ -17,6 +17,7 @@ from skorch.helper import predefined_split
 
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.neural._batches import RowBatches
+from sklearn_recsys.neural._rating_units import RatingUnitsMixin
 from sklearn_recsys.utils.validation import check_device
 
 _OPTIMIZERS = {
@@ -58,7 +59,7 @@ class _Net(NeuralNet):
             return {"loss": -value, "y_pred": None}
 
 
-class NeuralRecommender(RecommenderMixin, BaseEstimator):
+class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
     """Base of the recommenders whose module is trained by gradient descent.
 
     A model is one file: an :class:`torch.nn.Module` with a method ``loss(inputs, targets)`` over
@@ -72,6 +73,9 @@ class NeuralRecommender(RecommenderMixin, BaseEstimator):
 
     The training loop, the device, seeding and early stopping are here. Parameters are spelt out in
     each model's signature; `AutoRec` documents those that all share.
+
+    A model whose tag says that it reads ratings gets them on a scale on which those of the training
+    matrix range from 1 to 5, and returns scores on that scale: no parameter depends on their unit.
 
     See Also
     --------

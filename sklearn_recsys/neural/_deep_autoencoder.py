@@ -349,6 +349,4 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
         reach = _REACH.get(self.output_activation)
         if reach is None:
             return super()._make_scale(X)
-        low, high = self.rating_range_
-        scale = (high - low) / (reach[1] - reach[0]) or 1.0
-        return low - scale * reach[0], scale
+        return self._reaching(*reach)

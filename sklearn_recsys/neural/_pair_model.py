@@ -174,14 +174,15 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
                 "rating_range must be the lowest and the highest rating, such as (1, 5); got "
                 f"{rating_range!r}."
             )
-        low, high = rating_range
-        if X.data.min() < low or X.data.max() > high:
+        lowest, highest = self.rating_range_  # of what was trained on, as float32 holds it
+        if lowest < np.float32(rating_range[0]) or highest > np.float32(rating_range[1]):
             raise ValueError(
-                f"X holds ratings from {X.data.min():g} to {X.data.max():g}, outside of "
+                f"X holds ratings from {lowest:g} to {highest:g}, outside of "
                 f"rating_range={rating_range!r}."
             )
         if "_scale_" in vars(self):
             return
+        low, high = self._rating_scale.read(np.float32(rating_range)).tolist()
         margin = (high - low) / 8 or 1.0
         self._scale_ = low - margin, high - low + 2 * margin
         share = (mean - self._scale_[0]) / self._scale_[1]

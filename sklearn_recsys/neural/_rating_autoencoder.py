@@ -89,12 +89,10 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
             )
 
     def _make_datasets(self, X, rng):
-        self._scale_ = self._make_scale(X)
         self._cold_ = np.bincount(X.indices, minlength=X.shape[1]) == 0
-        midpoint, mean = sum(self.rating_range_) / 2, float(X.data.mean())
-        self._cold_value_ = {"midpoint": midpoint, "mean": mean}.get(
-            self.cold_value, self.cold_value
-        )
+        self._cold_value_ = self._make_cold_value(X)
+        if "_scale_" not in vars(self):  # it stays as it is when training goes on
+            self._scale_ = self._make_scale(X)
         if not self.early_stopping or X.nnz < 2:
             self._split_ = X, None
             return RowDataset(self._rows(X)), None
@@ -103,12 +101,26 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
         rows = self._rows(known)
         return RowDataset(rows), RowDataset(rows, self._rows(held_out))
 
+    def _make_cold_value(self, X):
+        """Return the prediction for items without a training rating, on the scale of `X`."""
+        if self.cold_value == "mean":
+            return float(X.data.mean(dtype=np.float64))
+        value = self.cold_value
+        if value == "midpoint":
+            value = sum(self.rating_range_) / 2
+        return float(value if self._rating_scale is None else self._rating_scale.apply(value))
+
     def _make_scale(self, X):
         """Return the offset and the unit of what the module reads."""
         if self._output_activation == "sigmoid":
-            low, high = self.rating_range_
-            return low, high - low or 1.0
+            return self._reaching(0.0, 1.0)
         return float(X.data.mean(dtype=np.float64)), 1.0
+
+    def _reaching(self, bottom, top):
+        """Return the offset and the unit that map the range of the ratings to [bottom, top]."""
+        low, high = self._rating_scale.apply(self.rating_range_).tolist()
+        unit = (high - low) / (top - bottom) or 1.0
+        return low - unit * bottom, unit
 
     def _rows(self, X):
         """Return what the module reads: rows of items or of users, scaled."""

@@ -13,6 +13,7 @@ from sklearn_recsys.persistence._container import ModelFileError
 _HELPERS = (
     "sklearn_recsys.neighbors._similarity.RowSimilarity",
     "sklearn_recsys.utils._history_index.HistoryIndex",
+    "sklearn_recsys.utils._rating_scale.RatingScale",
 )
 
 # transformers of scikit-learn that keep (n_users, n_items) and whose state is plain data

@@ -59,3 +59,16 @@ def rank_cells(X):
     ranks = np.empty(X.nnz, dtype=np.int64)
     ranks[order] = np.arange(X.nnz) - X.indptr[rows] + 1
     return ranks
+
+
+def value_ranks(X):
+    """Return 1, 2, … for the distinct values of each row by rising value, equal for equal ones."""
+    rows = cell_rows(X)
+    order = np.lexsort((X.data, rows))
+    data, rows = X.data[order], rows[order]
+    starts = np.ones(X.nnz, dtype=np.int64)  # of a run of equal values of a row
+    starts[1:] = (data[1:] != data[:-1]) | (rows[1:] != rows[:-1])
+    runs = starts.cumsum()
+    ranks = np.empty(X.nnz, dtype=np.int64)
+    ranks[order] = runs - runs[X.indptr[rows]] + 1
+    return ranks

@@ -506,6 +506,28 @@ def _check_scores(model, known, items, held_out):
     _assert_raises(ValueError, "item indices", partial(model.score, known, items + n_items))
 
 
+def check_rating_units(estimator):
+    """Check that a rating model fitted on ``a * ratings + b`` predicts ``a * predictions + b``."""
+    if get_tags(estimator).recommender_tags.values != "rating":
+        return
+    X, others = _matrix(estimator), _matrix(estimator, seed=1)
+    model = clone(estimator).fit(X)
+    expected, score = model.predict(others), model.score(others)
+    low, high = X.data.min(), X.data.max()
+    for a, b in [(1e-6, 0), (0.2, 0), (20, 0), (1e4, 0), (5, -14.5), (2, 1000)]:
+        in_units = partial(_with_ratings, a=a, b=b)
+        model = clone(estimator).fit(in_units(X))
+        predicted = (model.predict(in_units(others)).astype(np.float64) - b) / a
+        unit = f"a = {a:g}, b = {b:g}"
+        assert_allclose(predicted, expected, rtol=0, atol=2e-3 * (high - low), err_msg=unit)
+        assert_allclose(model.score(in_units(others)) / a, score, rtol=2e-3, err_msg=unit)
+
+
+def _with_ratings(X, a, b):
+    """Return the ratings in another unit."""
+    return sp.csr_array((a * X.data.astype(np.float64) + b, X.indices, X.indptr), shape=X.shape)
+
+
 def check_partial_fit(estimator):
     """Check that the first `partial_fit` is a fit, and that closed forms then add the new rows."""
     X = _matrix(estimator)
@@ -567,6 +589,7 @@ _CHECKS = [
     check_failing_fit,
     check_corrupt_input,
     check_score,
+    check_rating_units,
     check_partial_fit,
     check_checkerboard,
 ]

@@ -104,6 +104,19 @@ def test_the_hold_out_follows_content_alone():
     assert_array_equal(hold_out_by_content(wide)[1].toarray(), y.toarray())
 
 
+@pytest.mark.parametrize("a, b", [(1e-6, 0), (0.2, 0), (5, -14.5), (2, 1000)])
+def test_the_hold_out_does_not_depend_on_the_unit(a, b):
+    X = random_matrix()
+    other = X.copy()
+    other.data = a * X.data + b
+    assert_array_equal(hold_out_by_content(other)[1].indices, hold_out_by_content(X)[1].indices)
+
+
+def test_the_hold_out_of_rows_that_share_their_items_follows_their_values():
+    X = sp.csr_array(np.array([[1.0, 2, 3, 4, 5], [5, 4, 3, 2, 1], [1, 1, 1, 5, 5]] * 4)[:, :5])
+    assert len(set(hold_out_by_content(X)[1].indices.tolist())) > 1
+
+
 def test_the_hold_out_takes_no_item_by_preference():
     """Over many rows every place of a row is held out as often as any other."""
     rng = np.random.default_rng(0)

@@ -206,6 +206,18 @@ class SilentOverlap(Sound):
         return super()._known_and_held_out(X, y, warn_overlap=False)
 
 
+class ThreeStars(Sound):
+    """A rating model that answers in one unit only."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.values = "rating"
+        return tags
+
+    def _score_items(self, X):
+        return np.full(X.shape, 3, dtype=np.float32)
+
+
 class NotPersonal(Sound):
     def _score_items(self, X):
         return np.tile(self.counts_.sum(axis=0), (X.shape[0], 1))
@@ -238,6 +250,7 @@ BROKEN = {
     Unchecked: "check_failing_fit",
     ArrayScore: "check_score",
     SilentOverlap: "check_score",
+    ThreeStars: "check_rating_units",
     NewUsersOnly: "check_partial_fit",
     NotPersonal: "check_checkerboard",
 }
