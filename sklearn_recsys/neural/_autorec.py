@@ -66,7 +66,7 @@ class AutoRec(RatingAutoencoder):
         f in eq. 1, of the same names. With ``"sigmoid"`` ratings are scaled to [0, 1].
     cold_value : {"midpoint", "mean"} or float, default="midpoint"
         The prediction for items without a training rating: the middle of the rating range (the
-        paper's 3), the mean rating, or a number.
+        paper's 3), the mean rating, or a rating.
     lr : float, default=1e-3
         Learning rate. ``optimizer="lbfgs"`` does without: its steps are found by a line search.
     max_epochs : int, default=200
@@ -105,7 +105,7 @@ class AutoRec(RatingAutoencoder):
     net_ : skorch.NeuralNet
         The trained net; item-based with the decoder's rows of the training users.
     history_ : DataFrame
-        The training curve.
+        The training curve; losses of ratings are on the scale that is trained on, 1 to 5.
     item_factors_ : ndarray of float32 of shape (n_items, n_factors)
         Item-based: the codes z = g(V r + μ) of the items.
     fold_in_l2_ : float
@@ -121,6 +121,10 @@ class AutoRec(RatingAutoencoder):
 
     Notes
     -----
+    Ratings are mapped so that those of training range from 1 to 5, and predictions are mapped back:
+    :math:`\lambda`, the learning rate and ``fold_in_l2`` mean the same in every unit. All rating
+    models on torch do so.
+
     An item's input runs over the training users, so a new user has no place in it. But given the
     codes z_i, eq. 2 is a ridge regression for each user's row of the decoder,
 

@@ -166,7 +166,7 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
         error of f(f(x)) against f(x), over all outputs, to that of eq. 1.
     cold_value : {"midpoint", "mean"} or float, default="midpoint"
         The prediction for items without a training rating: the middle of the rating range, the
-        mean rating, or a number.
+        mean rating, or a rating.
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=200
@@ -204,7 +204,7 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
     net_ : skorch.NeuralNet
         The trained net; item-based with the output rows of the training users.
     history_ : DataFrame
-        The training curve.
+        The training curve; losses of ratings are on the scale that is trained on, 1 to 5.
     rating_range_ : tuple of float
         The lowest and the highest training rating.
     interactions_ : csr_array of shape (n_users, n_items)

@@ -25,7 +25,7 @@ from sklearn_recsys.neural._pair_modules import PairModule, normal_vectors
 from sklearn_recsys.neural._ridge_users import RidgeUsersMixin
 
 _FOLD_IN_CELLS = 2**22  # scores of new users that are held at once
-_FOLD_IN_L2 = 50.0  # where no ratings are held out to choose it on; of errors in ratings
+_FOLD_IN_L2 = 50.0  # where no ratings are held out to choose it on; of errors on 1 to 5
 
 
 class MatrixFactorizationModule(PairModule):
@@ -141,7 +141,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         Squared error of ratings; logistic loss of interactions (``x > 0``) against negatives; or
         the logistic loss of the difference to a negative.
     rating_range : tuple of (float, float), default=None
-        With ``"mse"``: the lowest and the highest rating. Scores then go through a sigmoid, scaled
+        With ``"mse"``: the lowest and the highest rating, in the unit of the data. Scores then go through a sigmoid, scaled
         to this range and an eighth of it more on either side. None: they are as they are.
     negatives : {"all", "sampled"}, default="all"
         With ``"logistic"``: all items that a user has no interaction with, weighing together as
@@ -194,14 +194,14 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
     item_factors_ : ndarray of float32 of shape (n_items, n_factors)
         The vectors q.
     user_biases_, item_biases_ : ndarray of float32 of shape (n_users,), (n_items,)
-        The biases.
+        The biases; with ``"mse"`` on the scale that is trained on, 1 to 5.
     fold_in_l2_ : float
         With ``"mse"``: the penalty of the users' ridge regressions, chosen on the ratings held out
         for early stopping.
     net_ : skorch.NeuralNet
         The trained net.
     history_ : DataFrame
-        The training curve.
+        The training curve; losses of ratings are on the scale that is trained on, 1 to 5.
     rating_range_ : tuple of float
         With ``"mse"``: the lowest and the highest training rating.
     interactions_ : csr_array of shape (n_users, n_items)

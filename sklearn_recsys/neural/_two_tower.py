@@ -382,7 +382,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
     net_ : skorch.NeuralNet
         The trained net.
     history_ : DataFrame
-        The training curve.
+        The training curve; losses of ratings are on the scale that is trained on, 1 to 5.
     rating_range_ : tuple of float
         With ``"mse"``: the lowest and the highest training rating.
     interactions_ : csr_array of shape (n_users, n_items)
