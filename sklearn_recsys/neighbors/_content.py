@@ -11,17 +11,18 @@ from sklearn.base import (
     clone,
 )
 from sklearn.feature_extraction.text import TfidfTransformer
-from sklearn.preprocessing import normalize
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.neighbors._similarity import is_thin, similar_rows
 from sklearn_recsys.preprocessing import FeatureEncoder
 from sklearn_recsys.utils._cells import take_cells
+from sklearn_recsys.utils._neighbors import scaled_rows, unit_rows
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr
-from sklearn_recsys.utils._threads import row_blocks, sparse_dot
-from sklearn_recsys.utils._topk import top_n
+from sklearn_recsys.utils._threads import sparse_dot
+from sklearn_recsys.utils._topk import top_n_cells
 from sklearn_recsys.utils.validation import check_indices, check_length
 
 
@@ -129,7 +130,7 @@ class ContentRecommender(
         weights[counts] = TfidfTransformer().fit(features).idf_[counts]
         features = features.astype(np.float64)  # a copy
         features.data *= weights[features.indices]
-        self.item_profiles_ = normalize(features).astype(np.float32)
+        self.item_profiles_ = unit_rows(features).astype(np.float32)
         self._by_feature_ = self.item_profiles_.T.tocsr()
 
     def _encoded_features(self):
@@ -153,7 +154,7 @@ class ContentRecommender(
 
     def _profiles(self, X):
         """Return the profiles of canonical histories, of length one or zero."""
-        profiles = normalize(X @ self.item_profiles_)
+        profiles = unit_rows(scaled_rows(X) @ self.item_profiles_)
         profiles.eliminate_zeros()
         return profiles
 
@@ -225,17 +226,22 @@ class ContentRecommender(
         check_is_fitted(self)
         n = check_length(n)
         items = check_indices(np.atleast_1d(items), self.n_features_in_, name="items")
-        ids = np.empty((len(items), n), dtype=np.int64)
-        similarities = np.empty((len(items), n), dtype=np.float32)
-        for rows in row_blocks(len(items), 4 * self.n_features_in_):
-            cosines = sparse_dot(self.item_profiles_[items[rows]], self._by_feature_)
-            cosines[np.arange(len(cosines)), items[rows]] = -np.inf
-            cosines[cosines <= 0] = -np.inf
-            ids[rows], similarities[rows] = top_n(cosines, n)
-        return ids, similarities
+        neighbors = similar_rows(
+            self.item_profiles_[items], self._by_feature_, self._cosines, n, items
+        )
+        return top_n_cells(neighbors, neighbors.data, n)
+
+    def _cosines(self, profiles):
+        """Return the cosines of profiles and items, sparse where few are not zero."""
+        cosines = profiles @ self._by_feature_
+        return cosines if is_thin(cosines) else cosines.toarray()
 
 
 def _columns_of_counts(features):
-    """Return a mask of the columns that hold nothing but whole numbers of at least 0."""
-    odd = (features.data < 0) | (features.data != np.floor(features.data))
+    """Return a mask of the columns that hold nothing but whole numbers of at least 0.
+
+    Every float32 from 2²⁴ on is whole, which says nothing: such values are no counts.
+    """
+    data = features.data
+    odd = (data < 0) | (data != np.floor(data)) | (data >= 2**24)
     return np.bincount(features.indices[odd], minlength=features.shape[1]) == 0

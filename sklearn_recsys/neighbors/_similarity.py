@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.utils import gen_batches
 
 from sklearn_recsys.exceptions import ValuesWarning
-from sklearn_recsys.utils._cells import cell_rows, take_cells
-from sklearn_recsys.utils._threads import map_blocks, rows_per_block
-from sklearn_recsys.utils._topk import top_n, top_n_cells
+from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells
+from sklearn_recsys.utils._neighbors import unit_rows
+from sklearn_recsys.utils._threads import even_blocks, map_blocks, rows_per_block
+from sklearn_recsys.utils._topk import best_cells, top_n
 from sklearn_recsys.utils._warnings import warn
 
 METRICS = ("cosine", "jaccard", "pearson")
-
-
-def _unit_rows(X):
-    norms = np.sqrt(X.multiply(X).sum(axis=1, dtype=np.float64))
-    norms[norms == 0] = 1
-    return sp.diags_array((1 / norms).astype(X.dtype)) @ X
+_THIN = 0.1  # of the cells: fewer are ranked faster than everything
 
 
 def _support(X):
@@ -26,9 +23,98 @@ def _support(X):
     return ones
 
 
-def _is_thin(X):
+def is_thin(X):
     """Return whether so few cells are stored that ranking them beats ranking everything."""
-    return X.nnz < 0.1 * X.shape[0] * X.shape[1]
+    return X.nnz < _THIN * X.shape[0] * X.shape[1]
+
+
+def _centred(X):
+    """Return float64 rows less their medians.
+
+    A correlation does not see a shift, but rounding does. One huge value would take the mean with
+    it, and the digits of all others.
+    """
+    lengths = np.diff(X.indptr)
+    ordered = X.data[np.lexsort((X.data, cell_rows(X)))]
+    medians = ordered[(X.indptr[:-1] + (lengths - 1) // 2)[lengths > 0]].astype(np.float64)
+    data = X.data - np.repeat(medians, lengths[lengths > 0])
+    return sp.csr_array((data, X.indices, X.indptr), shape=X.shape)
+
+
+def _aligned(product, common):
+    """Return the values of a sparse product at the cells of `common`, which include its own."""
+    product.sort_indices()
+    values = np.zeros(common.nnz)
+    values[in_cells(common, product)] = product.data  # products that are zero are not stored
+    return values
+
+
+def similar_rows(P, things, similarity, k, skip, *, row_bytes=24):
+    """Return the `k` most similar things of each row, positive similarities only.
+
+    The cost follows what is stored: a thing that shares no cell with a row is not looked at.
+
+    Parameters
+    ----------
+    P : csr_array of shape (n_rows, n_features)
+        The rows to find neighbours for.
+    things : csr_array of shape (n_features, n_things)
+        Where it stores nothing in common with a row, the similarity is zero.
+    similarity : callable
+        ``similarity(P[rows])`` returns a float32 array, or a csr_array where few are not zero.
+    k : int
+        Neighbours per row.
+    skip : ndarray of int64 of shape (n_rows,)
+        The thing that is no neighbour of the row (itself), or −1.
+    row_bytes : int, default=24
+        What `similarity` takes for each similarity, temporaries included.
+
+    Returns
+    -------
+    neighbors : csr_array of float32 of shape (n_rows, n_things)
+        The similarities that were kept, at most `k` in a row.
+    """
+    n_rows, n_things = P.shape[0], things.shape[1]
+    k = min(k, n_things)
+
+    def ranked(rows):
+        values, own = similarity(P[rows]), skip[rows]
+        if sp.issparse(values):
+            values = take_cells(
+                values, (values.data > 0) & (values.indices != own[cell_rows(values)])
+            )
+            best = np.zeros(values.nnz, dtype=bool)
+            best[best_cells(values, values.data, k)[0]] = True
+            return take_cells(values, best)
+        named = np.flatnonzero(own >= 0)
+        values[named, own[named]] = 0
+        values[values <= 0] = -np.inf
+        ids, values = top_n(values, k)
+        filled = ids >= 0
+        indptr = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
+        shape = (len(ids), n_things)
+        return sp.csr_array((values[filled], ids[filled].astype(np.int32), indptr), shape=shape)
+
+    # no row has more similarities than it has cells in common with all things
+    weights = np.diff(things.indptr)[P.indices]
+    in_common = np.bincount(cell_rows(P), weights=weights, minlength=n_rows)
+    thin = np.flatnonzero((in_common > 0) & (in_common < _THIN * n_things))
+    rest = np.flatnonzero(in_common >= max(1, _THIN * n_things))
+    block_cells = rows_per_block(row_bytes)
+    blocks = [thin[block] for block in even_blocks(in_common[thin], block_cells)]
+    size = min(256, max(1, block_cells // n_things))
+    blocks += [rest[block] for block in gen_batches(len(rest), size)] if len(rest) else []
+    if not blocks:
+        return sp.csr_array((n_rows, n_things), dtype=np.float32)
+    found = map_blocks(lambda block: ranked(blocks[block.start]), len(blocks), 1)
+    found = sp.vstack(found, format="csr")
+    rows = np.concatenate(blocks)
+    found = found[np.argsort(rows)]
+    found.sort_indices()
+    lengths = np.zeros(n_rows, dtype=found.indptr.dtype)
+    lengths[np.sort(rows)] = np.diff(found.indptr)
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(found.indices.dtype)
+    return sp.csr_array((found.data, found.indices, indptr), shape=(n_rows, n_things))
 
 
 class RowSimilarity:
@@ -53,7 +139,7 @@ class RowSimilarity:
         self.support = _support(Q).T.tocsr()
         self.n_cells = np.diff(Q.indptr)
         if metric == "cosine":
-            self.values = _unit_rows(Q).T.tocsr()
+            self.values = unit_rows(Q).T.tocsr()
         elif metric == "pearson":
             self.values = Q.T.tocsr()
             self.squares = self.values.multiply(self.values).tocsr()
@@ -61,10 +147,8 @@ class RowSimilarity:
     def _prepare(self, X):
         if self.metric == "jaccard":
             return _support(take_cells(X, X.data > 0))
-        if self.metric == "pearson":  # which does not see a shift, but rounding does
-            X = X.astype(np.float64)
-            means = X.sum(axis=1) / np.maximum(np.diff(X.indptr), 1)
-            X.data -= np.repeat(means, np.diff(X.indptr))
+        if self.metric == "pearson":
+            return _centred(X)
         return X
 
     def _common(self, P):
@@ -75,14 +159,16 @@ class RowSimilarity:
         """Return the similarities of the rows of `P`, dense or, where they are few, sparse."""
         P = self._prepare(P)
         if self.metric == "cosine" and not self.shrinkage:
-            similarity = _unit_rows(P) @ self.values
-            return similarity if _is_thin(similarity) else similarity.toarray()
+            similarity = unit_rows(P) @ self.values
+            return similarity if is_thin(similarity) else similarity.toarray()
         common = self._common(P)
-        thin = _is_thin(common) and self.metric != "pearson"
+        thin = is_thin(common)
         if not thin:
             common = common.toarray()
+        elif self.metric == "pearson":
+            common.sort_indices()
         if self.metric == "cosine":
-            similarity = _unit_rows(P) @ self.values
+            similarity = unit_rows(P) @ self.values
             similarity = similarity if thin else similarity.toarray()
         elif self.metric == "jaccard":
             lengths = np.diff(P.indptr)
@@ -94,8 +180,12 @@ class RowSimilarity:
             else:
                 union = lengths[:, None] + self.n_cells - common
                 similarity = common / np.maximum(union, 1)
+        elif thin:
+            values = self._pearson(P, common.data, lambda product: _aligned(product, common))
+            parts = (values, common.indices, common.indptr)
+            similarity = sp.csr_array(parts, shape=common.shape)
         else:
-            similarity = self._pearson(P, common)
+            similarity = self._pearson(P, common, lambda product: product.toarray())
         if self.shrinkage and thin:
             common.data /= common.data + self.shrinkage
             similarity = similarity.multiply(common).tocsr()
@@ -103,55 +193,24 @@ class RowSimilarity:
             similarity *= common / (common + self.shrinkage)
         return similarity.astype(np.float32, copy=False)
 
-    def _pearson(self, P, common):
-        p, p_squared = (P @ self.support).toarray(), (P.multiply(P) @ self.support).toarray()
+    def _pearson(self, P, n, at):
+        """Return the correlations at cells with `n` in common; `at` reads a product there."""
         ones = _support(P)
-        q, q_squared = (ones @ self.values).toarray(), (ones @ self.squares).toarray()
-        covariance = common * (P @ self.values).toarray() - p * q
-        variances = (common * p_squared - p**2) * (common * q_squared - q**2)
+        p, p_squares = at(P @ self.support), at(P.multiply(P).tocsr() @ self.support)
+        q, q_squares = at(ones @ self.values), at(ones @ self.squares)
+        covariance = n * at(P @ self.values) - p * q
+        p_variance, q_variance = n * p_squares - p**2, n * q_squares - q**2
         # rounding leaves noise where a row is constant over the common cells
-        defined = variances > 1e-10 * (common**2) * p_squared * q_squared
-        return np.where(defined, covariance / np.sqrt(np.where(defined, variances, 1)), 0)
+        defined = (p_variance > 1e-10 * n * p_squares) & (q_variance > 1e-10 * n * q_squares)
+        norms = np.sqrt(np.where(defined, p_variance, 1)) * np.sqrt(
+            np.where(defined, q_variance, 1)
+        )
+        return np.where(defined, covariance / norms, 0)
 
     def top(self, P, k, skip):
-        """Return the `k` most similar things of each row, positive similarities only.
-
-        Parameters
-        ----------
-        P : csr_array of shape (n_rows, n_features)
-            The rows to find neighbours for.
-        k : int
-            Neighbours per row.
-        skip : ndarray of int64 of shape (n_rows,)
-            The thing that is no neighbour of the row (itself), or −1.
-
-        Returns
-        -------
-        neighbors : csr_array of float32 of shape (n_rows, n_things)
-            The similarities that were kept, at most `k` in a row.
-        """
-
-        def block(rows):
-            similarity, own = self._similarity(P[rows]), skip[rows]
-            if sp.issparse(similarity):
-                kept = (similarity.data > 0) & (similarity.indices != own[cell_rows(similarity)])
-                similarity = take_cells(similarity, kept)
-                ids, values = top_n_cells(similarity, similarity.data, min(k, self.n_things))
-            else:
-                known = np.flatnonzero(own >= 0)
-                similarity[known, own[known]] = 0
-                similarity[similarity <= 0] = -np.inf
-                ids, values = top_n(similarity, min(k, self.n_things))
-            kept = ids >= 0
-            indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
-            shape = (len(ids), self.n_things)
-            return sp.csr_array((values[kept], ids[kept].astype(np.int32), indptr), shape=shape)
-
-        row_bytes = (96 if self.metric == "pearson" else 24) * self.n_things  # with temporaries
-        size = min(256, rows_per_block(row_bytes))
-        neighbors = sp.vstack(map_blocks(block, P.shape[0], size), format="csr")
-        neighbors.sort_indices()
-        return neighbors
+        """Return the `k` most similar things of each row of `P`, as `similar_rows` does."""
+        row_bytes = 96 if self.metric == "pearson" else 24
+        return similar_rows(P, self.support, self._similarity, k, skip, row_bytes=row_bytes)
 
 
 def warn_if_constant(X, metric):

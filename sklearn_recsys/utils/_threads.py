@@ -52,6 +52,15 @@ def map_blocks(function, n_rows, size):
         return list(pool.map(function, blocks))
 
 
+def even_blocks(costs, budget):
+    """Yield slices of consecutive rows whose `costs` sum to about `budget`."""
+    if len(costs):
+        starts = np.flatnonzero(np.diff(np.cumsum(costs) // budget)) + 1
+        bounds = [0, *starts.tolist(), len(costs)]
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            yield slice(start, stop)
+
+
 def sparse_dot(X, B):
     """Return the dense product of a csr_array with a dense or sparse matrix, in threads.
 

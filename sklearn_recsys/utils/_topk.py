@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils._threads import map_blocks
 
 _GROUPS = 8  # of columns, for each of the n best: more cut closer, and take longer to look through
@@ -106,6 +107,34 @@ def top_n(scores, n):
     return ids, values
 
 
+def best_cells(cells, scores, n):
+    """Return the `n` best stored cells of each row.
+
+    Parameters
+    ----------
+    cells : csr_array of shape (n_rows, n_columns)
+        Its stored cells compete.
+    scores : ndarray of shape (nnz,)
+        A score for each stored cell, in their order; those of −inf are never returned.
+    n : int
+        Cells of a row.
+
+    Returns
+    -------
+    positions : ndarray of int64
+        Which stored cells they are: row by row, best first, ties by column.
+    rows : ndarray of int64
+        Their rows.
+    ranks : ndarray of int64
+        Their ranks in the row, from 0.
+    """
+    rows = cell_rows(cells)
+    order = np.lexsort((cells.indices, -scores, rows))  # rows stay in place
+    ranks = np.arange(len(rows)) - cells.indptr[rows]
+    best = (ranks < n) & (scores[order] > -np.inf)
+    return order[best], rows[best], ranks[best]
+
+
 def top_n_cells(cells, scores, n):
     """Return the `n` best stored cells of each row, in the form of `top_n`.
 
@@ -118,13 +147,9 @@ def top_n_cells(cells, scores, n):
     n : int
         Width of the answer.
     """
-    n_rows = cells.shape[0]
-    ids = np.full((n_rows, n), -1, dtype=np.int64)
-    values = np.full((n_rows, n), -np.inf, dtype=scores.dtype)
-    rows = np.repeat(np.arange(n_rows), np.diff(cells.indptr))
-    order = np.lexsort((cells.indices, -scores, rows))  # rows stay in place
-    rank = np.arange(len(rows)) - cells.indptr[rows]
-    kept = (rank < n) & (scores[order] > -np.inf)
-    ids[rows[kept], rank[kept]] = cells.indices[order][kept]
-    values[rows[kept], rank[kept]] = scores[order][kept]
+    ids = np.full((cells.shape[0], n), -1, dtype=np.int64)
+    values = np.full((cells.shape[0], n), -np.inf, dtype=scores.dtype)
+    positions, rows, ranks = best_cells(cells, scores, n)
+    ids[rows, ranks] = cells.indices[positions]
+    values[rows, ranks] = scores[positions]
     return ids, values

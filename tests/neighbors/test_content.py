@@ -333,3 +333,21 @@ def test_cold_items_are_found_by_what_they_are():
 def test_cold_items_of_movielens(data_home):
     content, chance = cold_scores(fetch_movielens("100k", data_home=data_home))
     assert content > 2 * chance
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-25, 1e20, 1e30])
+def test_profiles_do_not_depend_on_the_scale(scale):
+    """Neither that of the features nor that of the histories; squares of these fit no float32."""
+    rng = np.random.default_rng(0)
+    features = rng.uniform(0.1, 2, (25, 6)) * (rng.random((25, 6)) < 0.6)
+    X = (rng.uniform(0.5, 5, (40, 25)) * (rng.random((40, 25)) < 0.3)).astype(np.float32)
+    model, scaled = ContentRecommender(features), ContentRecommender(features * scale)
+    model.fit(X)
+    scaled.fit(X * np.float32(scale))
+    ids, cosines = scaled.similar_items(range(25), n=6)
+    expected = model.similar_items(range(25), n=6)
+    np.testing.assert_array_equal(ids, expected[0])
+    np.testing.assert_allclose(cosines, expected[1], rtol=1e-5)
+    np.testing.assert_array_equal(scaled.recommend(), model.recommend())
+    profiles = scaled.transform(X * np.float32(scale)).toarray()
+    np.testing.assert_allclose(profiles, model.transform(X).toarray(), rtol=1e-5)

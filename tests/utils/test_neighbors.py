@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 
-from sklearn_recsys.utils._neighbors import cosine_neighbors
+from sklearn_recsys.utils._neighbors import cosine_neighbors, scaled_rows, unit_rows
 
 
 def test_neighbours_are_the_greatest_cosines():
@@ -33,3 +35,41 @@ def test_zeros_point_nowhere():
     ids, similarities = cosine_neighbors(others, others, 3)
     assert_array_equal(ids, [[0, 2, -1], [-1, -1, -1], [2, 0, -1]])
     assert np.all(np.isneginf(similarities[ids < 0]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+def test_rows_of_any_magnitude_get_length_one(dtype, form):
+    limits = np.finfo(dtype)
+    peaks = [limits.max, limits.max / 3, limits.tiny, limits.smallest_subnormal * 64, 1, 1e20]
+    X = np.array([[p, p, 0, p / 2] for p in peaks] + [[0, 0, 0, 0]], dtype=dtype)
+    unit = unit_rows(form(X))
+    assert unit.dtype == dtype
+    unit = unit.toarray() if sp.issparse(unit) else unit
+    assert_allclose(unit[:-1], np.tile([2 / 3, 2 / 3, 0, 1 / 3], (len(peaks), 1)), rtol=1e-6)
+    assert_array_equal(unit[-1], 0)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+def test_scaling_rows_is_exact(form):
+    X = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
+    X[3] = 0
+    scaled = scaled_rows(form(X))
+    assert_array_equal((scaled_rows(form(X * np.float32(2.0**-90))) - scaled).sum(), 0)
+    scaled = scaled.toarray() if sp.issparse(scaled) else scaled
+    filled = np.arange(8) != 3
+    peaks = np.abs(scaled).max(axis=1)[filled]
+    assert np.all((peaks >= 0.5) & (peaks < 1))
+    factors = scaled[filled] / X[filled]
+    assert_array_equal(factors, factors[:, :1] * np.ones(5))
+    assert_array_equal(np.frexp(factors)[0], 0.5)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-40, 1e-25, 1e20, 1e200])
+def test_cosines_do_not_depend_on_the_scale(scale):
+    rng = np.random.default_rng(0)
+    vectors, others = rng.standard_normal((30, 4)), rng.standard_normal((50, 4))
+    expected = cosine_neighbors(vectors, others, 7)
+    ids, similarities = cosine_neighbors(vectors * scale, others / scale, 7)
+    assert_array_equal(ids, expected[0])
+    assert_allclose(similarities, expected[1], rtol=1e-5)
