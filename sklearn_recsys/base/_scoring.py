@@ -36,9 +36,10 @@ class ScoringMixin:
             their values; the latest of them for models that read the order. That is for rows which
             were not in `fit`, as in cross-validation.
         metric : str, default=None
-            ``"ndcg"``, ``"hr"``, ``"recall"``, ``"precision"``, ``"map"`` or ``"mrr"``, also with
-            the length of the list, ``"ndcg@20"``; ``"neg_rmse"`` or ``"neg_mae"`` for rating
-            models. None: ``"neg_rmse"`` for rating models (unless `y` is 1-D), ``"ndcg"`` for all
+            ``"ndcg"``, ``"hr"``, ``"recall"``, ``"precision"``, ``"map"`` or ``"mrr"``; with the
+            held-out values as gains ``"ndcg-linear"`` or ``"ndcg-exponential"``; also with the
+            length of the list, ``"ndcg@20"``. ``"neg_rmse"`` or ``"neg_mae"`` for rating models.
+            None: ``"neg_rmse"`` for rating models (unless `y` is 1-D), ``"ndcg"`` for all
             others.
         k : int, default=10
             Length of the ranked list.
@@ -89,6 +90,15 @@ class ScoringMixin:
                 f"candidates={'None' if candidates is None else 'given'}."
             )
         depth = max((depth for *_, depth in parsed if depth is not None), default=None)
+        if (
+            y is None
+            and self._values == "order"
+            and any(name in _scorer.GRADED for _, name, _ in parsed)
+        ):
+            raise ValueError(
+                f"The values that {type(self).__name__} reads are positions, which make no gains: "
+                "pass held-out ratings as y, or use a metric of binary gains."
+            )
         X, y = self._known_and_held_out(X, y, warn_overlap=exclude_seen and depth is not None)
         features = self._checked_features(features, X.shape[0])
         values, ids = {}, None

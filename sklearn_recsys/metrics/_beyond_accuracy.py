@@ -6,11 +6,14 @@ from numbers import Integral
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.preprocessing import normalize
 from sklearn.utils import check_array
 
-from sklearn_recsys.metrics._hits import average_rows, check_lists, list_blocks
+from sklearn_recsys.metrics._frames import Frames, is_lists_frame
+from sklearn_recsys.metrics._hits import average_rows, check_k, check_lists, list_blocks
+from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._neighbors import unit_rows
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr
+from sklearn_recsys.utils._threads import even_blocks
 from sklearn_recsys.utils.validation import check_csr
 
 _BLOCK_VALUES = 2**22  # feature values added up at once
@@ -23,6 +26,8 @@ def _exposure(y_pred, n_items, k):
         raise TypeError(f"n_items must be an integer, the size of the catalogue; got {n_items!r}.")
     if n_items < 1:
         raise ValueError(f"n_items must be at least 1, the size of the catalogue; got {n_items}.")
+    if is_lists_frame(y_pred):
+        y_pred = Frames(y_pred, check_k(k)).lists
     y_pred = check_lists(y_pred, k, n_items)
     return np.bincount(y_pred[y_pred >= 0], minlength=n_items)
 
@@ -43,23 +48,14 @@ def _mean_per_list(y_pred, values):
     return np.where(n_listed > 0, mean, np.nan)
 
 
-def _even_blocks(costs, budget):
-    """Yield slices of consecutive rows whose `costs` sum to about `budget`."""
-    block = np.cumsum(costs) // budget
-    starts = np.flatnonzero(np.diff(block)) + 1
-    bounds = [0, *starts.tolist(), len(costs)]
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
-        yield slice(start, stop)
-
-
 def coverage_at_k(y_pred, n_items, k=10):
     """Catalogue coverage at k: the share of the items that are in at least one top k.
 
     Parameters
     ----------
-    y_pred : array-like of int of shape (n_rows, n_slots)
+    y_pred : array-like of int of shape (n_rows, n_slots), or DataFrame
         Ranked item ids, best first, each at most once per row; -1 is an empty slot and is ignored.
-        Only the first `k` columns are read.
+        Only the first `k` columns are read. Or a frame of raw ids, see :ref:`metrics-on-frames`.
     n_items : int
         The size of the catalogue.
     k : int, default=10
@@ -92,9 +88,9 @@ def gini_at_k(y_pred, n_items, k=10):
 
     Parameters
     ----------
-    y_pred : array-like of int of shape (n_rows, n_slots)
+    y_pred : array-like of int of shape (n_rows, n_slots), or DataFrame
         Ranked item ids, best first, each at most once per row; -1 is an empty slot and is ignored.
-        Only the first `k` columns are read.
+        Only the first `k` columns are read. Or a frame of raw ids, see :ref:`metrics-on-frames`.
     n_items : int
         The size of the catalogue. Items that are never recommended count, with an exposure of 0.
     k : int, default=10
@@ -143,12 +139,12 @@ def novelty_at_k(y_pred, X, k=10, *, average="mean"):
 
     Parameters
     ----------
-    y_pred : array-like of int of shape (n_rows, n_slots)
+    y_pred : array-like of int of shape (n_rows, n_slots), or DataFrame
         Ranked item ids, best first, each at most once per row; -1 is an empty slot and is ignored.
-        Only the first `k` columns are read.
+        Only the first `k` columns are read. Or a frame of raw ids, see :ref:`metrics-on-frames`.
     X : {sparse matrix, sparse array, array-like} of shape (n_users, n_items)
         The training matrix, whose nonzero cells give the items' popularity. Its rows need not be
-        those of `y_pred`.
+        those of `y_pred`. A DataFrame of training events if `y_pred` is a frame.
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
@@ -156,7 +152,7 @@ def novelty_at_k(y_pred, X, k=10, *, average="mean"):
 
     Returns
     -------
-    novelty : float or ndarray of float64 of shape (n_rows,)
+    novelty : float, ndarray of float64 of shape (n_rows,) or Series
         At least 0, greater is more novel; with ``average=None``, NaN where the list is empty.
 
     See Also
@@ -186,12 +182,16 @@ def novelty_at_k(y_pred, X, k=10, *, average="mean"):
     >>> novelty_at_k([[0, -1], [1, 2]], X, average=None)
     array([0. , 1.5])
     """
+    frames = Frames(y_pred, check_k(k), X=X) if is_lists_frame(y_pred) else None
+    if frames is not None:
+        X, y_pred = frames.matrix("X", own_rows=True), frames.lists
     X = check_csr(X, name="X")
     n_users, n_items = X.shape
     y_pred = check_lists(y_pred, k, n_items, catalogue="X")
     popularity = np.bincount(X.indices, minlength=n_items)
     information = np.log2(n_users + 1) - np.log2(popularity + 1)
-    return average_rows(_mean_per_list(y_pred, information), average, _NOTHING_RECOMMENDED)
+    novelty = average_rows(_mean_per_list(y_pred, information), average, _NOTHING_RECOMMENDED)
+    return novelty if frames is None else frames.labelled(novelty)
 
 
 def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
@@ -199,24 +199,27 @@ def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
 
     Parameters
     ----------
-    y_pred : array-like of int of shape (n_users, n_slots)
+    y_pred : array-like of int of shape (n_users, n_slots), or DataFrame
         Ranked item ids, best first, each at most once per row; -1 is an empty slot and is ignored.
-        Only the first `k` columns are read.
+        Only the first `k` columns are read. Or a frame of raw ids, see :ref:`metrics-on-frames`.
     X : {sparse matrix, sparse array, array-like} of shape (n_users, n_items)
-        The histories of the users of `y_pred`, in the same order.
+        The histories of the users of `y_pred`, in the same order; a DataFrame of their events if
+        `y_pred` is a frame.
     k : int, default=10
         The number of slots that count.
     X_train : {sparse matrix, array-like} of shape (n_train_users, n_items), default=None
-        The training matrix, whose nonzero cells give the items' popularity. None: `X`.
+        The training matrix, whose nonzero cells give the items' popularity, or a DataFrame of
+        events. None: `X`.
     average : {"mean"} or None, default="mean"
-        ``"mean"``: the mean over the rows with something recommended and a history. None: one value
-        per row.
+        ``"mean"``: the mean over the rows with something recommended and a history that has a
+        popularity. None: one value per row.
 
     Returns
     -------
-    bias : float or ndarray of float64 of shape (n_users,)
+    bias : float, ndarray of float64 of shape (n_users,) or Series
         Above 1 where the list is more popular than what the user chose, below 1 where it is less;
-        with ``average=None``, NaN where the list or the history is empty.
+        with ``average=None``, NaN where the list or the history is empty, or no item of the history
+        has a training user.
 
     See Also
     --------
@@ -246,6 +249,12 @@ def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
     >>> popularity_bias_at_k([[1], [2], [-1]], X, average=None)
     array([0.5, 0.5, nan])
     """
+    frames = None
+    if is_lists_frame(y_pred):
+        events = {"X": X} if X_train is None else {"X": X, "X_train": X_train}
+        frames = Frames(y_pred, check_k(k), **events)
+        X, *rest = (frames.matrix(name) for name in events)
+        X_train, y_pred = (rest or [None])[0], frames.lists
     X = check_csr(X, name="X")
     n_users, n_items = X.shape
     y_pred = check_lists(y_pred, k, n_items, catalogue="X")
@@ -259,16 +268,16 @@ def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
         raise ValueError(f"X_train must have the {n_items} items of X; got shape {X_train.shape}.")
     popularity = np.bincount(X_train.indices, minlength=n_items)
     length = np.diff(X.indptr)
-    known = length > 0
-    history = np.full(n_users, np.nan)
-    if known.any():
-        total = np.add.reduceat(popularity[X.indices], X.indptr[:-1][known])
-        history[known] = total / length[known]
-    return average_rows(
+    total = np.bincount(cell_rows(X), weights=popularity[X.indices], minlength=n_users)
+    history = np.full(n_users, np.nan)  # also where none of a history's items has a training user
+    np.divide(total, length, out=history, where=total > 0)
+    bias = average_rows(
         _mean_per_list(y_pred, popularity) / history,
         average,
-        "No row has both a history in X and a recommendation in the top k of y_pred.",
+        "No row has both a history of items with training users and a recommendation in the top k "
+        "of y_pred.",
     )
+    return bias if frames is None else frames.labelled(bias)
 
 
 def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
@@ -276,11 +285,12 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
 
     Parameters
     ----------
-    y_pred : array-like of int of shape (n_rows, n_slots)
+    y_pred : array-like of int of shape (n_rows, n_slots), or DataFrame
         Ranked item ids, best first, each at most once per row; -1 is an empty slot and is ignored.
-        Only the first `k` columns are read.
+        Only the first `k` columns are read. Or a frame of raw ids, see :ref:`metrics-on-frames`.
     item_features : {sparse matrix, sparse array, array-like} of shape (n_items, n_features)
         A row of features for each item: genres, an embedding, the columns of the training matrix.
+        If `y_pred` is a frame, a DataFrame of numbers with the raw item ids as its index.
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
@@ -288,7 +298,7 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
 
     Returns
     -------
-    diversity : float or ndarray of float64 of shape (n_rows,)
+    diversity : float, ndarray of float64 of shape (n_rows,) or Series
         In [0, 2], or in [0, 1] if no feature is negative; greater is more diverse. With
         ``average=None``, NaN where the list has fewer than two items.
 
@@ -310,6 +320,9 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
     >>> intra_list_diversity_at_k([[0, 1], [0, 2]], genres, average=None)
     array([0., 1.])
     """
+    frames = Frames(y_pred, check_k(k)) if is_lists_frame(y_pred) else None
+    if frames is not None:
+        y_pred, item_features = frames.lists, frames.features(item_features)
     features = check_array(
         as_csr(item_features, "item_features"),
         accept_sparse="csr",
@@ -320,9 +333,8 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
         features = canonical_csr(features, name="item_features")
     n_items, n_features = features.shape
     y_pred = check_lists(y_pred, k, n_items, catalogue="item_features")
-    unit = normalize(features)
+    unit = unit_rows(features)
     if sp.issparse(unit):
-        unit = sp.csr_array(unit)
         n_values = np.diff(unit.indptr)
         lengths = unit.power(2).sum(axis=1)
     else:
@@ -333,7 +345,7 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
     # pair has to be formed.
     n_listed = np.count_nonzero(y_pred >= 0, axis=1)
     cosines = -_sum_per_list(y_pred, lengths)
-    for rows in _even_blocks(_sum_per_list(y_pred, n_values), _BLOCK_VALUES):
+    for rows in even_blocks(_sum_per_list(y_pred, n_values), _BLOCK_VALUES):
         items = y_pred[rows][y_pred[rows] >= 0]
         bounds = np.append(0, np.cumsum(n_listed[rows]))
         lists = sp.csr_array((np.ones(len(items)), items, bounds), shape=(len(bounds) - 1, n_items))
@@ -345,4 +357,7 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
     n_ordered_pairs = n_listed * (n_listed - 1)
     values = np.clip(1.0 - cosines / np.maximum(n_ordered_pairs, 1), 0.0, 2.0)
     values[n_ordered_pairs == 0] = np.nan
-    return average_rows(values, average, "No row of y_pred has two items in its top k to compare.")
+    diversity = average_rows(
+        values, average, "No row of y_pred has two items in its top k to compare."
+    )
+    return diversity if frames is None else frames.labelled(diversity)

@@ -7,9 +7,12 @@ from numbers import Integral
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_recsys.utils._neighbors import scaled_rows
+from sklearn_recsys.utils._topk import best_cells
 from sklearn_recsys.utils.validation import check_csr, check_indices
 
 BLOCK_SLOTS = 2**17  # slots handled at once: the block's keys then stay in the processor's cache
+_GREATEST_EXPONENT = 1000  # 2 to the power of more is soon beyond float64
 NOTHING_HELD_OUT = (
     "No row of y_true has anything held out, so there is nothing to evaluate. Check the split: "
     "y_true must hold at least one nonzero cell."
@@ -67,6 +70,15 @@ def check_lists(y_pred, k, n_items=None, *, catalogue="the catalogue"):
     return y_pred
 
 
+def _check_rows(y_true, y_pred):
+    """Raise unless `y_true` and `y_pred` have equally many rows."""
+    if len(y_pred) != y_true.shape[0]:
+        raise ValueError(
+            f"y_true and y_pred must have the same rows; got {y_true.shape[0]} rows in y_true and "
+            f"{len(y_pred)} in y_pred."
+        )
+
+
 def list_blocks(n_rows, width):
     """Yield slices of rows that hold about `BLOCK_SLOTS` slots each."""
     step = max(1, BLOCK_SLOTS // max(1, width))
@@ -101,27 +113,83 @@ def find_hits(y_true, y_pred, k):
         y_true = check_csr(y_true, name="y_true")
         n_items = y_true.shape[1]
     y_pred = check_lists(y_pred, k, n_items, catalogue="y_true")
-    n_rows = y_true.shape[0]
-    if len(y_pred) != n_rows:
-        raise ValueError(
-            f"y_true and y_pred must have the same rows; got {n_rows} rows in y_true and "
-            f"{len(y_pred)} in y_pred."
-        )
+    _check_rows(y_true, y_pred)
     if one_each:
-        return y_pred == y_true[:, np.newaxis], np.ones(n_rows, dtype=np.int64)
+        return y_pred == y_true[:, np.newaxis], np.ones(len(y_true), dtype=np.int64)
 
     hits = np.empty(y_pred.shape, dtype=bool)
-    n_relevant = np.diff(y_true.indptr).astype(np.int64)
+    for rows, found, _ in _found_cells(y_true, y_pred):
+        hits[rows] = found
+    return hits, np.diff(y_true.indptr).astype(np.int64)
+
+
+def _found_cells(y_true, y_pred):
+    """Yield blocks of rows, whether their slots are hits, and of which stored cell of `y_true`."""
+    n_items = y_true.shape[1]
     for rows in list_blocks(*y_pred.shape):
         # Cell (row, item) becomes the key row * n_items + item: sorted, as the CSR is canonical.
         first = np.arange(rows.stop - rows.start, dtype=np.int64) * n_items
         cells = slice(y_true.indptr[rows.start], y_true.indptr[rows.stop])
-        keys = np.repeat(first, n_relevant[rows]) + y_true.indices[cells]
+        lengths = np.diff(y_true.indptr[rows.start : rows.stop + 1])
+        keys = np.repeat(first, lengths) + y_true.indices[cells]
         wanted = y_pred[rows] + first[:, np.newaxis]
         place = np.searchsorted(keys, wanted)
-        found = np.append(keys, -1)[place] == wanted
-        hits[rows] = found & (y_pred[rows] >= 0)
-    return hits, n_relevant
+        found = (np.append(keys, -1)[place] == wanted) & (y_pred[rows] >= 0)
+        yield rows, found, cells.start + place
+
+
+def find_gains(y_true, y_pred, k, gains):
+    """Return what the slots gain, and what the held-out items would, the best first.
+
+    Parameters
+    ----------
+    y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
+        The held-out items with their relevance, at least 0; one held-out item each has 1.
+    y_pred : array-like of int of shape (n_rows, n_slots)
+        Ranked item ids.
+    k : int
+        Only the first k slots are read.
+    gains : {"linear", "exponential"}
+        An item gains its relevance r, or 2^r − 1.
+
+    Returns
+    -------
+    gained : ndarray of float64 of shape (n_rows, min(k, n_slots))
+        In units of a row's own, in which they cannot overflow.
+    ideal : csr_array of float64 of shape (n_rows, at most k)
+        The greatest gains of each row in falling order, in the same units.
+    """
+    if not sp.issparse(y_true) and np.ndim(y_true) == 1:
+        hits, _ = find_hits(y_true, y_pred, k)
+        return hits.astype(np.float64), sp.csr_array(np.ones((len(hits), 1)))
+    y_true = _as_gains(check_csr(y_true, name="y_true"), gains)
+    y_pred = check_lists(y_pred, k, y_true.shape[1], catalogue="y_true")
+    _check_rows(y_true, y_pred)
+    gained = np.zeros(y_pred.shape)
+    for rows, found, cells in _found_cells(y_true, y_pred):
+        gained[rows][found] = y_true.data[cells[found]]
+    cells, rows, ranks = best_cells(y_true, y_true.data, k)
+    shape = (len(gained), ranks.max(initial=0) + 1)
+    return gained, sp.csr_array((y_true.data[cells], (rows, ranks)), shape=shape)
+
+
+def _as_gains(y_true, gains):
+    """Return held-out cells with gains in place of their values, each row in units of its own."""
+    values = y_true.data.astype(np.float64)
+    low, high = values.min(initial=0), values.max(initial=0)
+    if low < 0:
+        raise ValueError(
+            f"Graded gains need a relevance of at least 0, but y_true holds {low:g}: shift the "
+            'ratings, or count every held-out item alike with gains="binary".'
+        )
+    if gains == "exponential":
+        if high > _GREATEST_EXPONENT:
+            raise ValueError(
+                f"Exponential gains are 2 ** relevance - 1, but y_true holds {high:g}, more than "
+                f'{_GREATEST_EXPONENT}: use gains="linear", or take logarithms of counts.'
+            )
+        values = np.expm1(values * np.log(2))
+    return scaled_rows(sp.csr_array((values, y_true.indices, y_true.indptr), shape=y_true.shape))
 
 
 def padded_hits(y_true, y_pred, k):

@@ -10,7 +10,14 @@ from functools import wraps
 
 import numpy as np
 
-from sklearn_recsys.metrics._hits import average_rows, check_k, find_hits
+from sklearn_recsys.metrics._frames import Frames, is_lists_frame
+from sklearn_recsys.metrics._hits import (
+    NOTHING_HELD_OUT,
+    average_rows,
+    check_k,
+    find_gains,
+    find_hits,
+)
 
 
 def _per_row(values):
@@ -76,6 +83,22 @@ def _mrr(hits, n_relevant, k):
     return np.bincount(rows[first], weights=1.0 / ranks[first], minlength=len(hits))
 
 
+def _graded_ndcg(gained, ideal, k=None):
+    """Return a row's discounted gains next to those of the ideal list, NaN where nothing gains.
+
+    `gained` and `ideal` as `find_gains` returns them for at least `k` slots, which count.
+    """
+    k = max(gained.shape[1], ideal.shape[1]) if k is None else k
+    gained, ideal = gained[:, :k], ideal[:, :k]
+    discounts = 1.0 / np.log2(np.arange(2, max(gained.shape[1], ideal.shape[1]) + 2))
+    best = ideal @ discounts[: ideal.shape[1]]
+    dcg = gained @ discounts[: gained.shape[1]]
+    return np.divide(dcg, best, out=np.full(len(best), np.nan), where=best > 0)
+
+
+NO_GAIN = NOTHING_HELD_OUT.replace("nonzero", "positive")
+GRADED = {"ndcg-linear": "linear", "ndcg-exponential": "exponential"}
+
 _PER_ROW = {
     "ndcg": _ndcg,
     "hr": _hr,
@@ -89,8 +112,14 @@ _PER_ROW = {
 def _metric(per_row, y_true, y_pred, k, average, **options):
     """Return the average of the values that `per_row` gives to the rows."""
     k = check_k(k)
+    frames = None
+    if is_lists_frame(y_pred):
+        frames = Frames(y_pred, k, y_true=y_true)
+        frames.check_common_users("y_true")
+        y_true, y_pred = frames.matrix("y_true"), frames.lists
     hits, n_relevant = find_hits(y_true, y_pred, k)  # not padded: any k costs the same
-    return average_rows(per_row(hits, n_relevant, k, **options), average)
+    values = average_rows(per_row(hits, n_relevant, k, **options), average)
+    return values if frames is None else frames.labelled(values)
 
 
 def hr_at_k(y_true, y_pred, k=10, *, average="mean"):
@@ -99,10 +128,12 @@ def hr_at_k(y_true, y_pred, k=10, *, average="mean"):
     Parameters
     ----------
     y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
-        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row.
-    y_pred : array-like of int of shape (n_rows, n_slots)
+        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row. A
+        DataFrame of held-out events if `y_pred` is one.
+    y_pred : array-like of int of shape (n_rows, n_slots), or DataFrame
         Ranked item ids, best first, each at most once per row; -1 is an empty slot, which is a
-        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots.
+        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots. Or
+        a frame of raw ids, see :ref:`metrics-on-frames`.
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
@@ -111,7 +142,7 @@ def hr_at_k(y_true, y_pred, k=10, *, average="mean"):
 
     Returns
     -------
-    hr : float or ndarray of float64 of shape (n_rows,)
+    hr : float, ndarray of float64 of shape (n_rows,) or Series
         In [0, 1], greater is better; with ``average=None``, NaN where nothing is held out.
 
     See Also
@@ -139,10 +170,12 @@ def recall_at_k(y_true, y_pred, k=10, *, average="mean", truncated=False):
     Parameters
     ----------
     y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
-        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row.
-    y_pred : array-like of int of shape (n_rows, n_slots)
+        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row. A
+        DataFrame of held-out events if `y_pred` is one.
+    y_pred : array-like of int of shape (n_rows, n_slots), or DataFrame
         Ranked item ids, best first, each at most once per row; -1 is an empty slot, which is a
-        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots.
+        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots. Or
+        a frame of raw ids, see :ref:`metrics-on-frames`.
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
@@ -153,7 +186,7 @@ def recall_at_k(y_true, y_pred, k=10, *, average="mean", truncated=False):
 
     Returns
     -------
-    recall : float or ndarray of float64 of shape (n_rows,)
+    recall : float, ndarray of float64 of shape (n_rows,) or Series
         In [0, 1], greater is better; with ``average=None``, NaN where nothing is held out.
 
     See Also
@@ -192,10 +225,12 @@ def precision_at_k(y_true, y_pred, k=10, *, average="mean"):
     Parameters
     ----------
     y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
-        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row.
-    y_pred : array-like of int of shape (n_rows, n_slots)
+        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row. A
+        DataFrame of held-out events if `y_pred` is one.
+    y_pred : array-like of int of shape (n_rows, n_slots), or DataFrame
         Ranked item ids, best first, each at most once per row; -1 is an empty slot, which is a
-        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots.
+        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots. Or
+        a frame of raw ids, see :ref:`metrics-on-frames`.
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
@@ -204,7 +239,7 @@ def precision_at_k(y_true, y_pred, k=10, *, average="mean"):
 
     Returns
     -------
-    precision : float or ndarray of float64 of shape (n_rows,)
+    precision : float, ndarray of float64 of shape (n_rows,) or Series
         In [0, 1], greater is better; with ``average=None``, NaN where nothing is held out.
 
     See Also
@@ -229,25 +264,29 @@ def precision_at_k(y_true, y_pred, k=10, *, average="mean"):
     return _metric(_precision, y_true, y_pred, k, average)
 
 
-def ndcg_at_k(y_true, y_pred, k=10, *, average="mean"):
-    r"""Normalised discounted cumulative gain at k, with binary relevance.
+def ndcg_at_k(y_true, y_pred, k=10, *, average="mean", gains="binary"):
+    r"""Normalised discounted cumulative gain at k.
 
     Parameters
     ----------
     y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
-        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row.
-    y_pred : array-like of int of shape (n_rows, n_slots)
+        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row. A
+        DataFrame of held-out events if `y_pred` is one.
+    y_pred : array-like of int of shape (n_rows, n_slots), or DataFrame
         Ranked item ids, best first, each at most once per row; -1 is an empty slot, which is a
-        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots.
+        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots. Or
+        a frame of raw ids, see :ref:`metrics-on-frames`.
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
         ``"mean"``: the mean over the rows with something held out (there must be one). None: one
         value per row.
+    gains : {"binary", "linear", "exponential"}, default="binary"
+        What a held-out item gains: 1; its value r in `y_true`, as a rating; or :math:`2^r - 1`.
 
     Returns
     -------
-    ndcg : float or ndarray of float64 of shape (n_rows,)
+    ndcg : float, ndarray of float64 of shape (n_rows,) or Series
         In [0, 1], greater is better; with ``average=None``, NaN where nothing is held out.
 
     See Also
@@ -256,13 +295,18 @@ def ndcg_at_k(y_true, y_pred, k=10, *, average="mean"):
 
     Notes
     -----
-    A hit at rank r (from 1) gains :math:`1 / \log_2(r + 1)` [1]_; the gain is binary, so the values
-    stored in `y_true` do not matter. The sum is divided by that of an ideal list, which has its
-    :math:`\min(k, n_u)` held-out items first: the ideal is truncated at k, as in [2]_, so that a
-    row with more than k items held out can reach 1.
+    A hit at rank p (from 1) counts its gain times :math:`1 / \log_2(p + 1)` [1]_. The sum is
+    divided by that of an ideal list, which has the :math:`\min(k, n_u)` held-out items of the
+    greatest gain first, in falling order: the ideal is truncated at k, as in [2]_, so that a row
+    with more than k items held out can reach 1.
 
-    It equals ``sklearn.metrics.ndcg_score(relevance, scores, k=k, ignore_ties=True)`` on 0/1
-    relevance and complete rankings.
+    By default the gain is binary, and the values stored in `y_true` do not matter. Graded gains
+    need values of at least 0; where `y_true` is 1-D each item has 1. Exponential gains are those of
+    [3]_: on a scale from 1 to 5 the best rating counts 31 times the worst. Scorers and `score` know
+    them as ``"ndcg-linear"`` and ``"ndcg-exponential"``.
+
+    It equals ``sklearn.metrics.ndcg_score(relevance, scores, k=k, ignore_ties=True)`` on complete
+    rankings: on 0/1 relevance, or with ``gains="linear"`` on any.
 
     References
     ----------
@@ -270,14 +314,29 @@ def ndcg_at_k(y_true, y_pred, k=10, *, average="mean"):
        Transactions on Information Systems 20(4), 2002.
     .. [2] D. Liang, R. G. Krishnan, M. D. Hoffman, T. Jebara, "Variational Autoencoders for
        Collaborative Filtering", WWW 2018.
+    .. [3] C. Burges et al., "Learning to Rank using Gradient Descent", ICML 2005.
 
     Examples
     --------
     >>> from sklearn_recsys.metrics import ndcg_at_k
     >>> ndcg_at_k([3, 1], [[3, 0, 2], [0, 2, 1]], k=3)
     0.75
+    >>> ratings = [[5, 1, 0]]
+    >>> [round(ndcg_at_k(ratings, [[1, 0]], gains=g), 2) for g in ("binary", "linear")]
+    [1.0, 0.74]
     """
-    return _metric(_ndcg, y_true, y_pred, k, average)
+    if gains == "binary":
+        return _metric(_ndcg, y_true, y_pred, k, average)
+    if gains not in GRADED.values():
+        raise ValueError(f"gains must be 'binary', 'linear' or 'exponential'; got {gains!r}.")
+    k = check_k(k)
+    if not is_lists_frame(y_pred):
+        return average_rows(_graded_ndcg(*find_gains(y_true, y_pred, k, gains)), average, NO_GAIN)
+    frames = Frames(y_pred, k, y_true=y_true)
+    frames.check_common_users("y_true")
+    y_true = frames.matrix("y_true", ratings=True)
+    values = _graded_ndcg(*find_gains(y_true, frames.lists, k, gains))
+    return frames.labelled(average_rows(values, average, NO_GAIN))
 
 
 def map_at_k(y_true, y_pred, k=10, *, average="mean"):
@@ -286,10 +345,12 @@ def map_at_k(y_true, y_pred, k=10, *, average="mean"):
     Parameters
     ----------
     y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
-        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row.
-    y_pred : array-like of int of shape (n_rows, n_slots)
+        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row. A
+        DataFrame of held-out events if `y_pred` is one.
+    y_pred : array-like of int of shape (n_rows, n_slots), or DataFrame
         Ranked item ids, best first, each at most once per row; -1 is an empty slot, which is a
-        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots.
+        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots. Or
+        a frame of raw ids, see :ref:`metrics-on-frames`.
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
@@ -298,7 +359,7 @@ def map_at_k(y_true, y_pred, k=10, *, average="mean"):
 
     Returns
     -------
-    map : float or ndarray of float64 of shape (n_rows,)
+    map : float, ndarray of float64 of shape (n_rows,) or Series
         In [0, 1], greater is better; with ``average=None``, NaN where nothing is held out.
 
     See Also
@@ -328,10 +389,12 @@ def mrr_at_k(y_true, y_pred, k=10, *, average="mean"):
     Parameters
     ----------
     y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
-        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row.
-    y_pred : array-like of int of shape (n_rows, n_slots)
+        Held-out items: the nonzero cells of a matrix; or, 1-D, one held-out item id per row. A
+        DataFrame of held-out events if `y_pred` is one.
+    y_pred : array-like of int of shape (n_rows, n_slots), or DataFrame
         Ranked item ids, best first, each at most once per row; -1 is an empty slot, which is a
-        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots.
+        miss. Only the first `k` columns are read; if there are fewer, the rest are empty slots. Or
+        a frame of raw ids, see :ref:`metrics-on-frames`.
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
@@ -340,7 +403,7 @@ def mrr_at_k(y_true, y_pred, k=10, *, average="mean"):
 
     Returns
     -------
-    mrr : float or ndarray of float64 of shape (n_rows,)
+    mrr : float, ndarray of float64 of shape (n_rows,) or Series
         In [0, 1], greater is better; with ``average=None``, NaN where nothing is held out.
 
     See Also

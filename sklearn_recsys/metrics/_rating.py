@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 from sklearn.utils import check_array
+
+from sklearn_recsys.metrics._frames import paired_ratings
 
 
 def _check_cells(values, name):
@@ -22,15 +25,23 @@ def _check_cells(values, name):
     return values.astype(np.float64, copy=False)
 
 
+def _check_pair(y_true, y_pred):
+    """Return observed and predicted ratings of the same cells as 1-D float64 arrays."""
+    if isinstance(y_pred, pd.DataFrame) and isinstance(y_true, pd.DataFrame):
+        return paired_ratings(y_true, y_pred)
+    return _check_cells(y_true, "y_true"), _check_cells(y_pred, "y_pred")
+
+
 def rmse(y_true, y_pred, *, sample_weight=None):
     r"""Root mean squared error, pooled over cells.
 
     Parameters
     ----------
-    y_true : array-like of shape (n_cells,)
-        Observed ratings.
-    y_pred : array-like of shape (n_cells,)
-        Predicted ratings of the same cells, in the same order.
+    y_true : array-like of shape (n_cells,) or DataFrame
+        Observed ratings. A frame of a user, an item and the column "rating" if `y_pred` is one.
+    y_pred : array-like of shape (n_cells,) or DataFrame
+        Predicted ratings of the same cells, in the same order. Or a frame of a user, an item and
+        the column "score", which has every pair of `y_true`; other pairs are ignored.
     sample_weight : array-like of shape (n_cells,), default=None
         Weights of the cells; None weighs them equally.
 
@@ -55,7 +66,7 @@ def rmse(y_true, y_pred, *, sample_weight=None):
     >>> round(rmse([3, 5, 1, 4], [3, 4, 2, 2]), 4)
     1.2247
     """
-    y_true, y_pred = _check_cells(y_true, "y_true"), _check_cells(y_pred, "y_pred")
+    y_true, y_pred = _check_pair(y_true, y_pred)
     return float(root_mean_squared_error(y_true, y_pred, sample_weight=sample_weight))
 
 
@@ -64,10 +75,11 @@ def mae(y_true, y_pred, *, sample_weight=None):
 
     Parameters
     ----------
-    y_true : array-like of shape (n_cells,)
-        Observed ratings.
-    y_pred : array-like of shape (n_cells,)
-        Predicted ratings of the same cells, in the same order.
+    y_true : array-like of shape (n_cells,) or DataFrame
+        Observed ratings. A frame of a user, an item and the column "rating" if `y_pred` is one.
+    y_pred : array-like of shape (n_cells,) or DataFrame
+        Predicted ratings of the same cells, in the same order. Or a frame of a user, an item and
+        the column "score", which has every pair of `y_true`; other pairs are ignored.
     sample_weight : array-like of shape (n_cells,), default=None
         Weights of the cells; None weighs them equally.
 
@@ -92,5 +104,5 @@ def mae(y_true, y_pred, *, sample_weight=None):
     >>> mae([3, 5, 1, 4], [3, 4, 2, 2])
     1.0
     """
-    y_true, y_pred = _check_cells(y_true, "y_true"), _check_cells(y_pred, "y_pred")
+    y_true, y_pred = _check_pair(y_true, y_pred)
     return float(mean_absolute_error(y_true, y_pred, sample_weight=sample_weight))

@@ -7,8 +7,8 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from sklearn_recsys.metrics._hits import padded_hits
-from sklearn_recsys.metrics._ranking import _PER_ROW
+from sklearn_recsys.metrics._hits import average_rows, find_gains, padded_hits
+from sklearn_recsys.metrics._ranking import _PER_ROW, GRADED, NO_GAIN, _graded_ndcg
 from sklearn_recsys.metrics._rating import mae, rmse
 
 _RATING = {"neg_rmse": rmse, "neg_mae": mae}
@@ -31,7 +31,7 @@ def parse_metric(metric, k=10, *, also=()):
     if metric in _RATING:
         return metric, metric, None
     name, at, depth = metric.partition("@") if isinstance(metric, str) else (metric, "", "")
-    ranking = [*_PER_ROW, *also]
+    ranking = [*_PER_ROW, *GRADED, *also]
     if name not in ranking or (at and not (depth.isdecimal() and int(depth))):
         known = ", ".join([f'"{name}"' for name in (*ranking, *_RATING)])
         raise ValueError(
@@ -48,11 +48,16 @@ def ranking_scores(parsed, y, ids):
     """Return a dict of the ranking metrics among `parsed`, means over rows with held-out cells."""
     rows = np.diff(y.indptr) > 0
     hits, n_relevant = padded_hits(y, ids, ids.shape[1])
-    return {
+    scores = {
         label: float(_PER_ROW[name](hits[rows], n_relevant[rows], depth).mean())
         for label, name, depth in parsed
         if depth is not None and name in _PER_ROW
     }
+    for label, name, depth in parsed:
+        if name in GRADED:
+            values = _graded_ndcg(*find_gains(y, ids, depth, GRADED[name]))
+            scores[label] = average_rows(values, "mean", NO_GAIN)
+    return scores
 
 
 def rating_scores(parsed, y_true, y_pred):
@@ -66,8 +71,9 @@ def make_recommender_scorer(metrics="ndcg@10", *, exclude_seen=True, candidates=
     Parameters
     ----------
     metrics : str or list of str, default="ndcg@10"
-        Metric names, as in ``"hr@10"``, ``"ndcg"`` (of the first 10) or ``"neg_rmse"``. All of a
-        list are computed from one ranking.
+        Metric names of `score`, as in ``"hr@10"``, ``"ndcg"`` (of the first 10), ``"ndcg-linear"``
+        (with the held-out values as gains) or ``"neg_rmse"``. All of a list are computed from one
+        ranking.
     exclude_seen : bool, default=True
         Whether the items of `X` are left out of the ranking.
     candidates : array-like of int of shape (n_candidates,), default=None

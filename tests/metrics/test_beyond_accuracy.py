@@ -139,6 +139,41 @@ def test_popularity_bias_by_hand():
     assert popularity_bias_at_k(y_pred, X) == pytest.approx(np.mean([1 / 2, 1 / 3, 3 / 2]))
 
 
+def test_a_history_without_popularity_has_no_bias():
+    """Items that no training user has make a ratio with a zero below: it is not defined."""
+    X = np.array([[0, 1, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]])
+    train = [[1, 0, 0], [1, 0, 0]]
+    y_pred = [[0], [1], [0], [0]]
+    values = popularity_bias_at_k(y_pred, X, 1, X_train=train, average=None)
+    np.testing.assert_array_equal(values, [np.nan, np.nan, 2, np.nan])
+    assert popularity_bias_at_k(y_pred, X, 1, X_train=train) == 2
+    with pytest.raises(ValueError, match="a history of items with training users"):
+        popularity_bias_at_k([[0], [1]], [[0, 1], [0, 1]], 1, X_train=[[1, 0]])
+    assert popularity_bias_at_k([[1]], [[1, 0]], 1, X_train=[[1, 0]]) == 0
+
+
+@pytest.mark.parametrize("average", ["mean", None])
+def test_nothing_to_divide_by(average):
+    """No metric divides by zero in public: it has a value, NaN for a row, or a clear error."""
+    empty = np.zeros((2, 3))
+    np.testing.assert_allclose(novelty_at_k([[0], [2]], empty, average=average), np.log2(3))
+    assert novelty_at_k([[0]], np.zeros((0, 3))) == 0
+    for call in (
+        lambda: novelty_at_k(np.empty((0, 2), dtype=int), empty, average=average),
+        lambda: novelty_at_k(np.empty((2, 0), dtype=int), empty, average=average),
+        lambda: popularity_bias_at_k([[0], [1]], empty, average=average),
+        lambda: popularity_bias_at_k(np.empty((0, 2), dtype=int), empty[:0], average=average),
+        lambda: intra_list_diversity_at_k(np.empty((0, 2), dtype=int), empty, average=average),
+        lambda: intra_list_diversity_at_k(np.empty((2, 0), dtype=int), empty, average=average),
+        lambda: gini_at_k(np.empty((0, 2), dtype=int), 3),
+    ):
+        with pytest.raises(ValueError, match="y_pred"):
+            call()
+    assert coverage_at_k(np.empty((0, 2), dtype=int), 3) == 0
+    assert intra_list_diversity_at_k([[0, 1]], empty) == 1  # items without features
+    assert intra_list_diversity_at_k([[0, 1]], sp.csr_array(empty)) == 1
+
+
 def test_recommending_the_own_history_is_no_bias():
     X = np.random.default_rng(0).random((50, 8)) < 0.4
     y_pred = np.where(X, np.arange(8), -1)
@@ -158,6 +193,17 @@ def test_diversity_by_hand():
     assert intra_list_diversity_at_k([[0, 1, 2]], features) == pytest.approx(2 / 3)
     # a slot beyond k does not count
     assert intra_list_diversity_at_k([[0, 1, 2]], features, k=2) == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_diversity_does_not_depend_on_the_scale(container):
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(20, 5)) * (rng.random((20, 5)) < 0.7)
+    y_pred = np.argsort(rng.random((10, 20)), axis=1)[:, :6]
+    expected = intra_list_diversity_at_k(y_pred, container(features), average=None)
+    for scale in (1e-300, 1e-170, 1e-25, 1e20, 1e200, 10.0 ** rng.uniform(-300, 300, (20, 1))):
+        values = intra_list_diversity_at_k(y_pred, container(features * scale), average=None)
+        np.testing.assert_allclose(values, expected, rtol=1e-9)
 
 
 def test_identical_items_have_a_diversity_of_zero_and_not_less():
@@ -259,7 +305,7 @@ def test_bad_input(metric):
 def test_rows_of_bias_are_the_rows_of_the_history():
     with pytest.raises(ValueError, match="2 rows in y_pred and 3 in X"):
         popularity_bias_at_k([[0], [1]], np.eye(3))
-    with pytest.raises(ValueError, match="No row has both a history in X and a recommendation"):
+    with pytest.raises(ValueError, match="No row has both a history of items with training users"):
         popularity_bias_at_k([[0], [-1]], np.array([[0, 0], [1, 0]]))
     assert novelty_at_k([[0], [1]], np.eye(3)) == pytest.approx(1.0)  # any rows will do
 

@@ -364,3 +364,87 @@ def test_bad_parameters(metric):
             metric([0], [[0]], average=average)
     with pytest.raises(TypeError, match="dense array of ranked item ids"):
         metric([0], sp.csr_array([[0, 1]]))
+
+
+# ------------------------------------------------------------------------------- graded gains
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 40])
+def test_linear_gains_are_those_of_sklearn(k):
+    rng = np.random.default_rng(k)
+    relevance = rng.integers(1, 6, (30, 20)) * (rng.random((30, 20)) < 0.4)
+    relevance[:, 0] += relevance.sum(axis=1) == 0
+    scores = rng.random((30, 20))  # no ties
+    ranked = np.argsort(-scores, axis=1)
+    expected = ndcg_score(relevance, scores, k=k, ignore_ties=True)
+    for container in (np.asarray, sp.csr_array, sp.coo_matrix):
+        values = ndcg_at_k(container(relevance), ranked, k, gains="linear")
+        assert values == pytest.approx(expected, abs=1e-12)
+    expected = ndcg_score(2.0**relevance - 1, scores, k=k, ignore_ties=True)
+    assert ndcg_at_k(relevance, ranked, k, gains="exponential") == pytest.approx(expected)
+
+
+def test_graded_gains_by_hand():
+    ratings = np.array([[5.0, 1, 0, 3], [0, 2, 0, 0], [0, 0, 0, 0]])
+    ranked = [[1, 2, 0], [-1, 1, -1], [0, 1, 2]]
+    discounts = 1 / np.log2([2, 3, 4])
+    linear = (1 * discounts[0] + 5 * discounts[2]) / ([5, 3, 1] @ discounts)
+    values = ndcg_at_k(ratings, ranked, 3, gains="linear", average=None)
+    np.testing.assert_allclose(values, [linear, discounts[1], np.nan])
+    exponential = (1 * discounts[0] + 31 * discounts[2]) / ([31, 7, 1] @ discounts)
+    values = ndcg_at_k(ratings, ranked, 3, gains="exponential", average=None)
+    np.testing.assert_allclose(values, [exponential, discounts[1], np.nan])
+    # the best two of three are the ideal at k = 2
+    values = ndcg_at_k(ratings, ranked, 2, gains="linear", average=None)
+    assert values[0] == pytest.approx(1 / ([5, 3] @ discounts[:2]))
+    assert ndcg_at_k(ratings, ranked, 50, gains="linear") == pytest.approx(
+        (linear + discounts[1]) / 2
+    )
+
+
+@pytest.mark.parametrize("gains", ["linear", "exponential"])
+def test_gains_of_one_are_binary_gains(gains):
+    rng = np.random.default_rng(0)
+    y_true = (rng.random((50, 30)) < 0.1).astype(float)
+    ranked = np.argsort(rng.random((50, 30)), axis=1)[:, :12]
+    ranked[rng.random(ranked.shape) < 0.2] = -1
+    for k in (1, 5, 20):
+        expected = ndcg_at_k(y_true, ranked, k, average=None)
+        values = ndcg_at_k(y_true, ranked, k, gains=gains, average=None)
+        np.testing.assert_allclose(values, expected, atol=1e-12)
+    items = rng.integers(0, 30, 50)
+    assert ndcg_at_k(items, ranked, gains=gains) == pytest.approx(ndcg_at_k(items, ranked))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+def test_linear_gains_have_no_unit(scale):
+    ratings = np.array([[5.0, 1, 0, 3], [0, 2, 4, 0]])
+    ranked = [[1, 2, 0], [-1, 1, 2]]
+    expected = ndcg_at_k(ratings, ranked, gains="linear", average=None)
+    values = ndcg_at_k(ratings * scale, ranked, gains="linear", average=None)
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
+
+
+def test_small_and_great_exponents():
+    ratings = np.array([[1000.0, 999.0, 1e-12]])
+    discounts = 1 / np.log2([2, 3])
+    value = ndcg_at_k(ratings, [[1, 0]], 2, gains="exponential")
+    assert value == pytest.approx(([0.5, 1] @ discounts) / ([1, 0.5] @ discounts))
+    value = ndcg_at_k(ratings / 1e20, [[1, 0]], 2, gains="exponential")  # 2^r − 1 is near r ln 2
+    assert value == pytest.approx(([0.999, 1] @ discounts) / ([1, 0.999] @ discounts))
+
+
+def test_bad_gains():
+    with pytest.raises(ValueError, match="relevance of at least 0, but y_true holds -2"):
+        ndcg_at_k([[1, -2]], [[0]], gains="linear")
+    with pytest.raises(ValueError, match="y_true holds 1001, more than 1000"):
+        ndcg_at_k([[1, 1001]], [[0]], gains="exponential")
+    with pytest.raises(ValueError, match="gains must be 'binary', 'linear' or 'exponential'"):
+        ndcg_at_k([[1, 2]], [[0]], gains="graded")
+    with pytest.raises(ValueError, match="at least one positive cell"):
+        ndcg_at_k([[0, 0]], [[0]], gains="linear")
+    with pytest.raises(ValueError, match="2 rows in y_true and 1 in y_pred"):
+        ndcg_at_k(np.eye(2), [[0]], gains="linear")
+    with pytest.raises(ValueError, match="item id 2, but y_true has 2 items"):
+        ndcg_at_k(np.eye(2), [[0], [2]], gains="linear")
+    assert ndcg_at_k([[1, -2]], [[0]]) == ndcg_at_k([[1, 2]], [[0]])  # binary gains ask for no sign

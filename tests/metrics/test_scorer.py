@@ -15,9 +15,10 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from sklearn_recsys import EASE, PopularityRecommender
 from sklearn_recsys.base import RecommenderMixin
-from sklearn_recsys.metrics import make_recommender_scorer
+from sklearn_recsys.datasets import make_ratings
+from sklearn_recsys.metrics import make_recommender_scorer, ndcg_at_k
 from sklearn_recsys.metrics._scorer import parse_metric
-from sklearn_recsys.model_selection import HoldoutSplit, random_holdout
+from sklearn_recsys.model_selection import HoldoutSplit, evaluate, random_holdout
 
 RANKING = ["ndcg", "hr", "recall", "precision", "map", "mrr"]
 
@@ -162,3 +163,29 @@ def test_sklearns_cross_val_score(split):
         rest = np.setdiff1d(np.arange(60), fold)
         model = PopularityRecommender().fit(split[0][rest])
         assert score == pytest.approx(model.score(split[0][fold], metric="hr"))
+
+
+def test_graded_metrics():
+    """Names of their own, through every way that a metric is asked for."""
+    R = make_ratings(60, 40, density=0.3, random_state=0)
+    X, y = random_holdout(R, per_user=True, random_state=0)
+    model = EASE(l2=10).fit(X)
+    ids = model.recommend(n=20)
+    names = ["ndcg-linear", "ndcg-exponential@20", "ndcg@10", "ndcg-linear@5"]
+    expected = [
+        ndcg_at_k(y, ids, 10, gains="linear"),
+        ndcg_at_k(y, ids, 20, gains="exponential"),
+        ndcg_at_k(y, ids, 10),
+        ndcg_at_k(y, ids, 5, gains="linear"),
+    ]
+    assert len(set(np.round(expected, 6))) == 4
+    scores = make_recommender_scorer(names)(model, X, y)
+    assert list(scores) == ["ndcg-linear@10", "ndcg-exponential@20", "ndcg@10", "ndcg-linear@5"]
+    assert_allclose(list(scores.values()), expected)
+    table = evaluate(model, X, y, metrics=names)
+    assert_allclose(table.to_numpy()[0], expected)
+    assert model.score(X, y, metric="ndcg-linear", k=5) == pytest.approx(expected[3])
+    search = GridSearchCV(EASE(), {"l2": [1, 10]}, scoring=make_recommender_scorer("ndcg-linear"))
+    assert 0 < search.fit(R).best_score_ < 1  # held out of each test row, with its ratings
+    with pytest.raises(ValueError, match="relevance of at least 0"):
+        model.score(X, -1.0 * y, metric="ndcg-linear")

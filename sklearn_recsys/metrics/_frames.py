@@ -1,0 +1,207 @@
+"""Tidy frames of raw ids, as the arrays that the metrics read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+_EXPECTED = "a user, the rank from 1, an item and maybe a score, as `recommend` returns them"
+
+
+def is_lists_frame(y_pred):
+    """Return whether `y_pred` is a tidy frame of recommendations rather than an array of ids."""
+    return isinstance(y_pred, pd.DataFrame) and "rank" in y_pred.columns
+
+
+class Frames:
+    """Frames of recommendations and of events, users and items matched by raw id.
+
+    Rows stand for all users of the frames and columns for all items, in order of appearance.
+
+    Parameters
+    ----------
+    y_pred : DataFrame
+        Recommendations. The two columns other than "rank" and "score" are the user and the item.
+    k : int
+        Recommendations beyond this rank are dropped.
+    **events : DataFrame
+        Frames of events by name, with the same two columns.
+
+    Attributes
+    ----------
+    users : Index
+        The raw ids of the rows.
+    items : Index
+        The raw ids of the columns.
+    lists : ndarray of int64 of shape (n_users, at most k)
+        The recommendations, −1 in empty slots.
+    """
+
+    def __init__(self, y_pred, k, **events):
+        self.user, self.item = columns = id_columns(y_pred)
+        frames = {"y_pred": y_pred, **events}
+        for name, frame in frames.items():
+            check_ids(frame, columns, name)
+        self.users, user_codes = self._match(frames, self.user)
+        self.items, item_codes = self._match(frames, self.item)
+        self._codes = {name: (user_codes[name], item_codes[name]) for name in frames}
+        self._events = events
+        self.lists = self._ranked(y_pred, k)
+
+    def _match(self, frames, column):
+        """Return the raw ids of a column of all frames, and their codes for each frame."""
+        kinds = {name: _kind(frame[column]) for name, frame in frames.items() if len(frame)}
+        if len(set(kinds.values()) - {"mixed", "mixed-integer"}) > 1:
+            raise ValueError(
+                f"The ids in column {column!r} are of different types, so that none would match: "
+                + ", ".join(f"{kind} in {name}" for name, kind in kinds.items())
+                + "."
+            )
+        ids = [np.asarray(frame[column], dtype=object) for frame in frames.values()]
+        codes, raw = pd.factorize(np.concatenate(ids))
+        parts = np.split(codes, np.cumsum([len(part) for part in ids])[:-1])
+        index = pd.Index(raw, tupleize_cols=False, name=column).infer_objects()
+        return index, dict(zip(frames, parts, strict=True))
+
+    def _ranked(self, y_pred, k):
+        ranks = np.asarray(y_pred["rank"]) if len(y_pred) else np.empty(0, dtype=np.int64)
+        if ranks.dtype.kind not in "iuf" or not np.all((ranks >= 1) & (ranks == np.floor(ranks))):
+            raise ValueError("Column 'rank' of y_pred must hold whole numbers from 1.")
+        users, items = self._codes["y_pred"]
+        top = ranks <= k
+        users, items, slots = users[top], items[top], ranks[top].astype(np.int64) - 1
+        lists = np.full((len(self.users), slots.max(initial=-1) + 1), -1, dtype=np.int64)
+        lists[users, slots] = items
+        self._refuse_repeats(users, slots, lambda i: f"two items of rank {slots[i] + 1}")
+        self._refuse_repeats(users, items, lambda i: f"item {_raw(self.items, items[i])!r} twice")
+        return lists
+
+    def _refuse_repeats(self, users, codes, what):
+        repeated = pd.DataFrame({"user": users, "code": codes}).duplicated().to_numpy()
+        if repeated.any():
+            i = np.flatnonzero(repeated)[0]
+            raise ValueError(f"y_pred has {what(i)} for user {_raw(self.users, users[i])!r}.")
+
+    def check_common_users(self, name):
+        """Raise if no user of a frame of events has a recommendation."""
+        asked, answered = self._codes[name][0], self._codes["y_pred"][0]
+        if len(answered) and not np.isin(asked, answered).any():
+            raise ValueError(
+                f"No user of {name} is in y_pred: users are matched by their raw ids, the values "
+                f"of column {self.user!r}."
+            )
+
+    def matrix(self, name, *, ratings=False, own_rows=False):
+        """Return a frame of events as a csr_array: ones, or ratings, in columns of items.
+
+        Parameters
+        ----------
+        name : str
+            The name of the frame.
+        ratings : bool, default=False
+            Whether to read the column "rating"; of repeated events the last counts.
+        own_rows : bool, default=False
+            Whether rows stand for the users of this frame alone.
+        """
+        frame = self._events[name]
+        users, items = self._codes[name]
+        values = np.ones(len(frame))
+        if ratings:
+            values = number_column(frame, "rating", name)
+        repeated = pd.DataFrame({"user": users, "item": items}).duplicated(keep="last").to_numpy()
+        users, items, values = users[~repeated], items[~repeated], values[~repeated]
+        if own_rows:
+            users = pd.factorize(users)[0]
+        n_rows = users.max(initial=-1) + 1 if own_rows else len(self.users)
+        return sp.csr_array((values, (users, items)), shape=(n_rows, len(self.items)))
+
+    def features(self, item_features):
+        """Return the features of the items, found by the labels of a frame's index."""
+        if not isinstance(item_features, pd.DataFrame):
+            raise TypeError(
+                "y_pred is a frame of raw ids, so item_features must be a DataFrame with the raw "
+                f"item ids as its index; got {type(item_features).__name__}."
+            )
+        places = item_features.index.get_indexer(self.items)
+        if np.any(places < 0):
+            missing = self.items[places < 0].tolist()
+            raise ValueError(
+                f"The index of item_features lacks {len(missing)} of the recommended items: "
+                f"{', '.join(map(repr, missing[:5]))}{', …' if len(missing) > 5 else '.'}"
+            )
+        return item_features.iloc[places]
+
+    def labelled(self, values):
+        """Return values of the rows as a Series by user; an average as it is."""
+        return pd.Series(values, index=self.users) if np.ndim(values) else values
+
+
+def id_columns(y_pred):
+    """Return the names of the columns of users and of items of a frame of recommendations."""
+    names = [name for name in y_pred.columns if name not in ("rank", "score")]
+    if len(names) != 2:
+        raise ValueError(
+            f"A frame as y_pred must have columns of {_EXPECTED}; got {list(y_pred.columns)}."
+        )
+    return names[::-1] if names == ["item", "user"] else names
+
+
+def check_ids(frame, columns, name):
+    """Raise unless a frame has the columns of users and items, without missing ids."""
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(
+            f"y_pred is a frame of raw ids, so {name} must be one, too, with the columns "
+            f"{columns}; got {type(frame).__name__}."
+        )
+    for column in columns:
+        if list(frame.columns).count(column) != 1:
+            raise ValueError(
+                f"{name} must have one column {column!r}, like y_pred; its columns are "
+                f"{list(frame.columns)}."
+            )
+        if frame[column].isna().any():
+            raise ValueError(f"Column {column!r} of {name} holds NaN: drop these rows.")
+
+
+def paired_ratings(y_true, y_pred):
+    """Return the ratings of a frame of events, and the predictions of these pairs in another."""
+    columns = id_columns(y_pred)
+    for name, frame in (("y_pred", y_pred), ("y_true", y_true)):
+        check_ids(frame, columns, name)
+    scores = y_pred[columns].assign(score=number_column(y_pred, "score", "y_pred"))
+    if scores.duplicated(columns).any():
+        raise ValueError("y_pred has several scores for one pair of user and item.")
+    pairs = y_true[columns].assign(rating=number_column(y_true, "rating", "y_true"))
+    pairs = pairs.merge(scores, on=columns, how="left")
+    missing = pairs["score"].isna()
+    if missing.any():
+        first = tuple(pairs.loc[[missing.idxmax()], columns].astype(object).to_numpy().tolist()[0])
+        raise ValueError(
+            f"y_pred has no score for {missing.sum()} of the {len(pairs)} pairs of y_true, the "
+            f"first of them {first}."
+        )
+    return pairs["rating"].to_numpy(), pairs["score"].to_numpy()
+
+
+def number_column(frame, column, name):
+    """Return a column of numbers as finite float64."""
+    if column not in frame.columns:
+        raise ValueError(f"{name} must have a column {column!r}; got {list(frame.columns)}.")
+    values = frame[column].to_numpy(dtype=np.float64)
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"Column {column!r} of {name} holds NaN or infinity.")
+    return values
+
+
+def _raw(index, code):
+    """Return one raw id, as Python prints it."""
+    return index[[code]].tolist()[0]
+
+
+def _kind(ids):
+    """Return what ids are: numbers, strings or something else."""
+    kind = pd.api.types.infer_dtype(np.asarray(ids, dtype=object), skipna=False)
+    if kind in ("integer", "floating", "mixed-integer-float", "boolean"):
+        return "number"
+    return kind
