@@ -184,14 +184,15 @@ def test_partial_fit_goes_on(kind):
 
 
 @kinds
-def test_partial_fit_reads_the_range_of_its_ratings(kind):
-    """What is predicted is clipped to the ratings that were trained on last."""
+def test_partial_fit_extends_the_range_of_the_ratings(kind):
+    """What is predicted is clipped to all ratings that were trained on."""
     R = ratings()
     narrow = R.copy()
     narrow.data = np.clip(R.data, 2, 4)
     model = small(kind, max_epochs=2).fit(narrow)
     assert model.rating_range_ == (2, 4)
     assert model.partial_fit(R).rating_range_ == (1, 5)
+    assert model.partial_fit(narrow).rating_range_ == (1, 5)
 
 
 def test_partial_fit_of_other_users_is_an_error_where_they_are_inputs():
