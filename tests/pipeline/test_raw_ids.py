@@ -158,6 +158,7 @@ def test_score_takes_events(kind):
     test = events.groupby("user").tail(1)
     train = events.drop(test.index)
     X, y = encoder.transform(train), encoder.transform(test)
+    pipe.fit(X)
     expected = pipe.score(X, y)
     assert pipe.score(train, test.sample(frac=1, random_state=1)) == expected
     assert pipe.score(X, test) == expected
