@@ -275,4 +275,4 @@ def test_estimators_document_what_fit_sets():
         fitted |= {"history_"} & set(dir(model))  # a view of net_
         listed = set(documented(recommender, "Attributes"))
         assert fitted <= listed, name
-        assert listed <= fitted | {"feature_names_in_"}, name
+        assert listed <= fitted | {"feature_names_in_", "item_labels_"}, name

@@ -15,6 +15,7 @@ from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells, union_cells
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import row_order
+from sklearn_recsys.utils._labels import check_item_labels, check_same_rows
 from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils._threads import row_blocks
 from sklearn_recsys.utils._topk import top_n, top_n_cells
@@ -449,8 +450,8 @@ class RecommenderMixin(ScoringMixin):
         n = check_length(n)
         X, rows = self._histories(users)
         features = self._checked_features(features, X.shape[0], rows)
-        candidates = self._checked_sets(candidates, X.shape, "candidates")
-        exclude = self._checked_sets(exclude, X.shape, "exclude")
+        candidates = self._checked_sets(candidates, X.shape, "candidates", users)
+        exclude = self._checked_sets(exclude, X.shape, "exclude", users)
         ids, scores = self._rank(X, n, exclude_seen, candidates, exclude, features=features)
         return (ids, scores) if return_scores else ids
 
@@ -488,21 +489,17 @@ class RecommenderMixin(ScoringMixin):
         rows = check_indices(np.atleast_1d(rows), n_users, name="users", what="training row")
         return self.interactions_[rows], rows
 
-    def _checked_sets(self, items, shape, name):
-        """Return checked `candidates` or `exclude`."""
+    def _checked_sets(self, items, shape, name, users=None):
+        """Return checked `candidates` or `exclude`; `users` are whom a frame has a row each for."""
         if items is None:
             return None
-        self._check_item_names(items, name)
+        if hasattr(items, "columns"):
+            check_item_labels(self, items, name)
+            if hasattr(users, "columns"):  # a Series holds training rows
+                check_same_rows(users, items, name, "users")
+        elif hasattr(items, "to_frame") and items.dtype == bool:  # a Series: a mask over the items
+            check_item_labels(self, items.to_frame().T, name)
         return check_item_sets(items, shape, name=name)
-
-    def _check_item_names(self, frame, name):
-        """Refuse a frame whose columns are other items, or in another order, than in `fit`."""
-        columns, known = getattr(frame, "columns", None), getattr(self, "feature_names_in_", None)
-        if columns is not None and known is not None and not np.array_equal(columns, known):
-            raise ValueError(
-                f"The columns of {name} must be the items seen in fit, in their order: "
-                f"{list(known[:3])} …; got {list(columns[:3])} …."
-            )
 
     def _rank(
         self, X, n, exclude_seen, candidates=None, exclude=None, held_out=None, features=None

@@ -12,6 +12,7 @@ from sklearn_recsys.exceptions import LeakWarning
 from sklearn_recsys.metrics import _scorer
 from sklearn_recsys.model_selection._content_split import hold_out_by_content
 from sklearn_recsys.utils._cells import cell_rows, in_cells
+from sklearn_recsys.utils._labels import check_item_labels, check_same_labels, check_same_rows
 from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_held_out
 
@@ -99,6 +100,8 @@ class ScoringMixin:
                 f"The values that {type(self).__name__} reads are positions, which make no gains: "
                 "pass held-out ratings as y, or use a metric of binary gains."
             )
+        check_same_rows(X, features, "user_features")
+        users = X
         X, y = self._known_and_held_out(X, y, warn_overlap=exclude_seen and depth is not None)
         features = self._checked_features(features, X.shape[0])
         values, ids = {}, None
@@ -107,7 +110,7 @@ class ScoringMixin:
             predicted = self._in_rating_range(predicted)
             values.update(_scorer.rating_scores(parsed, y.data, predicted))
         if depth is not None:
-            candidates = self._checked_sets(candidates, X.shape, "candidates")
+            candidates = self._checked_sets(candidates, X.shape, "candidates", users)
             ids, _ = self._rank(X, depth, exclude_seen, candidates, held_out=y, features=features)
             values.update(_scorer.ranking_scores(parsed, y, ids))
         return {label: values.get(label) for label, *_ in parsed}, X, ids
@@ -115,10 +118,11 @@ class ScoringMixin:
     def _known_and_held_out(self, X, y, *, warn_overlap):
         """Return canonical matrices of what is known and what is held out."""
         check_is_fitted(self)
+        check_item_labels(self, y, "y")
+        check_same_labels(X, y, "y")
         X = self._checked(X)
         given = y is not None
         if given:
-            self._check_item_names(y, "y")
             y = check_held_out(y, X.shape)
             if not y.nnz:
                 raise ValueError("y holds out nothing: it has no stored cell.")

@@ -9,6 +9,7 @@ from sklearn.utils.validation import _get_feature_names
 
 from sklearn_recsys.base._recommender import RecommenderMixin
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
+from sklearn_recsys.utils._labels import check_same_rows, column_labels, same_labels
 from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils.validation import check_memory
 
@@ -118,7 +119,8 @@ class UserFeaturesMixin(RecommenderMixin):
 
     def _encode_features(self, features, reset):
         """Return features as a float32 array; `reset` is True in `fit`."""
-        names = _get_feature_names(features)
+        names = column_labels(features)
+        names = _get_feature_names(features) if names is None else names
         features = check_array(
             features, accept_sparse="csr", dtype=np.float32, copy=True, input_name="user_features"
         )
@@ -127,7 +129,7 @@ class UserFeaturesMixin(RecommenderMixin):
             if names is not None:
                 self.user_feature_names_in_ = names
         known = getattr(self, "user_feature_names_in_", None)
-        if names is not None and known is not None and not np.array_equal(names, known):
+        if names is not None and known is not None and not same_labels(names, known):
             raise ValueError(
                 "The columns of user_features must be those seen in fit, in their order: "
                 f"{list(known)}; got {list(names)}."
@@ -306,9 +308,5 @@ class UserFeaturesMixin(RecommenderMixin):
 
 def check_aligned(X, features):
     """Refuse frames of users and of features whose indices differ."""
-    users, described = getattr(X, "index", None), getattr(features, "index", None)
-    if hasattr(users, "equals") and hasattr(described, "equals") and not users.equals(described):
-        raise ValueError(
-            "X and user_features are frames with different indices, so their rows may stand for "
-            "different users: pass user_features.loc[X.index], or arrays."
-        )
+    if hasattr(X, "columns"):  # a Series holds training rows
+        check_same_rows(X, features, "user_features")

@@ -45,6 +45,8 @@ class EASE(RecommenderMixin, BaseEstimator):
         Number of items.
     feature_names_in_ : ndarray of shape (n_items,)
         Names of the items, if `X` was a DataFrame with string columns.
+    item_labels_ : ndarray of shape (n_items,)
+        Labels of the items, of any type, if `X` was a DataFrame whose columns had some.
 
     Raises
     ------

@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 from sklearn_recsys.metrics._frames import Frames, is_lists_frame
 from sklearn_recsys.metrics._hits import average_rows, check_k, check_lists, list_blocks
 from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._labels import check_same_columns, check_same_rows
 from sklearn_recsys.utils._neighbors import unit_rows
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr
 from sklearn_recsys.utils._threads import even_blocks
@@ -255,6 +256,8 @@ def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
         frames = Frames(y_pred, check_k(k), **events)
         X, *rest = (frames.matrix(name) for name in events)
         X_train, y_pred = (rest or [None])[0], frames.lists
+    check_same_rows(X, y_pred, "y_pred")
+    check_same_columns(X, X_train, "X_train")
     X = check_csr(X, name="X")
     n_users, n_items = X.shape
     y_pred = check_lists(y_pred, k, n_items, catalogue="X")

@@ -7,6 +7,7 @@ from numbers import Integral
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_recsys.utils._labels import check_same_rows
 from sklearn_recsys.utils._neighbors import scaled_rows
 from sklearn_recsys.utils._topk import best_cells
 from sklearn_recsys.utils.validation import check_csr, check_indices
@@ -105,6 +106,7 @@ def find_hits(y_true, y_pred, k):
     n_relevant : ndarray of int64 of shape (n_rows,)
         The number of items held out.
     """
+    check_same_rows(y_true, y_pred, "y_pred", "y_true")
     one_each = not sp.issparse(y_true) and np.ndim(y_true) == 1
     if one_each:
         y_true = check_indices(y_true, np.iinfo(np.int64).max, name="y_true")
@@ -162,6 +164,7 @@ def find_gains(y_true, y_pred, k, gains):
     if not sp.issparse(y_true) and np.ndim(y_true) == 1:
         hits, _ = find_hits(y_true, y_pred, k)
         return hits.astype(np.float64), sp.csr_array(np.ones((len(hits), 1)))
+    check_same_rows(y_true, y_pred, "y_pred", "y_true")
     y_true = _as_gains(check_csr(y_true, name="y_true"), gains)
     y_pred = check_lists(y_pred, k, y_true.shape[1], catalogue="y_true")
     _check_rows(y_true, y_pred)

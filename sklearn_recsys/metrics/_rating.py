@@ -9,6 +9,7 @@ from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 from sklearn.utils import check_array
 
 from sklearn_recsys.metrics._frames import paired_ratings
+from sklearn_recsys.utils._labels import check_same_rows
 
 
 def _check_cells(values, name):
@@ -29,6 +30,7 @@ def _check_pair(y_true, y_pred):
     """Return observed and predicted ratings of the same cells as 1-D float64 arrays."""
     if isinstance(y_pred, pd.DataFrame) and isinstance(y_true, pd.DataFrame):
         return paired_ratings(y_true, y_pred)
+    check_same_rows(y_true, y_pred, "y_pred", "y_true")
     return _check_cells(y_true, "y_true"), _check_cells(y_pred, "y_pred")
 
 
@@ -66,6 +68,7 @@ def rmse(y_true, y_pred, *, sample_weight=None):
     >>> round(rmse([3, 5, 1, 4], [3, 4, 2, 2]), 4)
     1.2247
     """
+    check_same_rows(y_true, sample_weight, "sample_weight", "y_true")
     y_true, y_pred = _check_pair(y_true, y_pred)
     return float(root_mean_squared_error(y_true, y_pred, sample_weight=sample_weight))
 
@@ -104,5 +107,6 @@ def mae(y_true, y_pred, *, sample_weight=None):
     >>> mae([3, 5, 1, 4], [3, 4, 2, 2])
     1.0
     """
+    check_same_rows(y_true, sample_weight, "sample_weight", "y_true")
     y_true, y_pred = _check_pair(y_true, y_pred)
     return float(mean_absolute_error(y_true, y_pred, sample_weight=sample_weight))

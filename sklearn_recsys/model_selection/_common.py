@@ -9,12 +9,17 @@ import scipy.sparse as sp
 
 from sklearn_recsys.exceptions import LeakWarning, ValuesWarning
 from sklearn_recsys.utils._cells import cell_rows, in_cells
+from sklearn_recsys.utils._labels import check_same_labels
 from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_csr
 
 
-def check_nonempty(X):
-    """Return `X` as a canonical csr_array that holds at least one interaction."""
+def check_nonempty(X, order=None):
+    """Return `X` as a canonical csr_array that holds at least one interaction.
+
+    If it is a frame, and `order` too, they must be labeled alike.
+    """
+    check_same_labels(X, order, "order")
     X = check_csr(X)
     if X.nnz == 0:
         raise ValueError(

@@ -16,6 +16,7 @@ from sklearn_recsys.model_selection._common import (
     warn_future_trains_past,
 )
 from sklearn_recsys.utils._cells import take_cells
+from sklearn_recsys.utils._labels import check_same_labels
 from sklearn_recsys.utils._sparse import as_csr
 
 
@@ -69,6 +70,7 @@ class HoldoutSplit(BaseCrossValidator):
                 "HoldoutSplit scores on held-out cells, but y is None. Pass them as y: "
                 "X_fit, X_valid = leave_last_out(X, order); search.fit(X_fit, X_valid)."
             )
+        check_same_labels(X, y, "y")
         X, y = indexable(as_csr(X), as_csr(y, "y"))
         rows = np.arange(X.shape[0])
         yield rows, rows.copy()
@@ -146,7 +148,7 @@ def cell_kfold(X, n_splits=5, *, order=None, random_state=None):
     >>> bool(np.all((y[:3] + y[3:]).toarray() == R))
     True
     """
-    X = check_nonempty(X)
+    X = check_nonempty(X, order)
     check_scalar(n_splits, "n_splits", Integral, min_val=2)
     if n_splits > X.nnz:
         raise ValueError(

@@ -19,6 +19,7 @@ from sklearn_recsys.metrics import (
     novelty_at_k,
     popularity_bias_at_k,
 )
+from sklearn_recsys.utils._labels import check_same_labels, check_same_rows
 from sklearn_recsys.utils._sparse import as_csr
 
 _BEYOND_ACCURACY = {
@@ -85,6 +86,9 @@ def cross_validate(
     (3,)
     """
     params = {name: as_csr(values, name) for name, values in (params or {}).items()}
+    check_same_labels(X, y, "y")
+    for name, values in params.items():
+        check_same_rows(X, values, name)
     X, y, *_ = indexable(as_csr(X), as_csr(y, "y"), *params.values())
     if scoring is not None and not callable(scoring):
         scoring = _scorer.make_recommender_scorer(scoring)

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import check_random_state, check_scalar
 
 from sklearn_recsys.model_selection._common import check_nonempty
+from sklearn_recsys.utils._labels import check_same_labels
 from sklearn_recsys.utils.validation import check_held_out
 
 _BLOCK_CELLS = 2**24  # cells of a block's dense mask
@@ -67,12 +68,13 @@ def sample_negatives(X, n=99, *, exclude=None, weights=None, random_state=None):
     array([[ 2,  3],
            [-1,  0]])
     """
+    exclude = [] if exclude is None else exclude
+    exclude = exclude if isinstance(exclude, (list, tuple)) else [exclude]
+    for cells in exclude:
+        check_same_labels(X, cells, "exclude")
     X = check_nonempty(X)
     check_scalar(n, "n", Integral, min_val=1)
-    sets = [X]
-    if exclude is not None:
-        exclude = exclude if isinstance(exclude, (list, tuple)) else [exclude]
-        sets += [check_held_out(cells, X.shape, name="exclude") for cells in exclude]
+    sets = [X, *(check_held_out(cells, X.shape, name="exclude") for cells in exclude)]
     weights = _check_weights(weights, X)
     rng = check_random_state(random_state)
     n_users, n_items = X.shape

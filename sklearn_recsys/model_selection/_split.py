@@ -100,7 +100,7 @@ def leave_last_out(X, order=None, *, n=1, min_train=1, user="user"):
     min_train = check_scalar(min_train, "min_train", Integral, min_val=0)
     if is_events(X, order):
         return split_last(X, order, n, min_train, user)
-    X = check_nonempty(X)
+    X = check_nonempty(X, order)
     times = check_times(X.data, name="X") if order is None else check_order(order, X)
     lengths = np.diff(X.indptr)
     counts = held_out_counts(lengths, n, min_train)
@@ -173,7 +173,7 @@ def random_holdout(
     >>> bool(np.all((R_train + R_test).toarray() == R))
     True
     """
-    X = check_nonempty(X)
+    X = check_nonempty(X, order)
     min_train = int(bool(per_user)) if min_train is None else min_train
     check_scalar(min_train, "min_train", Integral, min_val=0)
     times = None if order is None else check_order(order, X)
@@ -290,7 +290,7 @@ def temporal_split(X, order=None, *, test_size=None, cutoff=None):
             f'X has no column "timestamp"; its columns are {list(X.columns)}. Name the column of '
             "times with order=…; a matrix, as from InteractionEncoder, needs a matrix of times."
         )
-    X = check_nonempty(X)
+    X = check_nonempty(X, order)
     if order is None:
         raise TypeError("temporal_split of a matrix needs order, the times of its cells.")
     times = check_order(order, X)
@@ -384,7 +384,7 @@ def user_split(
     >>> split.y_test.sum(axis=1)
     array([1., 1.])
     """
-    X = check_nonempty(X)
+    X = check_nonempty(X, order)
     min_interactions = check_scalar(min_interactions, "min_interactions", Integral, min_val=0)
     check_size(holdout, "holdout")
     n_users = X.shape[0]

@@ -195,6 +195,8 @@ class RecVAE(RowRanker):
         Number of items.
     feature_names_in_ : ndarray of shape (n_items,)
         Names of the items, if `X` was a DataFrame with string columns.
+    item_labels_ : ndarray of shape (n_items,)
+        Labels of the items, of any type, if `X` was a DataFrame whose columns had some.
 
     See Also
     --------

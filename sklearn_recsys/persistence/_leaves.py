@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
 from uuid import UUID
@@ -72,6 +73,7 @@ _LEAVES = {
     "float": (float, repr, _parse_float),  # nan and inf, which JSON does not know
     "bytes": (bytes, bytes.hex, bytes.fromhex),
     "uuid": (UUID, str, UUID),
+    "date": (datetime.date, datetime.date.isoformat, datetime.date.fromisoformat),
     "timestamp": (pd.Timestamp, _time_text, _parse_time),
     "numpy.str": (np.str_, str, np.str_),
 }

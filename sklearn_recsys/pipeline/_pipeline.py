@@ -51,6 +51,8 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         Names of the items, if `X` was a DataFrame with string columns.
     user_ids_ : ndarray of shape (n_users,)
         Raw ids of the training users, if `partial_fit` added some whom the encoder does not know.
+    item_labels_ : ndarray of shape (n_items,)
+        Labels of the items, of any type, if `X` was a DataFrame whose columns had some.
 
     See Also
     --------

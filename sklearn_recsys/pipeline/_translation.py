@@ -21,6 +21,7 @@ from sklearn_recsys.utils._ids import (
     missing_ids,
     says_nothing,
 )
+from sklearn_recsys.utils._labels import item_labels
 
 _COLLECTIONS = (list, tuple, set, frozenset, np.ndarray, pd.Index, pd.Series)
 
@@ -181,7 +182,7 @@ class RawIds:
             frame = frame.iloc[:, np.flatnonzero(places >= 0)]
             frame = frame.set_axis(places[places >= 0], axis=1)
             frame = frame.reindex(columns=np.arange(len(ids)), fill_value=0)
-        named = self.fitting or hasattr(self.pipeline, "feature_names_in_")
+        named = self.fitting or item_labels(self.pipeline) is not None
         return frame.set_axis(ids if named else pd.RangeIndex(len(ids)), axis=1)
 
     # ---------------------------------------------------------------- what goes with the users

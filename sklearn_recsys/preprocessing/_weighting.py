@@ -37,6 +37,8 @@ class BM25Transformer(
         The number of items.
     feature_names_in_ : ndarray of str of shape (n_items,)
         Names of the items, where fit was given a DataFrame whose columns are strings.
+    item_labels_ : ndarray of shape (n_items,)
+        Labels of the items, of any type, if `X` was a DataFrame whose columns had some.
 
     See Also
     --------

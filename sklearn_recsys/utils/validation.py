@@ -8,12 +8,17 @@ import sys
 from numbers import Integral
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from sklearn_recsys.utils._cells import rank_cells
+from sklearn_recsys.utils._labels import (
+    check_distinct_labels,
+    check_feature_rows,
+    check_item_labels,
+    set_item_labels,
+)
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr, check_sparse
 
 _USER_COLUMNS = set("user customer visitor session member account reader listener u".split())
@@ -89,7 +94,8 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
     Parameters
     ----------
     estimator : estimator
-        Its `n_features_in_` and `feature_names_in_` are set (`reset=True`) or compared.
+        Its `n_features_in_`, `feature_names_in_` and `item_labels_`, the labels of the columns of
+        a frame, whatever their type, are set (`reset=True`) or compared.
     X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_users, n_items)
         The matrix; zero means *not observed*.
     reset : bool
@@ -115,7 +121,11 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
             f"Expected 2D array, got a 1-D sparse array of shape {X.shape} instead. "
             "Reshape your data with X.reshape(1, -1) if it is the history of one user."
         )
+    check_distinct_labels(X, name)
+    if not reset:
+        check_item_labels(estimator, X, name)
     dtype = "numeric" if order else dtype
+    source = X
     try:
         X = as_csr(X, name)
         X = validate_data(estimator, X, accept_sparse="csr", dtype=dtype, reset=reset)
@@ -129,6 +139,8 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
         if name != "X" and str(error).startswith("Input X"):
             raise ValueError(str(error).replace("Input X", f"Input {name}", 1)) from None
         raise
+    if reset:
+        set_item_labels(estimator, source)
     X = canonical_csr(X, name=name, copy=copy)
     if order:
         X = sp.csr_array((rank_cells(X).astype(np.float32), X.indices, X.indptr), shape=X.shape)
@@ -218,16 +230,7 @@ def check_item_features(features, n_items, labels=None):
             "item_features must have a row for each item, that is for each column of X: expected "
             f"{n_items}, got {n_rows}."
         )
-    index = getattr(features, "index", None)
-    if not (hasattr(labels, "equals") and hasattr(index, "equals")):
-        return
-    plain = pd.RangeIndex(n_items)
-    if not (labels.equals(index) or labels.equals(plain) or index.equals(plain)):
-        raise ValueError(
-            "The index of item_features must be the columns of X, in their order: "
-            f"{list(labels[:3])} …; got {list(index[:3])} …. Pass item_features.loc[X.columns], or "
-            "arrays."
-        )
+    check_feature_rows(features, labels, n_items)
 
 
 def check_item_sets(items, shape, *, name):
