@@ -61,7 +61,7 @@ def doors(recommender, R, known, features):
     if hasattr(model, "similar_users"):
         yield "similar_users", "users", model.similar_users, R
     if hasattr(model, "explain"):
-        yield "explain", "users", lambda X: model.explain(X, 0, 0), R
+        yield "explain", "users", lambda X: model.explain(X, 0), R
     if "item_features" in model.get_params():
         fit = lambda F: new().set_params(item_features=F).fit(R)  # noqa: E731
         yield "item_features", "item_features", fit, features

@@ -123,20 +123,18 @@ def check_same_columns(X, other, name, X_name="X"):
         )
 
 
-def check_feature_rows(features, labels, n_items):
+def check_feature_rows(features, labels):
     """Refuse a frame of items' features whose index is not `labels`, the items of `X`.
 
-    An index of 0, 1, … says nothing, and so do items without labels; but the same numbers in
-    another order are no accident.
+    An index of 0, 1, … says nothing, and neither do such columns; but the same numbers in another
+    order are no accident. Without a frame `X` (None) any index may be in the order of its columns.
     """
     index = getattr(features, "index", None)
-    if not isinstance(index, pd.Index) or _is_default(index):
+    if not isinstance(labels, pd.Index) or not isinstance(index, pd.Index) or _is_default(index):
         return
-    if isinstance(labels, pd.Index) and _is_default(labels):
-        labels = None
-    if labels is None and _is_permutation(index):
-        labels = np.arange(n_items)
-    if labels is not None and not same_labels(labels, index):
+    if _is_default(labels) and not _is_permutation(index):
+        return
+    if not same_labels(labels, index):
         raise ValueError(
             "The index of item_features must be the columns of X, in their order: "
             f"{_some(labels)}; got {_some(index)}. Pass item_features.loc[X.columns], or arrays."

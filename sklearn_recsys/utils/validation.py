@@ -230,7 +230,7 @@ def check_item_features(features, n_items, labels=None):
             "item_features must have a row for each item, that is for each column of X: expected "
             f"{n_items}, got {n_rows}."
         )
-    check_feature_rows(features, labels, n_items)
+    check_feature_rows(features, labels)
 
 
 def check_item_sets(items, shape, *, name):

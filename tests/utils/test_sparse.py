@@ -134,7 +134,7 @@ def doors():
         ("FeatureEncoder.transform", "X", encoder.transform),
         ("FeatureEncoder.encode", "X", encoder.encode),
         ("ContentRecommender.transform", "X", content.transform),
-        ("explain", "users", lambda X: ease.explain(X, 0, 0)),
+        ("explain", "users", lambda X: ease.explain(X, 0)),
         ("pipeline fit", "X", lambda X: RecommenderPipeline([("ease", EASE())]).fit(X)),
         ("pipeline predict", "X", pipe.predict),
         ("pipeline recommend", "users", pipe.recommend),
