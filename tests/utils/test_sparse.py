@@ -171,6 +171,7 @@ def doors():
     return found
 
 
+@pytest.mark.filterwarnings("ignore::sklearn_recsys.exceptions.LeakWarning")
 def test_every_door_refuses_corrupt_matrices():
     for name, argument, door, corrupt in doors():
         for kind, X in corrupt.items():
