@@ -141,8 +141,9 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         Squared error of ratings; logistic loss of interactions (``x > 0``) against negatives; or
         the logistic loss of the difference to a negative.
     rating_range : tuple of (float, float), default=None
-        With ``"mse"``: the lowest and the highest rating, in the unit of the data. Scores then go through a sigmoid, scaled
-        to this range and an eighth of it more on either side. None: they are as they are.
+        With ``"mse"``: the lowest and the highest rating, in the unit of the data. Scores then go
+        through a sigmoid, scaled to this range and an eighth of it more on either side. None: they
+        are as they are.
     negatives : {"all", "sampled"}, default="all"
         With ``"logistic"``: all items that a user has no interaction with, weighing together as
         much as `n_negatives` drawn ones for each interaction; or those, drawn anew in each epoch.
