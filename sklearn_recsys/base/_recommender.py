@@ -142,12 +142,15 @@ class RecommenderMixin(ScoringMixin):
         Returns
         -------
         self : object
-            The fitted estimator.
+            The fitted estimator. A call that raises leaves a fitted one as it was.
         """
+        return self._add_users(X)
+
+    def _add_users(self, X):
         if not self.__sklearn_is_fitted__():
             return self._fit_matrix(X)
         X = self._checked(X)
-        return self._fit_or_forget(sp.vstack([self.interactions_, X], format="csr"))
+        return self._refit(sp.vstack([self.interactions_, X], format="csr"))
 
     def _fit_matrix(self, X, **params):
         """Validate and fit."""
@@ -157,10 +160,10 @@ class RecommenderMixin(ScoringMixin):
             X = self._checked(X, reset=True, copy=True)
             if getattr(self, "item_features", None) is not None:
                 self._align_item_features(X.shape[1], labels)
+            return self._fit_interactions(X, **params)
         except BaseException:
             self._forget()
             raise
-        return self._fit_or_forget(X, **params)
 
     # Raw ids of the columns, which a pipeline with an encoder sets while it fits the model: a pair
     # of the ids and the name that a column of them would have.
@@ -184,13 +187,36 @@ class RecommenderMixin(ScoringMixin):
             features = as_pandas_frame(features, "item_features")
         return features if self._item_order_ is None else features.iloc[self._item_order_]
 
-    def _fit_or_forget(self, X, **params):
-        """Fit to a canonical matrix of our own; a failure leaves nothing half-fitted."""
+    def _refit(self, X, **params):
+        """Fit again, to a canonical matrix of our own; a failure leaves the model as it was.
+
+        A copy is fitted, and its attributes take the place of the former ones all at once: whoever
+        predicts meanwhile, in another thread, has the one model or the other.
+        """
+        self._validate_params()  # scikit-learn leaves them out where a fitted model is fitted on
+        states = [
+            (param, param.get_state())
+            for param in self.get_params().values()
+            if isinstance(param, np.random.RandomState)
+        ]
+        new = self._working_copy()
         try:
-            return self._fit_interactions(X, **params)
+            new._fit_interactions(X, **params)
         except BaseException:
-            self._forget()
+            for random_state, state in states:
+                random_state.set_state(state)
             raise
+        self.__dict__ = vars(new)
+        return self
+
+    def _working_copy(self):
+        """Return a model with the attributes of this one, which can be fitted without touching it.
+
+        The attributes are shared: `_fit` replaces them, and changes none in place.
+        """
+        new = object.__new__(type(self))
+        vars(new).update(vars(self))
+        return new
 
     def _checked(self, X, *, reset=False, copy=False, name="X"):
         """Return `X`, the caller's argument `name`, as a canonical matrix."""

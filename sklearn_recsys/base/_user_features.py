@@ -88,14 +88,14 @@ class UserFeaturesMixin(RecommenderMixin):
         Returns
         -------
         self : object
-            The fitted estimator.
+            The fitted estimator. A call that raises leaves a fitted one as it was.
         """
         check_aligned(X, user_features)
         if not self.__sklearn_is_fitted__():
             return self._fit_matrix(X, user_features=user_features)
         X = self._checked(X, copy=True)
         features = self._checked_features(user_features, X.shape[0])
-        return self._fit_or_forget(X, user_features=features, resume=True)
+        return self._refit(X, user_features=features, resume=True)
 
     def _fit_interactions(self, X, user_features=None, **params):
         if not params.get("resume"):

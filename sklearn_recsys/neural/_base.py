@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from copy import deepcopy
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping, PassthroughScoring
+from skorch.exceptions import SkorchException
 from skorch.helper import predefined_split
 
 from sklearn_recsys.base import RecommenderMixin
@@ -27,6 +29,14 @@ _OPTIMIZERS = {
 }
 
 
+class _EarlyStopping(EarlyStopping):
+    """skorch's early stopping, which lets training go on where there is nothing to validate on."""
+
+    def on_epoch_end(self, net, dataset_valid=None, **kwargs):
+        if dataset_valid is not None:
+            super().on_epoch_end(net, **kwargs)
+
+
 class _Net(NeuralNet):
     """skorch's training loop over our batches; the module says what its loss is.
 
@@ -34,6 +44,35 @@ class _Net(NeuralNet):
     """
 
     metric = None  # what the module's `validate` measures, greater is better; None: the loss
+    interrupt = None  # the KeyboardInterrupt that ended training
+
+    def partial_fit(self, X, y=None, **params):
+        self.interrupt = None
+        super().partial_fit(X, y, **params)
+        if self.interrupt is not None:
+            raise self.interrupt
+        return self
+
+    def fit_loop(self, X, y=None, **params):
+        try:
+            return super().fit_loop(X, y, **params)
+        except KeyboardInterrupt as interrupt:
+            if not _stops_early(interrupt):
+                self.interrupt = interrupt
+            raise  # skorch swallows it, and lets the callbacks end what they began
+
+    def working_copy(self):
+        """Return a net that trains on from here, and leaves the weights of this one alone.
+
+        Callbacks are shared: they belong to the user, and begin afresh whenever training begins.
+        """
+        net = object.__new__(type(self))
+        vars(net).update(vars(self))
+        vars(net)["history_"] = deepcopy(self.history_)
+        vars(net)["module_"] = deepcopy(self.module_)
+        net.initialize_optimizer()
+        net.optimizer_.load_state_dict(deepcopy(self.optimizer_.state_dict()))
+        return net
 
     def on_epoch_begin(self, net, **kwargs):
         super().on_epoch_begin(net, **kwargs)
@@ -155,23 +194,35 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
 
     def _fit(self, X, resume=False):
         """Train a new net, or go on with the one there is."""
-        if resume:
-            self._check_resume(X)
         rng = check_random_state(self.random_state)
         device = torch.device(self.net_.device) if resume else check_device(self.device)
         train, valid = self._make_datasets(X, rng)
+        if valid is not None and not len(valid):
+            valid = None
         cuda = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
             torch.manual_seed(int(rng.randint(2**31)))
             if resume:
                 split = None if valid is None else predefined_split(valid)
-                self.net_.set_params(train_split=split)
+                self.net_.set_params(train_split=split, max_epochs=self.max_epochs)
             else:
                 self._n_trained_ = len(train)
                 self.net_ = self._make_net(self._make_module(X), device, len(train), valid)
                 self.net_.initialize()
-            self.net_.partial_fit(train)
+            self._train(train, valid)
         self._finish(X)
+
+    def _train(self, train, valid):
+        """Train the net for `max_epochs`."""
+        try:
+            self.net_.partial_fit(train)
+        except (KeyError, SkorchException) as error:
+            if valid is None and "valid_" in str(error):
+                raise ValueError(
+                    f"A callback reads what is measured on held-out data, but nothing is held out: "
+                    f"early_stopping is False, or there is too little to hold out of. ({error})"
+                ) from error
+            raise
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
@@ -187,11 +238,18 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
         Returns
         -------
         self : object
-            The fitted estimator.
+            The fitted estimator. A call that raises leaves a fitted one as it was.
         """
         if not self.__sklearn_is_fitted__():
             return self._fit_matrix(X)
-        return self._fit_or_forget(self._checked(X, copy=True), resume=True)
+        return self._refit(self._checked(X, copy=True), resume=True)
+
+    def _fit_interactions(self, X, **params):
+        if params.get("resume"):  # what follows may change the net
+            self._check_resume(X)
+            self._optimizer_class()
+            self.net_ = self.net_.working_copy()
+        return super()._fit_interactions(X, **params)
 
     def _evaluated(self, function, rows):
         """Return what a function of the module makes of rows, without dropout, as an array."""
@@ -204,14 +262,8 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
 
     def _make_net(self, module, device, n_rows, valid, lr=None, batch_size=None):
         """Return the skorch net that trains `module`."""
-        name = self.optimizer.lower() if isinstance(self.optimizer, str) else None
-        if name is not None and name not in _OPTIMIZERS:
-            raise ValueError(
-                f"optimizer={self.optimizer!r} is unknown; use one of "
-                f"{', '.join(sorted(_OPTIMIZERS))}, or a class of torch.optim."
-            )
-        optimizer = self.optimizer if name is None else _OPTIMIZERS[name]
-        full_batch = name == "lbfgs"
+        optimizer = self._optimizer_class()
+        full_batch = optimizer is torch.optim.LBFGS and isinstance(self.optimizer, str)
         decay = self._decay(n_rows)
         params = {
             "module": module,
@@ -243,6 +295,18 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
         net.metric = self._metric
         return net
 
+    def _optimizer_class(self):
+        """Return the class, or other callable, that `optimizer` stands for."""
+        if not isinstance(self.optimizer, str):
+            return self.optimizer
+        optimizer = _OPTIMIZERS.get(self.optimizer.lower())
+        if optimizer is None:
+            raise ValueError(
+                f"optimizer={self.optimizer!r} is unknown; use one of "
+                f"{', '.join(sorted(_OPTIMIZERS))}, or a class of torch.optim."
+            )
+        return optimizer
+
     def _decay(self, n_rows):
         """Return the factor of the penalty on the weights beside a mean over rows."""
         return self.l2 / n_rows  # l2 stands beside the sum over all rows
@@ -253,8 +317,8 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
         if self._metric is not None:  # of equals, as at the very top, the last one is the best
             monitor, lower, threshold = self._metric, False, -1e-6
             callbacks.append(("valid_metric", PassthroughScoring(monitor, lower_is_better=lower)))
-        if self.early_stopping and valid is not None:
-            stop = EarlyStopping(
+        if self.early_stopping:
+            stop = _EarlyStopping(
                 monitor,
                 lower_is_better=lower,
                 patience=self.n_iter_no_change,
@@ -311,6 +375,14 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
 
     def _finish(self, X):
         """Derive what predictions need from the trained module; most models need nothing."""
+
+
+def _stops_early(interrupt):
+    """Return whether skorch's EarlyStopping raised it, which ends training by one; not a Ctrl-C."""
+    traceback = interrupt.__traceback__
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback.tb_frame.f_code is EarlyStopping.on_epoch_end.__code__
 
 
 def _silent(*args, **kwargs):

@@ -243,6 +243,27 @@ class RowDataset(Dataset):
         self.numbers = np.arange(X.shape[0])
         self.features = None
 
+    @classmethod
+    def of_filled_rows(cls, X):
+        """Return the data set of the rows that hold a cell; no loss learns from an empty one.
+
+        Parameters
+        ----------
+        X : csr_array of shape (n_rows, n_columns)
+            Input and targets.
+
+        Returns
+        -------
+        dataset : RowDataset
+            Its `numbers` are rows of `X`.
+        """
+        filled = np.flatnonzero(np.diff(X.indptr))
+        if len(filled) == X.shape[0]:
+            return cls(X)
+        dataset = cls(X[filled])
+        dataset.numbers = filled
+        return dataset
+
     def __len__(self):
         return self.X.shape[0]
 

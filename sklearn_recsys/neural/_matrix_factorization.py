@@ -360,7 +360,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
 
     def _examples(self, X):
         if self._on_rows:
-            return RowDataset(X)
+            return RowDataset.of_filled_rows(X)
         return super()._examples(X)
 
     def _make_datasets(self, X, rng):

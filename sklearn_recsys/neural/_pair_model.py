@@ -127,6 +127,8 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
         if not self._on_ratings:
             X, valid = self._hold_one_out(X, rng)
             return self._examples(X), valid
+        if X.nnz < 2:
+            return self._examples(X), None
         self._split_ = random_holdout(X, self.validation_fraction, random_state=rng)
         known, held_out = self._split_
         return self._examples(known), self._examples(held_out)
@@ -153,8 +155,14 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
             X = X.copy()
             X.data = self._scaled(X.data)
             return PairDataset(X)
+        pairwise = self._objective == "bpr"
+        if pairwise and np.isin(np.diff(X.indptr), [0, X.shape[1]]).all():
+            raise ValueError(
+                'loss="bpr" compares the items of a user with others, but no user of X has both: '
+                "every row is empty or full."
+            )
         sampler = NegativeSampler.from_csr(X, device=self._device())
-        return PairDataset(X, sampler, self.n_negatives, self._objective == "bpr")
+        return PairDataset(X, sampler, self.n_negatives, pairwise)
 
     def _set_scale(self, X, rating_range):
         """Set the offset and the unit of ratings in the module, and where its outputs start.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn import config_context, get_config
-from sklearn.base import _clone_parametrized
+from sklearn.base import _clone_parametrized, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
@@ -223,7 +223,9 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         return self._fit_matrix(X, **params)
 
     def partial_fit(self, X, y=None):
-        """Add new users, as if they had been the last rows of `X` in `fit`: every step fits anew.
+        """Add new users, as if they had been the last rows of `X` in `fit`.
+
+        Copies of the steps are fitted to all rows, and take the places of the former ones.
 
         Parameters
         ----------
@@ -237,7 +239,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         Returns
         -------
         self : object
-            The fitted pipeline.
+            The fitted pipeline. A call that raises leaves a fitted one, and its steps, as it was.
         """
         if self.__sklearn_is_fitted__() and self._has_features:
             raise ValueError(
@@ -246,9 +248,9 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             )
         if self.encoder is None or not self.__sklearn_is_fitted__():
             self._refuse_events(X)
-            return RecommenderMixin.partial_fit(self, X)
+            return self._add_users(X)
         X, ids = self._new_users(X)
-        RecommenderMixin.partial_fit(self, X)
+        self._add_users(X)
         self.user_ids_ = ids
         return self
 
@@ -269,6 +271,19 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
                 f"{missing_ids(again)}. Fit on all events for new ones of former users."
             )
         return asked.users, np.asarray(before.append(new))
+
+    def _working_copy(self):
+        new = super()._working_copy()
+        new.steps = [
+            (
+                name,
+                step._working_copy()
+                if isinstance(step, RecommenderMixin)
+                else clone(step, safe=False),
+            )
+            for name, step in self.steps
+        ]
+        return new
 
     def _refuse_events(self, X):
         """Refuse a frame of events, whose columns the encoder knows."""
