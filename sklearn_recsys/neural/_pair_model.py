@@ -155,14 +155,8 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
             X = X.copy()
             X.data = self._scaled(X.data)
             return PairDataset(X)
-        pairwise = self._objective == "bpr"
-        if pairwise and np.isin(np.diff(X.indptr), [0, X.shape[1]]).all():
-            raise ValueError(
-                'loss="bpr" compares the items of a user with others, but no user of X has both: '
-                "every row is empty or full."
-            )
         sampler = NegativeSampler.from_csr(X, device=self._device())
-        return PairDataset(X, sampler, self.n_negatives, pairwise)
+        return PairDataset(X, sampler, self.n_negatives, self._objective == "bpr")
 
     def _set_scale(self, X, rating_range):
         """Set the offset and the unit of ratings in the module, and where its outputs start.

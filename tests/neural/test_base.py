@@ -170,11 +170,6 @@ def test_empty_rows_change_nothing_of_a_logistic_loss():
     assert without.to_numpy() == pytest.approx([0.691, 0.663, 0.638], abs=1e-3)
 
 
-def test_bpr_without_a_pair_says_so():
-    with pytest.raises(ValueError, match="every row is empty or full"):
-        small("MF, bpr").fit([[1, 1], [0, 0], [1, 1]])
-
-
 # ---------------------------------------------------------------- Ctrl-C
 
 
