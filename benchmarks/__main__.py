@@ -21,6 +21,7 @@ from benchmarks import (
     ease_large,
     memory,
     pairs,
+    rating_units,
     speed,
     svae,
     two_tower,
@@ -59,6 +60,11 @@ SECTIONS = {
     "pairs-new-users": (pairs.new_users, "the same for 500 users left out of ml-1m, NDCG@10"),
     "pairs-memory": (pairs.memory, "memory of fitting them, one epoch, and ALS, one iteration"),
     "pairs-speed": (pairs.speed, "an epoch of NCF against a bare loop; against Surprise's SVD"),
+    "rating-units": (rating_units.equivariance, "models of ratings on ml-100k in other units"),
+    "rating-units-half-stars": (
+        rating_units.accuracy,
+        "models of ratings on ml-latest-small, RMSE",
+    ),
     "two-tower": (two_tower.ablation, "TwoTowerRecommender on ml-1m, what is known bit by bit"),
     "two-tower-cold-users": (two_tower.cold_users, "users of whom attributes alone are known"),
     "two-tower-cold-items": (two_tower.cold_items, "items that nobody has"),
@@ -73,7 +79,15 @@ SECTIONS = {
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
     "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
 }
-NEURAL = ("autorec", "deep-autoencoder", "autoencoders", "svae", "pairs", "two-tower")
+NEURAL = (
+    "autorec",
+    "deep-autoencoder",
+    "autoencoders",
+    "svae",
+    "pairs",
+    "rating-units",
+    "two-tower",
+)
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
 LONG |= {"ease-20k", "ease-large", "ease-ml20m", "memory"}
