@@ -64,6 +64,7 @@ _PUBLIC = {
         "BM25Transformer",
         "FeatureEncoder",
         "InteractionEncoder",
+        "LogTransformer",
         "filter_k_core",
     ],
     "sklearn_recsys.datasets": [

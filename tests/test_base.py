@@ -16,11 +16,21 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import Binarizer
 from sklearn.utils import get_tags
 
-from sklearn_recsys import EASE, ItemKNN, PopularityRecommender, RandomRecommender, UserKNN
+from sklearn_recsys import (
+    EASE,
+    ItemKNN,
+    PopularityRecommender,
+    RandomRecommender,
+    RecommenderPipeline,
+    UserKNN,
+)
 from sklearn_recsys.base import RecommenderMixin, RecommenderTags
+from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.model_selection._content_split import hold_out_by_content
+from sklearn_recsys.preprocessing import BM25Transformer, LogTransformer
 
 
 class Fixed(RecommenderMixin, BaseEstimator):
@@ -642,3 +652,55 @@ def test_candidates_are_routed_by_row():
             EASE(l2=l2).fit(R[train]).score(R[test], candidates=table[test]) for l2 in (1.0, 100.0)
         ]
         assert_allclose(search.cv_results_[f"split{fold}_test_score"], expected)
+
+
+# ------------------------------------------------------------------------------- counts as weights
+
+WEIGHT_MODELS = [EASE(), ItemKNN(), UserKNN(), ItemKNN(metric="jaccard")]
+
+
+def counts(values):
+    """Return a matrix of such values."""
+    values = np.asarray(values, dtype=np.float64)
+    rng = np.random.default_rng(0)
+    cells = rng.choice(60 * 40, len(values), replace=False)
+    return sp.csr_array((values, np.divmod(cells, 40)), shape=(60, 40))
+
+
+def plays(n=800):
+    return np.ceil(np.random.default_rng(0).lognormal(5.5, 1.5, n))
+
+
+@pytest.mark.parametrize("model", WEIGHT_MODELS, ids=str)
+@pytest.mark.parametrize("values", [plays(), [1, 1, 2, 500], -plays(), 1e-30 * plays()])
+def test_weight_models_warn_of_counts(model, values):
+    with pytest.warns(ValuesWarning, match="LogTransformer.*BM25Transformer.*Binarizer"):
+        clone(model).fit(counts(values))
+
+
+RATINGS = np.random.default_rng(1).integers(1, 11, 800) / 2
+QUIET = {
+    "stars": RATINGS,
+    "ones": np.ones(800),
+    "a few tiny weights": np.append(RATINGS, [1e-9, 1e-6, 1e-3]),
+    "percent": np.random.default_rng(1).integers(1, 101, 800),
+    "logarithms": np.log1p(plays()),
+    "small counts": np.random.default_rng(1).geometric(0.3, 800),
+    "uniform": 1 - np.random.default_rng(1).random(800),
+}
+
+
+@pytest.mark.parametrize("values", QUIET.values(), ids=QUIET)
+def test_ordinary_values_are_no_reason_to_warn(values):
+    for model in WEIGHT_MODELS:
+        clone(model).fit(counts(values))  # warnings are errors here
+
+
+def test_transformers_end_the_warning():
+    X = counts(plays())
+    for step in (LogTransformer(), BM25Transformer(), Binarizer(), LogTransformer(10, clip=1000)):
+        RecommenderPipeline([("weight", step), ("model", EASE())]).fit(X)
+    with pytest.warns(ValuesWarning, match="EASE reads values as weights"):
+        RecommenderPipeline([("weight", "passthrough"), ("model", EASE())]).fit(X)
+    for model in (PopularityRecommender(), RandomRecommender(0)):  # which read no weights
+        model.fit(X)

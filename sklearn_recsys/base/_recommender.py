@@ -29,6 +29,7 @@ from sklearn_recsys.utils.validation import (
     check_memory,
 )
 
+_SPAN = 100  # of weights: two orders of magnitude
 _SHRINKAGE = 10.0  # ratings of the global mean that a shrunk item mean starts from
 
 
@@ -235,6 +236,9 @@ class RecommenderMixin(ScoringMixin):
                     ValuesWarning,
                 )
             self._set_rating_range(X, resume=params.get("resume", False))
+        tags = self.__sklearn_tags__().recommender_tags
+        if tags.values == "weight" and tags.personalised:
+            _warn_of_counts(X.data, type(self).__name__)
         for part in (X.data, X.indices, X.indptr):  # whatever a model does to its input shows
             part.flags.writeable = False
         read = self._read(X)
@@ -577,3 +581,25 @@ class RecommenderMixin(ScoringMixin):
 def _part(features, rows):
     """Return the features of some of the rows."""
     return None if features is None else features[rows]
+
+
+def _warn_of_counts(values, name):
+    """Warn if the greatest of some weights is far above nearly all: a few would decide.
+
+    Nearly all: 19 of 20. A few tiny weights do no harm, as those that BM25 and TF-IDF give to what
+    everyone has.
+    """
+    values = np.abs(values)
+    greatest = float(values.max())
+    if greatest <= _SPAN * values.min():
+        return
+    low = float(np.partition(values, len(values) // 20)[len(values) // 20])
+    if greatest > _SPAN * low:
+        warn(
+            f"{name} reads values as weights, and those of X span more than two orders of "
+            f"magnitude: from {low:g} (19 of 20 are at least that) to {greatest:g}. The few "
+            "greatest ones will decide. If they are counts, put a LogTransformer, a "
+            "BM25Transformer or a Binarizer before the model in a RecommenderPipeline; see "
+            '"Counts and weights" in the user guide.',
+            ValuesWarning,
+        )

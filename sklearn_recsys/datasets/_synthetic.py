@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from sklearn_recsys.datasets._movielens import _Dataset
 from sklearn_recsys.datasets._sampling import BLOCK, sample_cells
+from sklearn_recsys.utils._cells import cell_rows
 
 _COMMON_CONSTRAINTS = {
     "n_users": [Interval(Integral, 1, None, closed="left")],
@@ -23,7 +24,7 @@ _COMMON_CONSTRAINTS = {
 }
 
 
-@validate_params(_COMMON_CONSTRAINTS, prefer_skip_nested_validation=True)
+@validate_params({**_COMMON_CONSTRAINTS, "counts": ["boolean"]}, prefer_skip_nested_validation=True)
 def make_interactions(
     n_users=1000,
     n_items=500,
@@ -32,10 +33,11 @@ def make_interactions(
     density=0.05,
     n_factors=8,
     exponent=1.0,
+    counts=False,
     random_state=None,
     dtype=np.float32,
 ):
-    """Make a binary user × item matrix with personal tastes and popular items.
+    """Make a user × item matrix of implicit feedback, with personal tastes and popular items.
 
     Parameters
     ----------
@@ -51,6 +53,9 @@ def make_interactions(
         The popularity of the item at rank r falls like ``(r + sqrt(n_items) / 2) ** -exponent``:
         Zipf's law with the flat head of real catalogues. 0: all items are equally popular. Which
         item is how popular is drawn at random.
+    counts : bool, default=False
+        Whether the values are how often users came back to the items, heavy-tailed like the play
+        counts of a music service, rather than ones. The cells are the same.
     random_state : int, RandomState instance or None, default=None
         Seed of the generator.
     dtype : dtype, default=np.float32
@@ -59,7 +64,8 @@ def make_interactions(
     Returns
     -------
     X : csr_array of shape (n_users, n_items)
-        Ones. Every user has at least two items; an item can be without users, as in real data.
+        Ones, or counts. Every user has at least two items; an item can be without users, as in real
+        data.
 
     See Also
     --------
@@ -74,6 +80,10 @@ def make_interactions(
     probabilities are a mixture with a component per factor, so nothing of the size
     n_users × n_items is ever built.
 
+    Counts are log-normal. Their logarithms have a standard deviation of 1.5 around 5.5 (the count
+    245), to which the user's activity and, as much, the product p[u] · q[i] contribute, and noise
+    the most: greater counts are only hints of greater liking.
+
     Examples
     --------
     >>> from sklearn_recsys.datasets import make_interactions
@@ -86,6 +96,8 @@ def make_interactions(
     user_factors = rng.normal(size=(n_users, n_factors))
     item_factors = rng.normal(size=(n_items, n_factors))
     X = sample_cells(rng, user_factors, item_factors, n_interactions, exponent)
+    if counts:
+        X.data = _play_counts(rng, X, user_factors, item_factors)
     X.data = X.data.astype(dtype)
     return X
 
@@ -358,15 +370,31 @@ def _with_biases(rng, user_factors, item_factors, low, high):
     )
 
 
+def _play_counts(rng, cells, user_factors, item_factors):
+    """Return a whole number of at least 1 for each stored cell, see `make_interactions`."""
+    liking = _products(cells, user_factors, item_factors)
+    liking = (liking - liking.mean()) / (liking.std() or 1.0)
+    activity = rng.normal(size=cells.shape[0])[cell_rows(cells)]
+    noise = rng.normal(size=cells.nnz)
+    return np.ceil(np.exp(5.5 + 0.8 * activity + 0.8 * liking + noise))
+
+
+def _products(cells, user_factors, item_factors):
+    """Return the product of the user's and the item's factors for each stored cell."""
+    rows = cell_rows(cells)
+    products = np.empty(cells.nnz)
+    for begin in range(0, cells.nnz, BLOCK):
+        block = slice(begin, begin + BLOCK)
+        products[block] = np.einsum(
+            "ij,ij->i", user_factors[rows[block]], item_factors[cells.indices[block]]
+        )
+    return products
+
+
 def _rate(rng, cells, user_factors, item_factors, noise, low, high, step):
     """Return a rating for each stored cell."""
     ratings = rng.normal(scale=noise, size=cells.nnz)
-    rows = np.repeat(np.arange(cells.shape[0]), np.diff(cells.indptr))
-    for begin in range(0, cells.nnz, BLOCK):
-        block = slice(begin, begin + BLOCK)
-        ratings[block] += np.einsum(
-            "ij,ij->i", user_factors[rows[block]], item_factors[cells.indices[block]]
-        )
+    ratings += _products(cells, user_factors, item_factors)
     if step is None:
         return np.clip(ratings, low, high)
     n_steps = np.floor((high - low) / step + 1e-9)

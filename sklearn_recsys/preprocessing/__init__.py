@@ -3,6 +3,12 @@
 from sklearn_recsys.preprocessing._encoder import InteractionEncoder
 from sklearn_recsys.preprocessing._features import FeatureEncoder
 from sklearn_recsys.preprocessing._filter import filter_k_core
-from sklearn_recsys.preprocessing._weighting import BM25Transformer
+from sklearn_recsys.preprocessing._weighting import BM25Transformer, LogTransformer
 
-__all__ = ["BM25Transformer", "FeatureEncoder", "InteractionEncoder", "filter_k_core"]
+__all__ = [
+    "BM25Transformer",
+    "FeatureEncoder",
+    "InteractionEncoder",
+    "LogTransformer",
+    "filter_k_core",
+]

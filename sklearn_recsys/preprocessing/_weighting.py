@@ -9,12 +9,42 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils.validation import check_interactions
 
 
-class BM25Transformer(
+class _WeightTransformer(
     OneToOneFeatureMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 ):
+    """What the weightings share: the checks of what comes in, and the tags that follow."""
+
+    def _check(self, X, *, reset):
+        """Validate `X`: a canonical csr_array of floats without negatives."""
+        X = check_interactions(self, X, reset=reset, dtype=[np.float64, np.float32])
+        if X.nnz and X.data.min() < 0:
+            raise ValueError(
+                f"Negative values in data passed to {type(self).__name__}: the smallest is "
+                f"{X.data.min():g}, but counts or weights of at least 0 were expected. Shift or "
+                "binarize the values first."
+            )
+        return X
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.positive_only = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _with_weights(X, weights):
+    """Return `X` with other values of its own dtype, sharing nothing with it; none becomes zero."""
+    X_weighted = X.copy()
+    X_weighted.data = np.maximum(weights.astype(X.dtype), np.nextafter(0, 1, dtype=X.dtype))
+    return X_weighted
+
+
+class BM25Transformer(_WeightTransformer, auto_wrap_output_keys=None):
     r"""Weight a user × item matrix by Okapi BM25.
 
     Users are the documents and items the terms: an interaction weighs less if the user has many
@@ -122,27 +152,107 @@ class BM25Transformer(
         """
         check_is_fitted(self)
         X = self._check(X, reset=False)
-        lengths = X.sum(axis=1, dtype=np.float64) / (self.mean_length_ or 1.0)
-        saturation = np.repeat(self.k1 * (1 - self.b + self.b * lengths), np.diff(X.indptr))
-        weights = X.data * (self.k1 + 1.0) / (X.data + saturation) * self.idf_[X.indices]
-        X_weighted = X.copy()  # shares nothing with the input
-        X_weighted.data = weights.astype(X.dtype)
-        return X_weighted
+        # in float64: a product, or a sum, of large float32 values would overflow
+        values, rows = X.data.astype(np.float64), cell_rows(X)
+        lengths = np.bincount(rows, weights=values, minlength=X.shape[0])
+        saturation = self.k1 * (1 - self.b + self.b * lengths / (self.mean_length_ or 1.0))
+        weights = values * (self.k1 + 1.0) / (values + saturation[rows]) * self.idf_[X.indices]
+        return _with_weights(X, weights)
 
-    def _check(self, X, *, reset):
-        """Validate `X`: a canonical csr_array of floats without negatives."""
-        X = check_interactions(self, X, reset=reset, dtype=[np.float64, np.float32])
-        if X.nnz and X.data.min() < 0:
-            raise ValueError(
-                f"Negative values in data passed to BM25Transformer: the smallest is "
-                f"{X.data.min():g}, but counts or weights of at least 0 were expected. Shift or "
-                "binarize the values first."
-            )
-        return X
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.positive_only = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
+class LogTransformer(_WeightTransformer, auto_wrap_output_keys=None):
+    r"""Weight a user × item matrix of counts by their logarithm.
+
+    Counts span orders of magnitude, and the thousandth play says less than the second: a model
+    that reads values as weights would learn from the few greatest ones. The logarithm keeps their
+    order and evens out their sizes.
+
+    Parameters
+    ----------
+    base : float, default=None
+        Base of the logarithm, greater than 1; None for the natural one. With base 2 a count of 1
+        keeps the weight 1. Another base multiplies all weights by one factor.
+    clip : float, default=None
+        Greater values count as this one; None for no limit.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        The number of items.
+    feature_names_in_ : ndarray of str of shape (n_items,)
+        Names of the items, where fit was given a DataFrame whose columns are strings.
+
+    See Also
+    --------
+    BM25Transformer : Evens out users and items, too.
+    sklearn.preprocessing.Binarizer : Drops the counts altogether.
+
+    Notes
+    -----
+    A value :math:`x` becomes :math:`\log(1 + \min(x, \mathrm{clip})) / \log(\mathrm{base})`.
+    Nothing is learnt from the training matrix. A value that was stored stays above zero.
+
+    The confidence :math:`1 + \alpha \log(1 + x / \epsilon)` of [1]_ counts the cells that were not
+    observed as 1; in :class:`~sklearn_recsys.decomposition.ALS` their weight relative to these is
+    the parameter `unobserved_weight`.
+
+    References
+    ----------
+    .. [1] Yifan Hu, Yehuda Koren, Chris Volinsky. "Collaborative Filtering for Implicit Feedback
+       Datasets". ICDM 2008.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_recsys.preprocessing import LogTransformer
+    >>> plays = np.array([[1, 0, 3], [0, 127, 0]])
+    >>> LogTransformer(base=2).fit_transform(plays).toarray()
+    array([[1., 0., 2.],
+           [0., 7., 0.]])
+    """
+
+    _parameter_constraints: dict = {
+        "base": [Interval(Real, 1, None, closed="neither"), None],
+        "clip": [Interval(Real, 0, None, closed="neither"), None],
+    }
+
+    def __init__(self, base=None, *, clip=None):
+        self.base = base
+        self.clip = clip
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Check the matrix; nothing else is learnt from it.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+            The matrix; no negative values.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : LogTransformer
+        """
+        self._check(X, reset=True)
+        return self
+
+    def transform(self, X):
+        """Weight the rows of a matrix.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+            Rows of known or new users; no negative values.
+
+        Returns
+        -------
+        X_weighted : csr_array of shape (n_rows, n_items)
+            Sparse whatever `X` is; float32 if `X` is, else float64.
+        """
+        check_is_fitted(self)
+        X = self._check(X, reset=False)
+        values = X.data if self.clip is None else np.minimum(X.data, self.clip)
+        weights = np.log1p(values.astype(np.float64))
+        return _with_weights(X, weights if self.base is None else weights / np.log(self.base))

@@ -260,3 +260,18 @@ def test_no_title_is_real():
         real = set(real.str.replace(r"\s*\(.*", "", regex=True).str.lower())
         assert len(real) > 1000
         assert not made_up & real
+
+
+def test_counts_are_heavy_tailed_and_tell_of_tastes():
+    ones = make_interactions(400, 200, random_state=0)
+    X = make_interactions(400, 200, counts=True, random_state=0)
+    np.testing.assert_array_equal(X.indices, ones.indices)
+    np.testing.assert_array_equal(X.indptr, ones.indptr)
+    assert X.dtype == np.float32
+    assert X.data.min() >= 1
+    np.testing.assert_array_equal(X.data, np.floor(X.data))
+    assert 150 < np.median(X.data) < 400
+    assert X.data.max() > 100 * np.median(X.data)
+    assert 1.3 < np.log(X.data).std() < 1.7
+    again = make_interactions(400, 200, counts=True, random_state=0)
+    np.testing.assert_array_equal(X.data, again.data)
