@@ -129,6 +129,8 @@ class RawIds:
             frame = as_pandas_frame(users, "users")
             if self.holds_events(frame):
                 return Asked(*self.encoder.transform_histories(frame), user)
+            if user in frame.columns:
+                return self.asked(frame[user])
             return Asked(self.matrix(frame, "users"), frame.index, "row")
         if self._is_matrix(users):
             n_rows = 1 if np.ndim(users) == 1 else np.shape(users)[0]
@@ -178,6 +180,11 @@ class RawIds:
             twice = columns[columns.duplicated()].unique()
             raise ValueError(f"{name} has several columns of one item: {missing_ids(twice)}.")
         places = find(ids, columns, "item", self._unknown)
+        if not np.any(places >= 0):
+            raise ValueError(
+                f"None of the columns of {name} is a known item: {missing_ids(columns)}. Events "
+                f"have the columns {self.encoder.user!r} and {self.encoder.item!r}."
+            )
         if not np.array_equal(places, np.arange(len(ids))):
             frame = frame.iloc[:, np.flatnonzero(places >= 0)]
             frame = frame.set_axis(places[places >= 0], axis=1)

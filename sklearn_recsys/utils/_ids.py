@@ -25,7 +25,7 @@ def index_of(owner, ids):
     cached = _indexes.setdefault(owner, {})
     found = cached.get(id(ids))
     if found is None or found[0] is not ids:
-        if len(cached) > 2:  # of arrays that are gone: a refit has new ones
+        if len(cached) > 5:  # arrays that are gone: each fit has new ones
             cached.clear()
         found = cached[id(ids)] = ids, index(ids)
     return found[1]

@@ -320,6 +320,14 @@ def test_items_by_user_are_matched_by_user_id(form, kind):
     assert everyone[ids[11]] == left[ids[11]]
 
 
+def test_a_frame_of_users_alone_is_a_list_of_them():
+    pipe, *_ = make_pipe(unknown="ignore")
+    frame = pd.DataFrame({"user": ["u52", "u3"], "age": [1, 2]})
+    pd.testing.assert_frame_equal(pipe.recommend(frame, n=2), pipe.recommend(["u52", "u3"], n=2))
+    with pytest.raises(ValueError, match="None of the columns of users is a known item"):
+        pipe.recommend(frame.rename(columns={"user": "who"}))
+
+
 def test_items_by_new_user_go_with_their_events():
     pipe, encoder, _, events = make_pipe()
     new = events[events["user"].isin(["u3", "u52"])].replace({"user": {"u3": "z", "u52": "a"}})
