@@ -1067,6 +1067,7 @@ ABOUT = taste("mse")[2].set_index(X_FRAME.index)
 
 
 @pytest.mark.filterwarnings("ignore:100% of the rows:UserWarning")
+@pytest.mark.filterwarnings("ignore::sklearn_recsys.exceptions.LeakWarning")
 @pytest.mark.parametrize(
     ("features", "message"),
     [
