@@ -4,6 +4,7 @@ A sparse user × item matrix goes in, an estimator comes out. Names are imported
 used: ``import sklearn_recsys`` loads neither torch nor any model.
 """
 
+import sys
 from importlib import import_module
 
 __version__ = "0.1.0"
@@ -111,7 +112,8 @@ def __getattr__(name):
         return getattr(import_module(_TOP_LEVEL[name]), name)
     if name in _SUBMODULES:
         return import_module(f"sklearn_recsys.{name}")
-    raise AttributeError(f"module 'sklearn_recsys' has no attribute {name!r}")
+    text = f"module 'sklearn_recsys' has no attribute {name!r}"
+    raise AttributeError(text, name=name, obj=sys.modules[__name__])  # Python names near ones
 
 
 def __dir__():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +18,7 @@ from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import row_order
 from sklearn_recsys.utils._labels import check_item_labels, check_same_rows
 from sklearn_recsys.utils._sparse import as_csr
+from sklearn_recsys.utils._suggest import MissingMethodError
 from sklearn_recsys.utils._threads import row_blocks
 from sklearn_recsys.utils._topk import top_n, top_n_cells
 from sklearn_recsys.utils._warnings import warn
@@ -108,6 +110,16 @@ class RecommenderMixin(ScoringMixin):
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "interactions_")
+
+    if not TYPE_CHECKING:  # type checkers would take every name for an attribute
+
+        def __getattr__(self, name):
+            if name.startswith("_") or name.endswith("_"):  # no method of ours
+                return object.__getattribute__(self, name)  # raises what it raised before
+            try:
+                return object.__getattribute__(self, name)
+            except AttributeError as error:
+                raise MissingMethodError(error, name, type(self)) from error.__cause__
 
     # ---------------------------------------------------------------- fitting
 

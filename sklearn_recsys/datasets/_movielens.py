@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from sklearn_recsys.utils._suggest import did_you_mean
+
 _URL = "https://files.grouplens.org/datasets/movielens/"
 
 # name: (archive without .zip, folder inside it, file format, MD5 published beside the archive)
@@ -137,11 +139,15 @@ def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None
     (100000, 4)
     """
     if name not in _EDITIONS:
-        raise ValueError(f"Unknown edition {name!r} of MovieLens; known are {list(_EDITIONS)}.")
+        meant = did_you_mean(str(name).removeprefix("ml-"), _EDITIONS)
+        raise ValueError(
+            f"Unknown edition {name!r} of MovieLens; known are {list(_EDITIONS)}.{meant}"
+        )
     if fold is not None and name != "100k":
         raise ValueError(f'Only "100k" comes with published folds; got fold={fold!r} for {name!r}.')
     if fold is not None and fold not in _FOLDS:
-        raise ValueError(f"Unknown fold {fold!r}; known are {list(_FOLDS)}.")
+        meant = did_you_mean(fold, _FOLDS)
+        raise ValueError(f"Unknown fold {fold!r}; known are {list(_FOLDS)}.{meant}")
 
     archive, folder, form, md5 = _EDITIONS[name]
     home = _data_home(data_home)

@@ -10,6 +10,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn_recsys.metrics._hits import average_rows, find_gains, padded_hits
 from sklearn_recsys.metrics._ranking import _PER_ROW, GRADED, NO_GAIN, _graded_ndcg
 from sklearn_recsys.metrics._rating import mae, rmse
+from sklearn_recsys.utils._suggest import did_you_mean
 
 _RATING = {"neg_rmse": rmse, "neg_mae": mae}
 
@@ -28,7 +29,7 @@ def parse_metric(metric, k=10, *, also=()):
     """
     if not isinstance(k, Integral) or k < 1:
         raise ValueError(f"k must be an integer of at least 1; got {k!r}.")
-    if metric in _RATING:
+    if isinstance(metric, str) and metric in _RATING:
         return metric, metric, None
     name, at, depth = metric.partition("@") if isinstance(metric, str) else (metric, "", "")
     ranking = [*_PER_ROW, *GRADED, *also]
@@ -36,7 +37,7 @@ def parse_metric(metric, k=10, *, also=()):
         known = ", ".join([f'"{name}"' for name in (*ranking, *_RATING)])
         raise ValueError(
             f"Unknown metric {metric!r}. Known are {known}; a ranking metric may name the length "
-            'of the list, as in "ndcg@20".'
+            f'of the list, as in "ndcg@20".{did_you_mean(name, [*ranking, *_RATING])}'
         )
     if at and k != 10:
         raise ValueError(f"The metric {metric!r} names the length of the list; drop k={k}.")

@@ -20,12 +20,15 @@ from skorch.helper import predefined_split
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.neural._batches import RowBatches
 from sklearn_recsys.neural._rating_units import RatingUnitsMixin
+from sklearn_recsys.utils._suggest import did_you_mean
 from sklearn_recsys.utils.validation import check_device
 
 _OPTIMIZERS = {
     name.lower(): optimizer
     for name, optimizer in vars(torch.optim).items()
-    if inspect.isclass(optimizer) and issubclass(optimizer, torch.optim.Optimizer)
+    if inspect.isclass(optimizer)
+    and issubclass(optimizer, torch.optim.Optimizer)
+    and optimizer is not torch.optim.Optimizer
 }
 
 
@@ -304,6 +307,7 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
             raise ValueError(
                 f"optimizer={self.optimizer!r} is unknown; use one of "
                 f"{', '.join(sorted(_OPTIMIZERS))}, or a class of torch.optim."
+                f"{did_you_mean(name, _OPTIMIZERS)}"
             )
         return optimizer
 

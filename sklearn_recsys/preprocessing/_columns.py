@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sklearn_recsys.utils._suggest import did_you_mean
+
 _NAMES = "user=…, item=…, rating=…, timestamp=…"
 _HINT = f"Name the columns in the constructor: InteractionEncoder({_NAMES})."
 
@@ -14,6 +16,7 @@ def check_column(events, column, hint=_HINT):
     if column not in events.columns:
         raise ValueError(
             f"events has no column {column!r}; its columns are {list(events.columns)}. {hint}"
+            f"{did_you_mean(column, events.columns)}"
         )
     series = events[column]
     if series.ndim != 1:
