@@ -112,6 +112,8 @@ class ScoringMixin:
         if depth is not None:
             candidates = self._checked_sets(candidates, X.shape, "candidates", users)
             ids, _ = self._rank(X, depth, exclude_seen, candidates, held_out=y, features=features)
+            if candidates is not None:
+                _warn_if_all_fit(parsed, y, ids)
             values.update(_scorer.ranking_scores(parsed, y, ids))
         return {label: values.get(label) for label, *_ in parsed}, X, ids
 
@@ -133,11 +135,18 @@ class ScoringMixin:
                     "No row of X has the two interactions that a hold-out needs; pass what was "
                     "held out as y."
                 )
-        overlap = in_cells(y, X).mean() if warn_overlap else 0
-        if overlap:
+        overlap = in_cells(y, X).mean()
+        if overlap and warn_overlap:
             warn(
                 f"{overlap:.1%} of the held-out interactions are in X, too, and can't be found "
-                "while seen items are excluded: hold them out of X, or pass exclude_seen=False.",
+                "while seen items are excluded: hold them out of X, or pass exclude_seen=False if "
+                "users come back to items.",
+                LeakWarning,
+            )
+        elif overlap == 1:  # a part may be items that users came back to
+            warn(
+                "All held-out interactions are in X, too: the model reads what it is to find. Hold "
+                "them out of X.",
                 LeakWarning,
             )
         leaked = leaked_share(X, y, self.interactions_)
@@ -160,3 +169,18 @@ class ScoringMixin:
 def _is_one_each(y):
     """Return whether `y` holds one held-out item per row."""
     return y is not None and not sp.issparse(y) and np.ndim(y) == 1
+
+
+def _warn_if_all_fit(parsed, y, ids):
+    """Warn of metrics that are the same for every model, as the list has a place for everything."""
+    scored = np.diff(y.indptr) > 0
+    same = [
+        label
+        for label, name, depth in parsed
+        if name in ("hr", "recall", "precision") and (ids[scored, depth - 1] < 0).all()
+    ]
+    if same:
+        warn(
+            f"{' and '.join(same)} can't tell models apart: no row has as many candidates, those "
+            "held out included, as the list is long. Pass more candidates, or a smaller k."
+        )

@@ -27,7 +27,7 @@ def parse_metric(metric, k=10, *, also=()):
     also : iterable of str, default=()
         Names of further metrics of lists.
     """
-    if not isinstance(k, Integral) or k < 1:
+    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
         raise ValueError(f"k must be an integer of at least 1; got {k!r}.")
     if isinstance(metric, str) and metric in _RATING:
         return metric, metric, None
@@ -43,6 +43,20 @@ def parse_metric(metric, k=10, *, also=()):
         raise ValueError(f"The metric {metric!r} names the length of the list; drop k={k}.")
     depth = int(depth) if at else int(k)
     return f"{name}@{depth}", name, depth
+
+
+def check_is_recommender(estimator):
+    """Raise TypeError if an estimator is no recommender."""
+    if not hasattr(estimator, "_score_metrics"):
+        advice = (
+            "Pass its best_estimator_."
+            if hasattr(estimator, "best_estimator_")
+            else "Put transformers before a model into a RecommenderPipeline."
+        )
+        raise TypeError(
+            f"{type(estimator).__name__} is no recommender: it does not inherit from "
+            f"sklearn_recsys.base.RecommenderMixin. {advice}"
+        )
 
 
 def ranking_scores(parsed, y, ids):
@@ -129,12 +143,7 @@ class _RecommenderScorer:
         return self._requests
 
     def __call__(self, estimator, X, y=None, *, user_features=None):
-        if not hasattr(estimator, "_score_metrics"):
-            raise TypeError(
-                f"{type(estimator).__name__} is no recommender: it does not inherit from "
-                "sklearn_recsys.base.RecommenderMixin. Put transformers before a model into a "
-                "RecommenderPipeline."
-            )
+        check_is_recommender(estimator)
         scores = estimator._score_metrics(
             X,
             y,

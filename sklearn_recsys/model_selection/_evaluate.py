@@ -181,6 +181,10 @@ def evaluate(
         _scorer.parse_metric(metric, 10 if "@" in str(metric) else k, also=_BEYOND_ACCURACY)
         for metric in metrics
     ]
+    if not parsed:
+        raise ValueError("metrics must name at least one metric; got none.")
+    for fitted in models.values():
+        _scorer.check_is_recommender(fitted)
     rows = {}
     for label, fitted in models.items():
         features = user_features if fitted._has_features else None
