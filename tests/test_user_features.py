@@ -77,9 +77,10 @@ def test_every_method_hands_the_features_of_its_rows_on(data, model):
     np.testing.assert_array_equal(ids[:, 0], candidates[0][expected[:, [1, 20, 25]].argmax(axis=1)])
 
 
-def test_score_reads_the_features(data, model):
+def test_score_reads_the_features(data):
     X, features = data
     known, held_out = random_holdout(X, per_user=True, random_state=0)
+    model = ByGroup().fit(known, user_features=features)
     right = model.score(known, held_out, user_features=features)
     wrong = model.score(known, held_out, user_features=features[:, ::-1])
     assert right > 1.5 * wrong
@@ -221,6 +222,7 @@ def test_a_search_that_was_not_told_to_route_refuses(data):
 @pytest.mark.parametrize("routing", [False, True])
 def test_a_pipeline_hands_the_features_to_its_model(data, routing):
     X, features = data
+    X, held_out = random_holdout(X, per_user=True, random_state=0)
     with config_context(enable_metadata_routing=routing):
         model = ByGroup().set_fit_request(user_features=True) if routing else ByGroup()
         pipe = RecommenderPipeline([("scale", MaxAbsScaler()), ("model", model)])
@@ -236,9 +238,8 @@ def test_a_pipeline_hands_the_features_to_its_model(data, routing):
         pipe.recommend(X, n=3, user_features=swapped),
         alone.recommend(scaled, n=3, user_features=swapped),
     )
-    known, held_out = random_holdout(X, per_user=True, random_state=0)
-    right = pipe.score(known, held_out, user_features=features)
-    assert right > 1.5 * pipe.score(known, held_out, user_features=swapped)
+    right = pipe.score(X, held_out, user_features=features)
+    assert right > 1.5 * pipe.score(X, held_out, user_features=swapped)
     with pytest.raises(ValueError, match="pass those of the rows"):
         pipe.predict(X)
     with pytest.raises(ValueError, match="fit it on all users"):
@@ -266,10 +267,11 @@ def test_cross_validate_splits_the_features_with_the_rows(data, scoring):
     assert np.all(right[name] > 1.5 * wrong[name])
 
 
-def test_evaluate_hands_features_to_the_models_that_have_some(data, model):
+def test_evaluate_hands_features_to_the_models_that_have_some(data):
     X, features = data
     known, held_out = random_holdout(X, per_user=True, random_state=0)
-    models = {"group": model, "none": ByGroup().fit(X), "EASE": EASE().fit(known)}
+    model = ByGroup().fit(known, user_features=features)
+    models = {"group": model, "none": ByGroup().fit(known), "EASE": EASE().fit(known)}
     table = evaluate(models, known, held_out, metrics=["ndcg"], user_features=features)
     score = model.score(known, held_out, user_features=features)
     assert table.loc["group", "ndcg@10"] == pytest.approx(score)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import gammaln
 
 from sklearn_recsys.utils._cells import in_cells, take_cells
 from sklearn_recsys.utils._history_index import HistoryIndex
 
+_BITS = 10  # by which a history must tell more than which user it is of, to be told from others'
 _SAMPLE = 2000  # rows that are enough to tell whether two matrices are of the same users
 
 
@@ -72,9 +74,15 @@ def _refitted_share(X, whole, interactions, values):
 
     Rows that are training rows without what was held out of them don't count.
     """
+    asked = np.flatnonzero(np.diff(whole.indptr) > np.diff(X.indptr))
+    X, whole = X[asked], whole[asked]
     lengths, fitted_lengths = np.diff(whole.indptr), np.diff(interactions.indptr)
-    asked = np.flatnonzero(lengths > np.diff(X.indptr))
-    X, whole, lengths = X[asked], whole[asked], lengths[asked]
+    # a row tells which of all sets of its length it is, and something by each value
+    vary = values and np.any(interactions.data != interactions.data[0])
+    bits = _log2_choose(X.shape[1], lengths) + (lengths if vary else 0)
+    telling = bits > np.log2(interactions.shape[0]) + _BITS
+    if not telling.any():
+        return 0.0
     candidates = np.isin(fitted_lengths, np.union1d(lengths, np.diff(X.indptr)))
     fitted, fitted_lengths = interactions[candidates], fitted_lengths[candidates]
     if not values:
@@ -88,11 +96,19 @@ def _refitted_share(X, whole, interactions, values):
     size = max(lengths.max(), fitted_lengths.max(initial=0)) + 1
     counts = np.bincount(fitted_lengths, minlength=size)
     twins = np.bincount(fitted_lengths, weights=twin, minlength=size)
-    expected = (twins / np.maximum(counts, 1))[lengths].sum()
-    if found.sum() <= expected + 3 * np.sqrt(expected) + 0.01 * len(asked):
+    expected = (twins / np.maximum(counts, 1))[lengths[telling]].sum()
+    # more than chance and chance again; of few rows, all of them where none was to be expected
+    chance = max(expected + 3 * np.sqrt(expected + 1), 0.01 * np.count_nonzero(telling))
+    everything = expected < 0.1 and found[telling].all()
+    if np.count_nonzero(found & telling) <= chance and not everything:
         return 0.0
     n_held_out = lengths - np.diff(X.indptr)
     return n_held_out[found].sum() / n_held_out.sum()
+
+
+def _log2_choose(n, k):
+    """Return the logarithm of the number of sets of `k` of `n` things."""
+    return (gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)) / np.log(2)
 
 
 def _ones(X):

@@ -102,8 +102,10 @@ class ScoringMixin:
             )
         check_same_rows(X, features, "user_features")
         users = X
+        given = y is not None
         X, y = self._known_and_held_out(X, y, warn_overlap=exclude_seen and depth is not None)
         features = self._checked_features(features, X.shape[0])
+        self._warn_of_leaks(X, y, given)
         values, ids = {}, None
         if rating:
             predicted = self._scores_at(X, cell_rows(y), y.indices, features)
@@ -123,8 +125,7 @@ class ScoringMixin:
         check_item_labels(self, y, "y")
         check_same_labels(X, y, "y")
         X = self._checked(X)
-        given = y is not None
-        if given:
+        if y is not None:
             y = check_held_out(y, X.shape)
             if not y.nnz:
                 raise ValueError("y holds out nothing: it has no stored cell.")
@@ -149,6 +150,10 @@ class ScoringMixin:
                 "them out of X.",
                 LeakWarning,
             )
+        return X, y
+
+    def _warn_of_leaks(self, X, y, given):
+        """Warn if the model was fitted on held-out cells; `given` is whether they came as `y`."""
         leaked = leaked_share(X, y, self.interactions_)
         if leaked:
             advice = (
@@ -163,7 +168,6 @@ class ScoringMixin:
                 f"rows of X were in fit together with them, so the score is too good. {advice}",
                 LeakWarning,
             )
-        return X, y
 
 
 def _is_one_each(y):

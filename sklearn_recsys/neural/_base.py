@@ -307,7 +307,7 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
             raise ValueError(
                 f"optimizer={self.optimizer!r} is unknown; use one of "
                 f"{', '.join(sorted(_OPTIMIZERS))}, or a class of torch.optim."
-                f"{did_you_mean(name, _OPTIMIZERS)}"
+                f"{did_you_mean(self.optimizer, _OPTIMIZERS)}"
             )
         return optimizer
 

@@ -195,6 +195,7 @@ def test_learns_more_than_popularity_for_new_users(model):
 
 
 @models
+@pytest.mark.filterwarnings("ignore:.*rows of X were in fit")  # as those it stops by
 def test_early_stopping_by_the_ndcg_of_held_out_users(model):
     R = interactions(600, 80)
     fitted = small(model, max_epochs=300, lr=0.02, n_iter_no_change=8).fit(R)

@@ -312,6 +312,7 @@ def test_annealing():
     assert betas == [0.05, 0.25, 0.5, 0.5]
 
 
+@pytest.mark.filterwarnings("ignore:.*rows of X were in fit")  # as those it stops by
 def test_early_stopping_by_the_latest_items_of_held_out_users():
     X = matrix(random_histories(400, 30), 30)
     model = small(max_epochs=60, n_iter_no_change=3).fit(X)
