@@ -5,7 +5,8 @@
 #   make demo DATA=ml-1m        the quickstart on MovieLens
 #   make test                   all tests and doctests; PYTEST_ARGS="-x tests/metrics" narrows
 #   make test-oldest            the common checks on the oldest versions that setup.cfg claims
-#   make lint                   ruff, nothing is changed
+#   make lint                   ruff, and pyright on a user's script; nothing is changed
+#   make sdist                  the source distribution, and tests of what is in it
 #   make docs                   HTML in docs/_build/html, warnings are errors
 #   make bench                  a table: accuracy on real data, speed against references
 #   make corrupt                corrupt sparse input at every door, each case in a process of its own
@@ -32,11 +33,11 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-oldest lint docs bench corrupt clean
+.PHONY: demo test test-oldest lint sdist docs bench corrupt clean
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[test,docs,plot,data]" ruff
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[test,docs,plot,data,lint]"
 	touch $@
 
 $(OLDEST)/.installed: setup.cfg pyproject.toml constraints-oldest.txt
@@ -56,6 +57,17 @@ test-oldest: $(OLDEST)/.installed
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python tests/typing/user_script.py
+
+# from what is unpacked, and with nothing else on the path
+SDIST_TESTS := tests/test_package.py tests/test_saved_files.py tests/linear_model tests/metrics
+
+sdist: $(VENV)/.installed
+	rm -rf build/sdist
+	$(VENV)/bin/python -m build --sdist --outdir build/sdist . > /dev/null
+	tar -xzf build/sdist/*.tar.gz -C build/sdist --strip-components=1
+	git ls-files | grep -v -e '^\.ci/' -e '^\.gitignore' | (cd build/sdist && xargs ls > /dev/null)
+	cd build/sdist && PYTHONPATH=. $(abspath $(VENV))/bin/python -m pytest -q -p no:cacheprovider $(SDIST_TESTS)
 
 docs: $(VENV)/.installed
 	MPLBACKEND=Agg $(VENV)/bin/python -m sphinx $(SPHINXOPTS) -b html docs docs/_build/html

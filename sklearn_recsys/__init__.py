@@ -6,6 +6,7 @@ used: ``import sklearn_recsys`` loads neither torch nor any model.
 
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -105,6 +106,61 @@ _TOP_LEVEL = {
 _SUBMODULES = sorted({module.split(".")[1] for module in _PUBLIC})
 
 __all__ = [*_TOP_LEVEL, *_SUBMODULES]
+
+
+if TYPE_CHECKING:  # what type checkers and editors see of the names that `__getattr__` imports
+    from sklearn_recsys import (
+        base as base,
+        datasets as datasets,
+        decomposition as decomposition,
+        dummy as dummy,
+        exceptions as exceptions,
+        linear_model as linear_model,
+        metrics as metrics,
+        model_selection as model_selection,
+        neighbors as neighbors,
+        neural as neural,
+        persistence as persistence,
+        pipeline as pipeline,
+        preprocessing as preprocessing,
+        utils as utils,
+    )
+    from sklearn_recsys.decomposition import (
+        ALS as ALS,
+    )
+    from sklearn_recsys.dummy import (
+        PopularityRecommender as PopularityRecommender,
+        RandomRecommender as RandomRecommender,
+    )
+    from sklearn_recsys.linear_model import (
+        EASE as EASE,
+    )
+    from sklearn_recsys.neighbors import (
+        ContentRecommender as ContentRecommender,
+        ItemKNN as ItemKNN,
+        UserKNN as UserKNN,
+    )
+    from sklearn_recsys.neural import (
+        CDAE as CDAE,
+        NCF as NCF,
+        SVAE as SVAE,
+        AutoRec as AutoRec,
+        DeepAutoencoder as DeepAutoencoder,
+        EmbeddingNet as EmbeddingNet,
+        MatrixFactorization as MatrixFactorization,
+        MultDAE as MultDAE,
+        MultVAE as MultVAE,
+        RecVAE as RecVAE,
+        TwoTowerRecommender as TwoTowerRecommender,
+    )
+    from sklearn_recsys.persistence import (
+        ModelFileError as ModelFileError,
+        load as load,
+        save as save,
+    )
+    from sklearn_recsys.pipeline import (
+        RecommenderPipeline as RecommenderPipeline,
+    )
 
 
 def __getattr__(name):

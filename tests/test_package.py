@@ -1,5 +1,6 @@
 """What `import sklearn_recsys` costs and offers, and the example of CONTRIBUTING.md."""
 
+import ast
 import doctest
 import re
 import subprocess
@@ -57,6 +58,24 @@ def test_import_star_and_dir_offer_the_public_names():
 def test_public_names_exist_and_are_documented(module):
     for name in sklearn_recsys._PUBLIC[module]:
         assert getattr(import_module(module), name).__doc__, name
+
+
+def test_type_checkers_see_the_names_that_are_imported_lazily():
+    """The imports under TYPE_CHECKING are those that `__getattr__` makes."""
+    tree = ast.parse(Path(sklearn_recsys.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    seen = {}
+    for statement in block.body:
+        for name in statement.names:
+            assert name.asname == name.name  # which makes it public to a type checker
+            seen[name.name] = statement.module
+    submodules = dict.fromkeys(sklearn_recsys._SUBMODULES, "sklearn_recsys")
+    assert seen == {**sklearn_recsys._TOP_LEVEL, **submodules}
+
+
+def test_the_package_says_that_it_has_types():
+    assert Path(sklearn_recsys.__file__).with_name("py.typed").exists()
 
 
 def test_unknown_attribute():
