@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
@@ -9,6 +11,7 @@ from sklearn.utils import check_random_state
 
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.utils._history_index import item_hashes, mix, row_hashes
+from sklearn_recsys.utils._state import Array, Number
 
 
 class PopularityRecommender(RecommenderMixin, BaseEstimator):
@@ -48,6 +51,9 @@ class PopularityRecommender(RecommenderMixin, BaseEstimator):
         tags.recommender_tags.values = "binary"
         tags.recommender_tags.personalised = False
         return tags
+
+    def _fitted_state(self):
+        return {**super()._fitted_state(), "item_counts_": Array("n_items")}
 
     def _fit(self, X):
         # a sum of float32 ones would stop at 2**24
@@ -106,6 +112,9 @@ class RandomRecommender(RecommenderMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.recommender_tags.personalised = False
         return tags
+
+    def _fitted_state(self):
+        return {**super()._fitted_state(), "seed_": Number(0, 2**31, type=Integral)}
 
     def _fit(self, X):
         self.seed_ = int(check_random_state(self.random_state).randint(2**31))

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._neighbors import cosine_neighbors
+from sklearn_recsys.utils._state import Array
 from sklearn_recsys.utils.validation import check_indices, check_length
 
 
@@ -46,6 +47,13 @@ class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+    def _fitted_state(self):
+        return {
+            **super()._fitted_state(),
+            "item_factors_": Array("n_items", "n_factors"),
+            "user_factors_": Array("n_users", "n_factors"),
+        }
 
     @property
     def _n_features_out(self):

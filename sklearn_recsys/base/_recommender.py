@@ -18,6 +18,7 @@ from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import row_order
 from sklearn_recsys.utils._labels import check_item_labels, check_same_rows
 from sklearn_recsys.utils._sparse import as_csr
+from sklearn_recsys.utils._state import Array, Interactions, Labels, Maybe, Optional, Range, Size
 from sklearn_recsys.utils._suggest import MissingMethodError
 from sklearn_recsys.utils._threads import row_blocks
 from sklearn_recsys.utils._topk import top_n, top_n_cells
@@ -120,6 +121,19 @@ class RecommenderMixin(ScoringMixin):
                 return object.__getattribute__(self, name)
             except AttributeError as error:
                 raise MissingMethodError(error, name, type(self)) from error.__cause__
+
+    def _fitted_state(self):
+        """Return what fitted attributes must be; see `sklearn_recsys.utils._state`."""
+        rules = {
+            "interactions_": Interactions(),
+            "n_features_in_": Size("n_items"),
+            "feature_names_in_": Optional(Labels("n_items", strings=True)),
+            "_fallback_": Array("n_items"),
+            "_item_order_": Optional(Maybe(Array("n_items", kinds="i", low=0))),
+        }
+        if self._values == "rating":
+            rules["rating_range_"] = Range()
+        return rules
 
     # ---------------------------------------------------------------- fitting
 

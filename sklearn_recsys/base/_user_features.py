@@ -11,6 +11,7 @@ from sklearn_recsys.base._recommender import RecommenderMixin
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._labels import check_same_rows, column_labels, same_labels
 from sklearn_recsys.utils._sparse import as_csr
+from sklearn_recsys.utils._state import Array, Labels, Maybe, Optional, Size
 from sklearn_recsys.utils.validation import check_memory
 
 
@@ -96,6 +97,14 @@ class UserFeaturesMixin(RecommenderMixin):
         X = self._checked(X, copy=True)
         features = self._checked_features(user_features, X.shape[0])
         return self._refit(X, user_features=features, resume=True)
+
+    def _fitted_state(self):
+        return {
+            **super()._fitted_state(),
+            "user_features_": Maybe(Array("n_users", "n_features")),
+            "n_user_features_in_": Optional(Size("n_features")),
+            "user_feature_names_in_": Optional(Labels("n_features", strings=True)),
+        }
 
     def _fit_interactions(self, X, user_features=None, **params):
         if not params.get("resume"):

@@ -21,6 +21,7 @@ from sklearn_recsys.base import FactorsMixin, RecommenderMixin
 from sklearn_recsys.decomposition._half_step import WeightedRows
 from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._history_index import HistoryIndex
+from sklearn_recsys.utils._state import Array, Instance, Number
 from sklearn_recsys.utils.validation import check_device
 
 _INIT_NORM = 0.1  # of an item's first vector, in the mean; the users are solved for first
@@ -142,6 +143,14 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         "device": [str],
         "random_state": ["random_state"],
     }
+
+    def _fitted_state(self):
+        return {
+            **super()._fitted_state(),
+            "n_iter_": Number(low=1, type=Integral),
+            "_gram_": Array("n_factors", "n_factors"),
+            "_index_": Instance(HistoryIndex, shared=True),
+        }
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.linear_model._gram import inverse_gram
+from sklearn_recsys.utils._state import Array
 from sklearn_recsys.utils._threads import sparse_dot
 from sklearn_recsys.utils.validation import check_indices
 
@@ -86,6 +87,9 @@ class EASE(RecommenderMixin, BaseEstimator):
     def __init__(self, l2=500.0, *, device="cpu"):
         self.l2 = l2
         self.device = device
+
+    def _fitted_state(self):
+        return {**super()._fitted_state(), "coef_": Array("n_items", "n_items")}
 
     def _fit(self, X):
         P = inverse_gram(X, self.l2, self.device)

@@ -114,10 +114,10 @@ def make_recommender_scorer(metrics="ndcg@10", *, exclude_seen=True, candidates=
     >>> sorted(name for name in search.fit(R).cv_results_ if name.startswith("mean_test"))
     ['mean_test_hr@10', 'mean_test_ndcg@10']
     """
-    return _RecommenderScorer(metrics, exclude_seen, candidates)
+    return RecommenderScorer(metrics, exclude_seen, candidates)
 
 
-class _RecommenderScorer:
+class RecommenderScorer:
     def __init__(self, metrics, exclude_seen, candidates):
         if not metrics:
             raise ValueError("metrics must name at least one metric; got none.")
@@ -141,6 +141,25 @@ class _RecommenderScorer:
     def get_metadata_routing(self):
         """Return what was asked for."""
         return self._requests
+
+    def _save_state(self):
+        """Return what makes an equal scorer; see `sklearn_recsys.persistence`."""
+        names = ("metrics", "exclude_seen", "candidates")
+        requests = self._requests._serialize().get("score", {})
+        return {**{name: getattr(self, name) for name in names}, "requests": requests}
+
+    def _load_state(self, state):
+        """Set what `_save_state` returned."""
+        metrics, exclude_seen = state["metrics"], state["exclude_seen"]
+        names = [metrics] if isinstance(metrics, str) else metrics
+        if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
+            raise ValueError(f"metrics is {metrics!r:.50}")
+        if not isinstance(exclude_seen, (bool, np.bool_)) or set(state["requests"]) - {
+            "user_features"
+        }:
+            raise ValueError("exclude_seen or the metadata requests are wrong")
+        self.__init__(metrics, exclude_seen, state["candidates"])
+        self.set_score_request(**state["requests"])
 
     def __call__(self, estimator, X, y=None, *, user_features=None):
         check_is_recommender(estimator)

@@ -21,6 +21,7 @@ from sklearn_recsys.preprocessing import FeatureEncoder
 from sklearn_recsys.utils._cells import take_cells
 from sklearn_recsys.utils._neighbors import scaled_rows, unit_rows
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr
+from sklearn_recsys.utils._state import Instance, Maybe, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
 from sklearn_recsys.utils._topk import top_n_cells
 from sklearn_recsys.utils.validation import check_indices, check_length
@@ -120,6 +121,14 @@ class ContentRecommender(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+    def _fitted_state(self):
+        return {
+            **super()._fitted_state(),
+            "encoder_": Maybe(Instance(BaseEstimator)),
+            "item_profiles_": Sparse("n_items", "n_features"),
+            "_by_feature_": Sparse("n_features", "n_items"),
+        }
 
     def _fit(self, X):
         self.encoder_ = None

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.neighbors._similarity import METRICS, RowSimilarity, warn_if_constant
 from sklearn_recsys.utils._history_index import HistoryIndex
+from sklearn_recsys.utils._state import Instance, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
 from sklearn_recsys.utils._topk import top_n_cells
 from sklearn_recsys.utils.validation import check_indices, check_length
@@ -88,6 +89,14 @@ class ItemKNN(RecommenderMixin, BaseEstimator):
         self.n_neighbors = n_neighbors
         self.metric = metric
         self.shrinkage = shrinkage
+
+    def _fitted_state(self):
+        similarities = Sparse("n_items", "n_items", sorted=False)
+        return {
+            **super()._fitted_state(),
+            "similarity_": similarities,
+            "_weights_": similarities,
+        }
 
     def _fit(self, X):
         warn_if_constant(X, self.metric)
@@ -179,6 +188,13 @@ class UserKNN(RecommenderMixin, BaseEstimator):
         self.n_neighbors = n_neighbors
         self.metric = metric
         self.shrinkage = shrinkage
+
+    def _fitted_state(self):
+        return {
+            **super()._fitted_state(),
+            "_similarity_": Instance(RowSimilarity, shared=True),
+            "_index_": Instance(HistoryIndex, shared=True),
+        }
 
     def _fit(self, X):
         warn_if_constant(X, self.metric)

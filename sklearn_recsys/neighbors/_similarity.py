@@ -9,6 +9,7 @@ from sklearn.utils import gen_batches
 from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells
 from sklearn_recsys.utils._neighbors import unit_rows
+from sklearn_recsys.utils._state import Array, Number, OneOf, Size, Sparse
 from sklearn_recsys.utils._threads import even_blocks, map_blocks, rows_per_block
 from sklearn_recsys.utils._topk import best_cells, top_n
 from sklearn_recsys.utils._warnings import warn
@@ -143,6 +144,21 @@ class RowSimilarity:
         elif metric == "pearson":
             self.values = Q.T.tocsr()
             self.squares = self.values.multiply(self.values).tocsr()
+
+    def _fitted_state(self):
+        sums = Sparse("n_items", "n_users", sorted=False)
+        rules = {
+            "metric": OneOf(METRICS),
+            "shrinkage": Number(low=0),
+            "n_things": Size("n_users"),
+            "n_cells": Array("n_users", kinds="i", low=0),
+            "support": sums,
+        }
+        if self.metric in ("cosine", "pearson"):
+            rules["values"] = sums
+        if self.metric == "pearson":
+            rules["squares"] = sums
+        return rules
 
     def _prepare(self, X):
         if self.metric == "jaccard":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from copy import deepcopy
 from numbers import Integral, Real
 
@@ -13,13 +14,14 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping, PassthroughScoring
+from skorch.callbacks import Callback, EarlyStopping, PassthroughScoring
 from skorch.exceptions import SkorchException
 from skorch.helper import predefined_split
 
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.neural._batches import RowBatches
 from sklearn_recsys.neural._rating_units import RatingUnitsMixin
+from sklearn_recsys.utils._state import Instance, Number, check_state
 from sklearn_recsys.utils._suggest import did_you_mean
 from sklearn_recsys.utils.validation import check_device
 
@@ -263,6 +265,13 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
     def _check_resume(self, X):
         """Raise ValueError if the module cannot go on with `X`; most modules can."""
 
+    def _fitted_state(self):
+        return {
+            **super()._fitted_state(),
+            "_n_trained_": Number(low=0, type=Integral),
+            "net_": Instance(NeuralNet),
+        }
+
     def _make_net(self, module, device, n_rows, valid, lr=None, batch_size=None):
         """Return the skorch net that trains `module`."""
         optimizer = self._optimizer_class()
@@ -347,7 +356,11 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
         return state
 
     def _load_state(self, state):
-        """Set what `_save_state` returned; weights that do not fit raise ValueError."""
+        """Set what a file holds; what does not fit raises ValueError before it takes memory."""
+        self._set_state(state, checked=True)
+
+    def _set_state(self, state, checked=False):
+        """Set what `_save_state` returned."""
         state = dict(state)
         weights, epochs = state.pop("weights_", None), state.pop("epochs_", None)
         vars(self).update(state)
@@ -357,25 +370,71 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
             device = check_device(self.device)
         except ValueError:  # trained on a device that is not here
             device = check_device("cpu")
+        if checked:
+            rules = {name: rule for name, rule in self._fitted_state().items() if name != "net_"}
+            check_state(self, rules=rules)
+            _check_curve(epochs)
         try:
-            X = self._read(self.interactions_)
-            with torch.random.fork_rng(devices=[]):  # a module draws weights when it is made
-                n_rows = max(1, int(self._n_trained_))
-                net = self._make_net(self._make_module(X), device, n_rows, None).initialize()
-            net.module_.load_state_dict(
-                {name: torch.from_numpy(weight.copy()) for name, weight in weights.items()}
-            )
+            net = self._make_net(self._loaded_module(weights), device, self._n_trained_, None)
+            net.initialize()
             for values in zip(*epochs.values(), strict=True):
                 net.history.append(dict(zip(epochs, values, strict=True)))
         except (RuntimeError, AttributeError, TypeError, KeyError) as error:
             raise ValueError(f"the weights of {type(self).__name__} do not fit: {error}") from error
         self.net_ = net
 
+    def _loaded_module(self, weights):
+        """Return the module with these weights; their shapes are compared before it is made."""
+        X = self._read(self.interactions_)
+        weights = {name: torch.from_numpy(weight) for name, weight in weights.items()}
+        if not type(self).__module__.startswith("sklearn_recsys."):
+            # somebody's own module may hold more than weights, which has to be made
+            with torch.random.fork_rng(devices=[]):  # a module draws weights when it is made
+                module = self._make_module(X)
+            module.load_state_dict(weights)
+            return module
+        if self._n_layers() > len(weights):
+            raise ValueError("its parameters ask for more layers than it has weights")
+        with torch.device("meta"):  # shapes alone
+            module = self._make_module(X)
+        for name, wanted in module.state_dict().items():
+            given = weights.get(name)
+            if given is None or given.shape != wanted.shape or given.dtype != wanted.dtype:
+                found = "missing" if given is None else f"of shape {tuple(given.shape)}"
+                raise ValueError(
+                    f"the weights {name} of {type(self).__name__} are {found}, and its parameters "
+                    f"ask for {tuple(wanted.shape)}"
+                )
+            if not given.isfinite().all():
+                raise ValueError(f"the weights {name} of {type(self).__name__} are not finite")
+        # the weights of a file are read for this model alone: it trains on in them
+        module.load_state_dict(weights, assign=True)
+        return module
+
+    def _n_layers(self):
+        """Return the number of layers that the parameters ask for, at least."""
+        return len(getattr(self, "hidden_layer_sizes", ()))
+
+    def _check_portable(self):
+        """Raise ValueError for parameters that a file must not set; see `net_params_problem`."""
+        problem = net_params_problem(self.net_params)
+        if problem:
+            raise ValueError(problem)
+        for item in self.callbacks or []:
+            callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
+            if not isinstance(callback, Callback):
+                raise ValueError(f"callbacks holds {item!r:.50}, which is no callback of skorch")
+        if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d{1,4})?", str(self.device)):
+            raise ValueError(f"device is {self.device!r:.50}")
+
     def __getstate__(self):
         return self._save_state()
 
     def __setstate__(self, state):
-        self._load_state(state)
+        state = dict(state)
+        if "weights_" in state:  # copy.copy hands over the arrays of the other model
+            state["weights_"] = {name: weight.copy() for name, weight in state["weights_"].items()}
+        self._set_state(state)
 
     def _finish(self, X):
         """Derive what predictions need from the trained module; most models need nothing."""
@@ -391,3 +450,59 @@ def _stops_early(interrupt):
 
 def _silent(*args, **kwargs):
     """Swallow a message."""
+
+
+# what a file may say in net_params, beside numbers for the optimizer: nothing that names code
+_NET_PARAMS = {
+    "batch_size": Integral,
+    "iterator_train__drop_last": bool,
+    "iterator_train__shuffle": bool,
+    "lr": Real,
+    "max_epochs": Integral,
+    "verbose": Integral,
+    "warm_start": bool,
+}
+
+
+def net_params_problem(params):
+    """Return why `net_params` cannot be saved or loaded, None if it can.
+
+    skorch gives some of them to ``torch.compile``, ``torch.load`` or a class of the caller's, so
+    only those that are known to be harmless may come from a file.
+    """
+    if params is None:
+        return None
+    if not isinstance(params, dict):
+        return f"net_params is {params!r:.50}, not a dict"
+    for name, value in params.items():
+        known = isinstance(name, str) and name in _NET_PARAMS
+        if known and isinstance(value, _NET_PARAMS[name]):
+            continue
+        if isinstance(name, str) and name.startswith("optimizer__") and _is_numeric(value):
+            if name != "optimizer__param_groups":
+                continue
+        return (
+            f"net_params holds {name!r:.50}: {value!r:.50}, and a model file may only hold "
+            f"{', '.join(_NET_PARAMS)} and numbers for the optimizer, such as optimizer__eps. Set "
+            "it again after loading"
+        )
+    return None
+
+
+def _is_numeric(value):
+    """Return whether a value is a number, a truth value or None, or a few of them."""
+    values = value if isinstance(value, (tuple, list)) else [value]
+    return len(values) <= 8 and all(item is None or isinstance(item, Real) for item in values)
+
+
+def _check_curve(epochs):
+    """Raise ValueError unless these are the columns of a training curve."""
+    if not isinstance(epochs, dict) or "epoch" not in epochs:
+        raise ValueError("the training curve has no epochs")
+    columns = list(epochs.values())
+    if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+        raise ValueError("the columns of the training curve have different lengths")
+    if not all(isinstance(name, str) for name in epochs) or not all(
+        isinstance(value, (Real, np.bool_)) for column in columns for value in column
+    ):
+        raise ValueError("the training curve holds something that is no number")

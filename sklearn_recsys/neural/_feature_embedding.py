@@ -90,7 +90,7 @@ class FeatureEmbedding(nn.Module):
         for (_, kind, start, stop, n_codes), part in zip(self.slots, self.parts, strict=True):
             if kind == "number":
                 continue
-            others = torch.ones(n_codes, dtype=torch.bool)
+            others = torch.ones(n_codes, dtype=torch.bool, device=features.device)
             others[features[:, start:stop].long()] = False
             with torch.no_grad():
                 (part.embedding if kind == "text" else part).weight[others] = 0

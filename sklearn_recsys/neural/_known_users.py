@@ -23,7 +23,7 @@ class KnownUsersMixin:
         state.pop("_index_", None)
         return state
 
-    def _load_state(self, state):
-        super()._load_state(state)
+    def _set_state(self, state, checked=False):
+        super()._set_state(state, checked)
         if self.__sklearn_is_fitted__():
             self._set_index(self._read(self.interactions_))

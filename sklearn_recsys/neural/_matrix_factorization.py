@@ -23,6 +23,7 @@ from sklearn_recsys.neural._pair_batches import PairBatches
 from sklearn_recsys.neural._pair_model import PairRecommender
 from sklearn_recsys.neural._pair_modules import PairModule, normal_vectors
 from sklearn_recsys.neural._ridge_users import RidgeUsersMixin
+from sklearn_recsys.utils._state import Array
 
 _FOLD_IN_CELLS = 2**22  # scores of new users that are held at once
 _FOLD_IN_L2 = 50.0  # where no ratings are held out to choose it on; of errors on 1 to 5
@@ -337,6 +338,11 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         return super()._auto_batch(n_rows)
 
     # ---------------------------------------------------------------- training
+
+    def _fitted_state(self):
+        biases = {"item_biases_": Array("n_items"), "user_biases_": Array("n_users")}
+        ridge = self._ridge_state() if self._on_ratings else {}
+        return {**super()._fitted_state(), **biases, **ridge}
 
     def _make_module(self, X):
         l2, ratings = self.l2, {}

@@ -24,6 +24,7 @@ from sklearn_recsys.neural._pair_batches import (
 from sklearn_recsys.neural._sampling import NegativeSampler
 from sklearn_recsys.utils._cells import cell_rows, take_cells
 from sklearn_recsys.utils._history_index import mix, row_hashes
+from sklearn_recsys.utils._state import Number, Offset
 from sklearn_recsys.utils.validation import check_device
 
 _VALIDATION_USERS = 10_000
@@ -89,6 +90,12 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
         tags = super().__sklearn_tags__()
         tags.recommender_tags.values = "rating" if self._on_ratings else "binary"
         return tags
+
+    def _fitted_state(self):
+        rules = super()._fitted_state()
+        if self._on_ratings:
+            rules |= {"_scale_": Offset(), "_intercept_": Number()}
+        return rules
 
     # ---------------------------------------------------------------- training
 

@@ -14,6 +14,7 @@ from sklearn_recsys.neural._base import NeuralRecommender
 from sklearn_recsys.neural._batches import RowDataset, SparseRows
 from sklearn_recsys.neural._modules import ACTIVATIONS
 from sklearn_recsys.neural._ridge_users import RidgeUsersMixin
+from sklearn_recsys.utils._state import Array, Number, Offset
 
 _FOLD_IN_L2 = 1000.0  # where nothing is held out to choose it on
 
@@ -76,6 +77,17 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
         tags = super().__sklearn_tags__()
         tags.recommender_tags.values = "rating"
         return tags
+
+    def _fitted_state(self):
+        rules = {
+            **super()._fitted_state(),
+            "_scale_": Offset(),
+            "_cold_": Array("n_items", kinds="b"),
+            "_cold_value_": Number(),
+        }
+        if self.kind == "item":
+            rules |= {"item_factors_": Array("n_items", "n_factors"), **self._ridge_state()}
+        return rules
 
     def _n_inputs(self, X):
         return X.shape[0] if self.kind == "item" else X.shape[1]

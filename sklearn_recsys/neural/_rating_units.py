@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_recsys.utils._rating_scale import RatingScale
+from sklearn_recsys.utils._state import Instance, Optional
 
 
 class RatingUnitsMixin:
@@ -19,6 +20,9 @@ class RatingUnitsMixin:
     def _rating_scale(self):
         """The scale; None for other values than ratings, and in files saved before it was."""
         return vars(self).get("_rating_scale_")
+
+    def _fitted_state(self):
+        return {**super()._fitted_state(), "_rating_scale_": Optional(Instance(RatingScale))}
 
     def _set_rating_range(self, X, resume):
         super()._set_rating_range(X, resume)

@@ -9,6 +9,7 @@ import torch
 from sklearn_recsys.neural._modules import ACTIVATIONS
 from sklearn_recsys.utils._cells import cell_rows, products_at
 from sklearn_recsys.utils._fold_in import ridge_rows
+from sklearn_recsys.utils._state import Array, Number
 
 _CHOICE_USERS = 1000  # of whom the penalty is chosen
 _ISOTROPIC = 0.5  # share of the identity in the covariance of the users' rows
@@ -24,6 +25,16 @@ class RidgeUsersMixin:
 
     _penalties = np.geomspace(10, 100_000, 13)  # to choose from
     _output_activation = "identity"
+
+    def _ridge_state(self):
+        """Return what must be fitted where users are regressions; see `_fitted_state`."""
+        return {
+            "fold_in_l2_": Number(low=np.nextafter(0, 1)),
+            "_mean_row_": Array("n_weights"),
+            "_root_": Array("n_weights", "n_weights"),
+            "_base_": Array("n_items"),
+            "_features_": Array("n_items", "n_weights"),
+        }
 
     def _set_prior(self, rows):
         """Set the mean of trained rows, of shape (n_users, n_factors + 1), and their spread."""

@@ -36,6 +36,7 @@ from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
 from sklearn_recsys.preprocessing import FeatureEncoder
 from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._history_index import HistoryIndex
+from sklearn_recsys.utils._state import Array, Instance, Maybe, Number
 
 _BLOCK = 4096  # users, or items, whose vectors are computed at once
 _COMMON = 10  # items that have a word: one of fewer is no more than another id of theirs
@@ -172,9 +173,10 @@ class TwoTowerModule(RankingModule):
         self.set_counts(counts, n_users)
         self.item_embedding.keep(self.item_features[seen])
 
+        device = self.item_ids.device  # "meta" where only shapes are asked for
         n_bags = history * (2 if objective == "mse" else 1)
         self.bags = nn.ParameterList(
-            torch.randn(n_items, n_embedding) * n_embedding**-0.5 * seen[:, None]
+            torch.randn(n_items, n_embedding) * n_embedding**-0.5 * seen[:, None].to(device)
             for _ in range(n_bags)
         )
         self.user_ids = nn.Parameter(torch.zeros(n_users, n_embedding)) if user_ids else None
@@ -185,7 +187,9 @@ class TwoTowerModule(RankingModule):
     def set_counts(self, counts, n_users):
         """Set how many of how many users have each item."""
         counts = torch.from_numpy(np.maximum(counts, 1).astype(np.float32))
-        self.counts, self.n_users = counts.to(self.item_ids.device), n_users
+        if not self.item_ids.is_meta:  # a module made for its shapes gets its weights later
+            counts = counts.to(self.item_ids.device)
+        self.counts, self.n_users = counts, n_users
 
     def items(self, items):
         """Return the vectors of items, of shape (n_asked, n_factors + 1)."""
@@ -547,6 +551,26 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
         if self._on_ratings:
             tags.recommender_tags.values = "rating"
         return tags
+
+    def _fitted_state(self):
+        encoded = Instance(FeatureEncoder)
+        rules = {
+            **super()._fitted_state(),
+            "item_encoder_": Maybe(encoded),
+            "_item_codes_": Maybe(Array("n_items", "n_item_slots")),
+            "user_encoder_": Maybe(encoded),
+            "_l2_": Number(low=0),
+            "item_biases_": Array("n_items"),
+            "user_biases_": Array("n_users"),
+        }
+        if self._on_ratings:
+            rules["_mean_"] = Number()
+        return rules
+
+    def _n_layers(self):
+        encoders = (self.item_encoder_, self.user_encoder_)
+        slots = [slot for encoder in encoders if encoder is not None for slot in encoder.slots_]
+        return super()._n_layers() + sum(kind != "number" for _, kind, *_ in slots)
 
     # ---------------------------------------------------------------- features
 

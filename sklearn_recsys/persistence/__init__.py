@@ -7,10 +7,11 @@ behind a header with a digest. Loading runs no code from the file, and imports n
 names.
 
 *What can be saved.* Every recommender of the package, :class:`~.RecommenderPipeline`, encoders and
-transformers of the package, and of scikit-learn ``Binarizer``, ``MaxAbsScaler``, ``Normalizer``,
-``Pipeline``, ``QuantileTransformer``, ``RobustScaler``, ``StandardScaler`` and
-``TfidfTransformer``, fitted or not. Other estimators can be saved, too; :func:`load` wants their
-classes in `trusted`.
+transformers of the package, and of scikit-learn ``Binarizer``, ``FunctionTransformer`` (with a
+function of numpy), ``MaxAbsScaler``, ``Normalizer``, ``Pipeline``, ``QuantileTransformer``,
+``RobustScaler``, ``StandardScaler``, ``TfidfTransformer``, ``GridSearchCV`` and
+``RandomizedSearchCV``, with their splitters and our scorers, fitted or not. Other estimators can be
+saved, too; :func:`load` wants their classes in `trusted`.
 
 *Classes of your own.* An estimator is saved by its parameters and its other attributes, as far as
 they are None, bool, int, float, str, bytes, UUID, list, tuple, dict, numpy scalars, dtypes and
@@ -26,6 +27,9 @@ methods:
     takes that dict, called on an estimator newly made from its parameters. The values are data of
     the types above, but else unchecked: their shapes may be anything.
 
+A class may declare its fitted attributes, too: ``_fitted_state(self)`` returns the rules of
+`sklearn_recsys.utils._state` by name, and a file that breaks one is refused.
+
 A class that is no estimator can be part of the state if it has both methods; ``_load_state`` is
 then called on an object made without ``__init__``.
 """
@@ -33,6 +37,7 @@ then called on an object made without ``__init__``.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import sklearn
 from sklearn.base import BaseEstimator
@@ -51,21 +56,27 @@ _PACKAGES = {"sklearn_recsys": __version__, "scikit-learn": sklearn.__version__}
 def save(model, path):
     """Save a model, fitted or not, to one file.
 
-    The file appears at once and complete: it is written beside `path` and then takes its place, so
-    a save that fails leaves the old file as it was.
+    The file appears at once and complete: it is written in the same folder and then takes the place
+    of `path`, so a save that fails leaves the old file as it was.
 
     Parameters
     ----------
     model : estimator
         A recommender, a pipeline, an encoder or another estimator.
     path : str or path-like
-        The file; one that exists is replaced. The name is free, ``.recsys`` is a good ending.
+        The file; one that exists is replaced, and its mode stays. A link is followed. The name is
+        free, ``.recsys`` is a good ending.
 
     Raises
     ------
     TypeError
         If the model holds something that cannot be saved, such as a function; it names where.
         Nothing is written then.
+    ValueError
+        If a fitted attribute or a parameter is not what the model's class needs, so that the file
+        could not be loaded.
+    OSError
+        If `path` cannot be written to, or is a folder, a device or a pipe.
 
     See Also
     --------
@@ -98,7 +109,7 @@ def save(model, path):
     write(path, {"versions": _PACKAGES, "model": tree}, encoder.arrays)
 
 
-def load(path, *, trusted=()):
+def load(path, *, trusted=()) -> Any:
     """Load a model that was saved.
 
     No code from the file is run, whoever wrote it: it can only choose among known classes and fill
@@ -120,8 +131,8 @@ def load(path, *, trusted=()):
     Raises
     ------
     ModelFileError
-        If the file is damaged, no model file, written in a newer format, or holds a class that is
-        neither of the package nor trusted.
+        If the file is damaged, no model file, written in a newer format, holds a class that is
+        neither of the package nor trusted, or a model that could not work.
     FileNotFoundError
         If there is no file.
 

@@ -9,8 +9,9 @@ from sklearn.base import BaseEstimator
 
 from sklearn_recsys.persistence._container import ModelFileError
 
-# what models keep in their fitted state, beside arrays
+# what models keep in their parameters and their fitted state, beside arrays
 _HELPERS = (
+    "sklearn_recsys.metrics._scorer.RecommenderScorer",
     "sklearn_recsys.neighbors._similarity.RowSimilarity",
     "sklearn_recsys.utils._history_index.HistoryIndex",
     "sklearn_recsys.utils._rating_scale.RatingScale",
@@ -21,6 +22,7 @@ _SCIKIT_LEARN = (
     "sklearn.feature_extraction.text.TfidfTransformer",
     "sklearn.pipeline.Pipeline",
     "sklearn.preprocessing.Binarizer",
+    "sklearn.preprocessing.FunctionTransformer",
     "sklearn.preprocessing.MaxAbsScaler",
     "sklearn.preprocessing.Normalizer",
     "sklearn.preprocessing.QuantileTransformer",
@@ -29,18 +31,37 @@ _SCIKIT_LEARN = (
 )
 
 
+_SEARCHES = (
+    "sklearn.model_selection.GridSearchCV",
+    "sklearn.model_selection.RandomizedSearchCV",
+)
+
+# made by their constructors, whose parameters are all that they hold
+_SPLITTERS = (
+    "sklearn_recsys.model_selection.HoldoutSplit",
+    *(
+        f"sklearn.model_selection.{name}"
+        for name in (
+            *("GroupKFold", "GroupShuffleSplit", "KFold", "LeaveOneOut", "LeavePOut"),
+            *("PredefinedSplit", "RepeatedKFold", "ShuffleSplit", "TimeSeriesSplit"),
+        )
+    ),
+)
+
+
 def _allowed():
     """Return the full names of the allow-list: our public estimators, helpers, scikit-learn's."""
     public = import_module("sklearn_recsys")._PUBLIC
     names = {f"{module}.{name}" for module, names in public.items() for name in names}
-    return names | {*_HELPERS, *_SCIKIT_LEARN}
+    return names | {*_HELPERS, *_SCIKIT_LEARN, *_SEARCHES, *_SPLITTERS}
 
 
 def _lookup(name):
     """Return the class of a name on the allow-list, or None if it is none."""
     module, _, attribute = name.rpartition(".")
     item = getattr(import_module(module), attribute)
-    if inspect.isclass(item) and (issubclass(item, BaseEstimator) or name in _HELPERS):
+    others = (*_HELPERS, *_SPLITTERS)
+    if inspect.isclass(item) and (issubclass(item, BaseEstimator) or name in others):
         return item
     return None
 
@@ -73,9 +94,30 @@ def class_of(name, trusted):
     return cls
 
 
-def is_estimator(cls):
-    """Return whether objects of the class are saved with their parameters."""
-    return issubclass(cls, BaseEstimator)
+def is_built(cls):
+    """Return whether objects of the class are saved as the parameters of their constructor."""
+    return issubclass(cls, BaseEstimator) or is_splitter(cls)
+
+
+def is_splitter(cls):
+    """Return whether the class is a cross-validation splitter of the allow-list."""
+    return name_of(cls) in _SPLITTERS
+
+
+def parameter_names(cls):
+    """Return the names of the parameters that the constructor of a class takes."""
+    if issubclass(cls, BaseEstimator):
+        return cls._get_param_names()
+    if not is_splitter(cls):
+        return []
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(cls).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind in kinds]
+
+
+def parameter(value, name):
+    """Return a parameter of an object; what repeats a splitter holds some of them in a dict."""
+    return getattr(value, name) if hasattr(value, name) else value.cvargs[name]
 
 
 def has_hooks(cls):
@@ -85,7 +127,7 @@ def has_hooks(cls):
 
 def may_save(cls):
     """Return whether objects of the class can be saved: estimators, helpers, hooks of one's own."""
-    return is_estimator(cls) or has_hooks(cls) or name_of(cls) in _HELPERS
+    return is_built(cls) or has_hooks(cls) or name_of(cls) in _HELPERS
 
 
 def attribute_problem(cls, name):
@@ -96,3 +138,16 @@ def attribute_problem(cls, name):
     if callable(item) or hasattr(type(item), "__get__"):
         return "would hide a method or property"
     return None
+
+
+def check_constants(value, names):
+    """Raise ValueError if an attribute would hide what the class sets, and is no fitted state.
+
+    Such as the metric that training is stopped by.
+    """
+    declared = value._fitted_state() if hasattr(value, "_fitted_state") else {}
+    missing = object()
+    for name in names:
+        constant = inspect.getattr_static(type(value), name, missing) is not missing
+        if constant and name not in declared:
+            raise ValueError(f"the attribute {name!r:.50} would hide a constant of the class")

@@ -15,19 +15,19 @@ file with a digest that is right, so what follows it is not trusted either.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import hmac
 import json
 import math
 import os
-import secrets
-import shutil
+import re
 import stat
 import zipfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import numpy as np
+
+from sklearn_recsys.persistence._files import replacing
 
 MAGIC = b"\x89skrecsys\r\n\x1a"
 FORMAT = 1
@@ -35,7 +35,15 @@ HEADER_SIZE = 48
 DOCUMENT = "model.json"
 PLAIN_KINDS = "biufcUSmM"  # of arrays that are nothing but numbers, truth values, text or times
 
+MAX_ARRAYS = 20_000  # in a file; zipfile takes ten times the memory of what lists them
+
 _CHUNK = 2**20
+_DOCUMENT_BYTES = 2**24  # that the values of a document may take beyond a multiple of its text
+_END = 22  # bytes of the end of an archive
+_HEADER = re.compile(
+    r"\{'descr': '([<>|=]?[a-zA-Z]\d{0,9}(?:\[\d{0,9}[a-zA-Z]{1,2}\])?)', "
+    r"'fortran_order': (True|False), 'shape': \(((?:\d{1,19}, ?)*\d{0,19}),?\), \} *\n"
+)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # equal models make equal files
 
 
@@ -85,29 +93,12 @@ def _digest(file, head):
 
 def write(path, document, arrays):
     """Write a JSON document and arrays, atomically: a failure leaves `path` as it was."""
-    path = os.path.realpath(os.fsdecode(path))  # through a link, to what it stands for
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(errno.ENOENT, "No such folder to save to", folder)
-    if os.path.isdir(path):
-        raise IsADirectoryError(errno.EISDIR, "Cannot save to a folder; name a file in it", path)
-    temporary = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "x+b") as file:
-            _write_archive(file, document, arrays)
-            head = _head()
-            digest = _digest(file, head)
-            file.seek(0)
-            file.write(head + digest)
-            file.flush()
-            os.fsync(file.fileno())
-        if os.path.exists(path):
-            shutil.copymode(path, temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with replacing(path) as file:
+        _write_archive(file, document, arrays)
+        head = _head()
+        digest = _digest(file, head)
+        file.seek(0)
+        file.write(head + digest)
 
 
 def _write_archive(file, document, arrays):
@@ -134,6 +125,7 @@ def reading(path):
     with open(path, "rb") as file:
         try:
             _check_header(file)
+            _check_end(file)
             with zipfile.ZipFile(file) as archive:
                 yield Reader(archive, os.fstat(file.fileno()).st_size)
         except ModelFileError as error:
@@ -163,6 +155,22 @@ def _check_header(file):
         raise ModelFileError("it is damaged: its contents do not have the digest in its header.")
 
 
+def _check_end(file):
+    """Refuse an archive whose list of members is large for what the file holds.
+
+    zipfile makes an object of each entry, ten times as large, before anybody can look at them.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(HEADER_SIZE, size - _END))
+    end = file.read(_END)
+    if len(end) < _END or end[:4] != b"PK\x05\x06" or end[-2:] != b"\0\0":
+        raise ModelFileError("its archive has no end.")
+    length = int.from_bytes(end[12:16], "little")
+    # an entry has 46 bytes, a name, and a few more in a large archive
+    if length > 96 * (MAX_ARRAYS + 1):
+        raise ModelFileError(f"its archive lists more than {MAX_ARRAYS} arrays.")
+
+
 def _no_duplicates(pairs):
     """Build a JSON object, refusing names that come twice."""
     result = dict(pairs)
@@ -175,11 +183,24 @@ def _no_constants(name):
     raise ModelFileError(f"its {DOCUMENT} holds {name}, which is no JSON.")
 
 
+def _check_document(text):
+    """Refuse a document whose values would take far more memory than its text.
+
+    Lists of empty lists are the worst: 3 characters each, and 64 bytes. Names and ids, what
+    documents are made of, take five times their text.
+    """
+    n_values = text.count(",")
+    n_bytes = 24 * n_values + 60 * text.count("[") + 200 * text.count("{")
+    if n_bytes > 12 * len(text) + _DOCUMENT_BYTES:
+        raise ModelFileError(f"its {DOCUMENT} holds {n_values} values in {len(text)} characters.")
+
+
 class Reader:
     """The members of an archive, each read once."""
 
     def __init__(self, archive, size):
         members = archive.infolist()
+        self.size = size
         self._archive = archive
         self._members = {member.filename: member for member in members}
         expected = {DOCUMENT, *(f"{number}.npy" for number in range(len(members) - 1))}
@@ -196,13 +217,10 @@ class Reader:
 
     def document(self):
         """Return the JSON document."""
-        data = self._archive.read(self._members.pop(DOCUMENT))
+        text = self._archive.read(self._members.pop(DOCUMENT)).decode("ascii")
+        _check_document(text)
         try:
-            return json.loads(
-                data.decode("ascii"),
-                object_pairs_hook=_no_duplicates,
-                parse_constant=_no_constants,
-            )
+            return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
         except RecursionError:
             raise ModelFileError(f"its {DOCUMENT} is nested too deeply.") from None
 
@@ -233,15 +251,22 @@ class Reader:
 
 def _array_header(stream, name):
     """Return the shape, the order and the dtype of an array of plain elements."""
+    start = stream.read(10)
+    if start[:8] != b"\x93NUMPY\x01\x00":
+        raise ModelFileError(f"its member {name} is no array.")
+    # numpy's own reader hands the header to Python's parser, which takes megabytes for a nested one
+    header = stream.read(int.from_bytes(start[8:], "little")).decode("latin1")
+    found = _HEADER.fullmatch(header)
     try:
-        version = np.lib.format.read_magic(stream)
-        if version != (1, 0):
-            raise ValueError("not version 1.0")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    except Exception as error:  # MemoryError, too: a parser's, of deep nesting
+        dtype = np.dtype(found[1])
+        shape = tuple(int(length) for length in found[3].split(",") if length.strip())
+    except (TypeError, ValueError) as error:  # no match, or a dtype that is none
         raise ModelFileError(f"its member {name} is no array.") from error
+    fortran = found[2] == "True"
     if dtype.kind not in PLAIN_KINDS or not dtype.itemsize or dtype.subdtype:
         raise ModelFileError(f"its member {name} holds elements of dtype {str(dtype)[:100]}.")
+    if math.prod(shape) == 0 and dtype.itemsize > _CHUNK:
+        raise ModelFileError(f"its member {name} holds elements of {dtype.itemsize} bytes.")
     if len(shape) > 32 or not all(0 <= length < 2**63 for length in shape):
         raise ModelFileError(f"its member {name} has an impossible shape.")
     return shape, fortran, dtype

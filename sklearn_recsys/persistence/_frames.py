@@ -23,10 +23,12 @@ def split_frame(frame):
     }
 
 
-def join_frame(parts):
-    """Return the frame of what `split_frame` returned."""
+def join_frame(parts, size):
+    """Return the frame of what `split_frame` returned; `size` is that of the file."""
     if type(parts) is not dict or set(parts) != _FIELDS or type(parts["data"]) is not list:
         raise ModelFileError("it holds a frame with other fields than it should.")
+    if sum(map(_n_bytes, parts["data"])) > 4 * size + 2**20:  # one array as many columns
+        raise ModelFileError("it holds a frame that is larger than the file.")
     index = pd.Index(_join(parts["index"]), name=parts["index_name"], tupleize_cols=False)
     data = dict(enumerate(map(_join, parts["data"])))
     if any(len(values) != len(index) for values in data.values()):
@@ -35,6 +37,13 @@ def join_frame(parts):
     columns = _join(parts["columns"])
     frame.columns = pd.Index(columns, name=parts["columns_name"], tupleize_cols=False)
     return frame
+
+
+def _n_bytes(part):
+    """Return how large a column is, its categories included."""
+    if isinstance(part, (tuple, list)):
+        return sum(map(_n_bytes, part))
+    return part.nbytes if isinstance(part, np.ndarray) else 0
 
 
 def _split(values):

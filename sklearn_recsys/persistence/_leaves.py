@@ -19,6 +19,15 @@ _NUMPY_TYPES = {
         *("float16", "float32", "float64", "complex64", "complex128"),
     )
 }
+# functions of one array, which `FunctionTransformer` applies to each value
+_UFUNCS = {
+    name: getattr(np, name)
+    for name in (
+        *("abs", "cbrt", "ceil", "exp", "exp2", "expm1", "floor", "log", "log10", "log1p", "log2"),
+        *("negative", "positive", "reciprocal", "rint", "sign", "sqrt", "square", "tanh", "trunc"),
+    )
+}
+_UFUNC_NAMES = {function: name for name, function in _UFUNCS.items()}
 _NUMPY_NAMES = {cls: name for name, cls in _NUMPY_TYPES.items()}
 _DTYPE = re.compile(r"[<>|=]?([biufcUSmM])[1-9]\d{0,8}(\[\d{0,9}[A-Za-z]{1,2}\])?")
 _TIME = re.compile(r"(s|ms|us|ns):(-?\d{1,19}):(UTC)?")
@@ -82,6 +91,7 @@ _PARSERS = {kind: parse for kind, (*_, parse) in _LEAVES.items()} | {
     "numpy.scalar": _parse_scalar,
     "numpy.dtype": _parse_dtype,
     "numpy.type": _NUMPY_TYPES.__getitem__,
+    "numpy.ufunc": _UFUNCS.__getitem__,
 }
 
 LEAF_KINDS = frozenset(_PARSERS)
@@ -105,6 +115,8 @@ def leaf_text(value):
         return "numpy.scalar", _scalar_text(value)
     if isinstance(value, np.dtype):
         return "numpy.dtype", _dtype_text(value)
+    if cls is np.ufunc and value in _UFUNC_NAMES:
+        return "numpy.ufunc", _UFUNC_NAMES[value]
     if cls is type and value in _NUMPY_NAMES:
         return "numpy.type", _NUMPY_NAMES[value]
     return None

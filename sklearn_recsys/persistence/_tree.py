@@ -16,7 +16,13 @@ import scipy.sparse as sp
 from sklearn.pipeline import Pipeline
 
 from sklearn_recsys.persistence import _classes
-from sklearn_recsys.persistence._container import PLAIN_KINDS, ModelFileError
+from sklearn_recsys.persistence._checks import (
+    check_fitted,
+    check_parameters,
+    derive,
+    derived_attributes,
+)
+from sklearn_recsys.persistence._container import MAX_ARRAYS, PLAIN_KINDS, ModelFileError
 from sklearn_recsys.persistence._frames import join_frame, split_frame
 from sklearn_recsys.persistence._leaves import LEAF_KINDS, is_plain, leaf_text, parse_leaf
 
@@ -78,7 +84,9 @@ class Encoder:
             return self._random_state(value, where)
         if id(value) in self._known:
             return {"type": "ref", "id": self._known[id(value)][1]}
-        if isinstance(value, np.ndarray):
+        if type(value) is np.ma.MaskedArray:
+            node = self._masked(value, where)
+        elif isinstance(value, np.ndarray):
             node = self._array(value, where)
         elif sp.issparse(value):
             node = self._sparse(value, where)
@@ -99,6 +107,8 @@ class Encoder:
         ]
 
     def _member(self, array):
+        if len(self.arrays) == MAX_ARRAYS:
+            raise ValueError(f"A model file holds {MAX_ARRAYS:,} arrays at most.")
         self.arrays.append(array)
         return len(self.arrays) - 1
 
@@ -112,6 +122,10 @@ class Encoder:
         if dtype.kind not in PLAIN_KINDS or not dtype.itemsize:
             raise _unsaveable(array, where, f"dtype {dtype}")
         return {"type": "array", "member": self._member(np.asarray(array))}
+
+    def _masked(self, array, where):
+        parts = (array.data, np.ma.getmaskarray(array), array.fill_value)
+        return {"type": "masked", "parts": [self.encode(part, where) for part in parts]}
 
     def _sparse(self, matrix, where):
         name = type(matrix).__name__
@@ -149,12 +163,22 @@ class Encoder:
 
     def _object(self, value, where):
         cls = type(value)
-        estimator = _classes.is_estimator(cls)
-        names = cls._get_param_names() if estimator else []
-        params = {name: getattr(value, name) for name in _own_parameters(cls, names)}
-        apart = {*names, _ROUTING}
+        built, names = _classes.is_built(cls), _classes.parameter_names(cls)
+        try:  # what is written can be read
+            check_parameters(value)
+        except ValueError as error:
+            raise TypeError(f"Cannot save {where}: {error}.") from error
+        try:
+            check_fitted(value)
+        except ValueError as error:
+            raise ValueError(f"Cannot save {where}: {error}.") from error
+        own = _own_parameters(cls, names)
+        params = {name: _classes.parameter(value, name) for name in own}
+        apart = {*names, _ROUTING, *derived_attributes(cls)}
         state = {k: item for k, item in getattr(value, "__dict__", {}).items() if k not in apart}
-        if _classes.has_hooks(cls) and (state or not estimator):
+        if _classes.is_splitter(cls):
+            state = {}
+        elif _classes.has_hooks(cls) and (state or not built):
             state = {k: item for k, item in value._save_state().items() if k not in apart}
         routing = getattr(value, _ROUTING, None)
         for name in state:
@@ -188,6 +212,7 @@ class Decoder:
 
     def __init__(self, reader, trusted):
         self._array = reader.array
+        self._size = reader.size
         self._trusted = trusted
         self._known = {}
 
@@ -197,8 +222,11 @@ class Decoder:
             raise ModelFileError("its contents are nested too deeply.")
         if is_plain(node):
             return node
-        if type(node) is list:
-            return [item if is_plain(item) else self.decode(item, depth + 1) for item in node]
+        if type(node) is list:  # in place: it may be most of the file
+            for index, item in enumerate(node):
+                if not is_plain(item):
+                    node[index] = self.decode(item, depth + 1)
+            return node
         if type(node) is not dict:
             raise ModelFileError(f"it holds the number {str(node)[:50]}, which is out of range.")
         kind = node.get("type")
@@ -247,6 +275,13 @@ class Decoder:
             raise ModelFileError(f"it holds {len(items)} objects as an array of shape {shape}.")
         return np.fromiter(items, dtype=object, count=len(items)).reshape(shape)
 
+    def _decode_masked(self, node, depth):
+        parts = self._list(node["parts"], depth)
+        arrays = len(parts) == 3 and all(type(part) is np.ndarray for part in parts[:2])
+        if not arrays or parts[1].dtype != bool or parts[0].shape != parts[1].shape:
+            raise ModelFileError("it holds a masked array whose parts do not fit together.")
+        return np.ma.MaskedArray(parts[0], parts[1], fill_value=parts[2])
+
     def _decode_sparse(self, node, depth):
         shape = _shape(node["shape"])
         if node["class"] not in _SPARSE or len(shape) != 2 or type(node["parts"]) is not list:
@@ -255,7 +290,7 @@ class Decoder:
         return _sparse(_SPARSE[node["class"]], parts, shape)
 
     def _decode_frame(self, node, depth):
-        return join_frame(self.decode(node["parts"], depth))
+        return join_frame(self.decode(node["parts"], depth), self._size)
 
     def _decode_random_state(self, node, depth):
         key = self._array(node["key"])
@@ -272,8 +307,7 @@ class Decoder:
         cls = _classes.class_of(node["class"], self._trusted)
         if not _classes.may_save(cls):
             raise ModelFileError(f"it holds a {cls.__name__}, which is no estimator.")
-        estimator = _classes.is_estimator(cls)
-        names = cls._get_param_names() if estimator else []
+        built, names = _classes.is_built(cls), _classes.parameter_names(cls)
         params = self._attributes(node["params"], depth)
         unknown = sorted(set(params) - set(_own_parameters(cls, names)))
         if unknown:
@@ -281,13 +315,21 @@ class Decoder:
         state = self._attributes(node["state"], depth)
         for name in state:
             problem = "is a parameter" if name in names else _classes.attribute_problem(cls, name)
-            if problem or name == _ROUTING:
+            if problem or name == _ROUTING or name in derived_attributes(cls):
                 raise ModelFileError(f"the attribute {name[:100]!r} of a {cls.__name__} {problem}.")
-        value = cls(**params) if estimator else cls.__new__(cls)
-        if _classes.has_hooks(cls) and (state or not estimator):
-            value._load_state(state)
-        else:
-            vars(value).update(state)
+        try:
+            value = cls(**params) if built else cls.__new__(cls)
+            check_parameters(value)
+            if built and cls not in self._trusted:
+                _classes.check_constants(value, state)
+            if _classes.has_hooks(cls) and (state or not built):
+                value._load_state(state)
+            else:
+                vars(value).update(state)
+            check_fitted(value)
+            derive(value)
+        except ValueError as error:
+            raise ModelFileError(f"its {cls.__name__} is unusable: {error!s:.300}.") from error
         _set_routing(value, node["routing"])
         return value
 
@@ -303,6 +345,7 @@ _FIELDS = {
     "dict": {"items"},
     "array": {"member", "id"},
     "objects": {"shape", "items", "id"},
+    "masked": {"parts", "id"},
     "sparse": {"class", "shape", "parts", "id"},
     "frame": {"parts", "id"},
     "random_state": {"key", "pos", "has_gauss", "gauss"},

@@ -16,6 +16,7 @@ from sklearn_recsys.pipeline._raw_ids import RawIdsMixin
 from sklearn_recsys.pipeline._translation import RawIds
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import as_index, missing_ids, says_nothing
+from sklearn_recsys.utils._state import Interactions, Labels, Optional, Size
 from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_csr
 
@@ -90,6 +91,14 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         if isinstance(self.steps[-1][1], RecommenderMixin):
             tags.recommender_tags = get_tags(self.steps[-1][1]).recommender_tags
         return tags
+
+    def _fitted_state(self):
+        return {
+            "interactions_": Interactions(),
+            "_n_items_": Size("n_items"),
+            "_item_names_": Optional(Labels("n_items", strings=True)),
+            "user_ids_": Optional(Labels("n_users")),
+        }
 
     def get_params(self, deep=True):
         """Get the parameters of the pipeline and its steps; not those of the shared encoder.

@@ -22,6 +22,7 @@ from sklearn_recsys.preprocessing._columns import (
 )
 from sklearn_recsys.utils._frames import as_pandas_frame
 from sklearn_recsys.utils._ids import as_index, find, index_of, missing_ids
+from sklearn_recsys.utils._state import Labels, Size
 from sklearn_recsys.utils.validation import check_csr, check_indices
 
 
@@ -146,6 +147,14 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         self.unknown = unknown
         self.users = users
         self.items = items
+
+    def _fitted_state(self):
+        return {
+            "user_ids_": Labels("n_users"),
+            "item_ids_": Labels("n_items"),
+            "n_users_": Size("n_users"),
+            "n_items_": Size("n_items"),
+        }
 
     def fit(self, events, y=None):
         """Learn the users and the items.

@@ -24,6 +24,7 @@ from sklearn_recsys.preprocessing._feature_columns import (
 )
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr
+from sklearn_recsys.utils._state import Check, Instance, Labels, Maybe, Number, Optional, Size
 from sklearn_recsys.utils.validation import check_memory
 
 _UNKNOWN = "<unknown>"
@@ -147,6 +148,43 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "slots_")
+
+    def _fitted_state(self):
+        return {
+            "n_features_in_": Size("n_columns"),
+            "feature_names_in_": Optional(Labels("n_columns", strings=True)),
+            "kinds_": Check(self._check_kinds),
+            "vocabularies_": Check(self._check_vocabularies),
+            "scaler_": Maybe(Instance(StandardScaler)),
+            "slots_": Check(self._check_slots),
+        }
+
+    def _check_kinds(self, kinds):
+        if not isinstance(kinds, dict) or len(kinds) != self.n_features_in_:
+            raise ValueError("does not say the kind of each column")
+        if not all(isinstance(name, str) and kind in KINDS for name, kind in kinds.items()):
+            raise ValueError("has a column whose kind is unknown")
+
+    def _check_vocabularies(self, vocabularies):
+        coded = [name for name, kind in self.kinds_.items() if kind not in ("number", "drop")]
+        if not isinstance(vocabularies, dict) or list(vocabularies) != coded:
+            raise ValueError("is not that of the columns")
+        for vocabulary in vocabularies.values():
+            Labels("n_values").check(vocabulary, {})
+
+    def _check_slots(self, slots):
+        numbers = [name for name, kind in self.kinds_.items() if kind == "number"]
+        if numbers and getattr(self.scaler_, "n_features_in_", None) != len(numbers):
+            raise ValueError("does not agree with scaler_")
+        expected = [(name, "number", start, start + 1, 0) for start, name in enumerate(numbers)]
+        start = len(numbers)
+        for (name, vocabulary), slot in zip(self.vocabularies_.items(), slots[start:], strict=True):
+            stop = slot[3]
+            Number(start + 1, start + _MAX_CODES, type=Integral).check(stop, {})
+            expected.append((name, self.kinds_[name], start, stop, len(vocabulary) + 2))
+            start = stop
+        if slots != expected:
+            raise ValueError("does not agree with kinds_ and vocabularies_")
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._state import Array, Labels, Number, Optional, Size
 from sklearn_recsys.utils.validation import check_interactions
 
 
@@ -114,6 +115,14 @@ class BM25Transformer(_WeightTransformer, auto_wrap_output_keys=None):
     def __init__(self, k1=1.2, b=0.75):
         self.k1 = k1
         self.b = b
+
+    def _fitted_state(self):
+        return {
+            "n_features_in_": Size("n_items"),
+            "feature_names_in_": Optional(Labels("n_items", strings=True)),
+            "idf_": Array("n_items"),
+            "mean_length_": Number(low=0),
+        }
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):

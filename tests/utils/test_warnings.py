@@ -14,8 +14,11 @@ import scipy.sparse as sp
 from joblib import parallel_config
 from joblib.parallel import BatchedCalls, get_active_backend
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.model_selection import GridSearchCV, learning_curve
-from sklearn.model_selection import cross_validate as sklearn_cross_validate
+from sklearn.model_selection import (
+    GridSearchCV,
+    cross_validate as sklearn_cross_validate,
+    learning_curve,
+)
 
 from sklearn_recsys import EASE, PopularityRecommender
 from sklearn_recsys.datasets import make_interactions

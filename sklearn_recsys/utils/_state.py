@@ -1,0 +1,298 @@
+"""What the fitted attributes of a model must be: rules that a loaded file is held against.
+
+A class declares its fitted attributes in a method ``_fitted_state()``, which returns a dict from
+names to the rules below. Shapes are given in numbers and in names of sizes, such as ``"n_items"``;
+what a name stands for is settled by the first attribute that it is part of, and all others must
+agree. A class without such a method is not checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+_CHUNK = 2**20
+
+
+class Rule:
+    """What one attribute must be."""
+
+    optional = False  # whether a fitted model may lack the attribute
+
+    def check(self, value, sizes):
+        """Raise ValueError unless `value` is right; `sizes` holds the sizes settled so far."""
+        raise NotImplementedError
+
+
+@dataclass
+class Optional(Rule):
+    """An attribute that may be missing."""
+
+    rule: Rule
+    optional = True
+
+    def check(self, value, sizes):
+        self.rule.check(value, sizes)
+
+
+@dataclass
+class Maybe(Rule):
+    """None, or what another rule says."""
+
+    rule: Rule
+
+    def check(self, value, sizes):
+        if value is not None:
+            self.rule.check(value, sizes)
+
+
+@dataclass
+class Size(Rule):
+    """A number of rows or columns."""
+
+    name: str
+
+    def check(self, value, sizes):
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+            raise ValueError(f"is {value!r:.50}, not a number of {self.name.removeprefix('n_')}")
+        _settle(int(value), self.name, sizes)
+
+
+@dataclass
+class Number(Rule):
+    """A finite number within bounds."""
+
+    low: float = -np.inf
+    high: float = np.inf
+    type: type = Real
+
+    def check(self, value, sizes):
+        # a comparison with an integer beyond float64's range is exact, a conversion fails
+        right = isinstance(value, self.type) and not isinstance(value, bool)
+        if not (right and abs(value) < np.inf and self.low <= value <= self.high):
+            raise ValueError(f"is {value!r:.50}, not a number from {self.low} to {self.high}")
+        if isinstance(value, Integral) and abs(int(value)) >= 2**63:
+            raise ValueError(f"is {value!r:.50}, which is out of range")
+
+
+@dataclass
+class Range(Rule):
+    """A pair of finite numbers, the lower one first."""
+
+    def check(self, value, sizes):
+        if type(value) not in (tuple, list) or len(value) != 2:
+            raise ValueError(f"is {value!r:.50}, not a pair of numbers")
+        for bound in value:
+            Number().check(bound, sizes)
+        if value[0] > value[1]:
+            raise ValueError(f"is {value!r:.50}: its lower bound is above its upper one")
+
+
+@dataclass
+class Offset(Rule):
+    """An offset and a unit, which is greater than zero."""
+
+    def check(self, value, sizes):
+        if type(value) not in (tuple, list) or len(value) != 2:
+            raise ValueError(f"is {value!r:.50}, not an offset and a unit")
+        Number().check(value[0], sizes)
+        Number(low=np.nextafter(0, 1)).check(value[1], sizes)
+
+
+@dataclass
+class OneOf(Rule):
+    """One of some values."""
+
+    values: tuple
+
+    def check(self, value, sizes):
+        if not isinstance(value, str) or value not in self.values:
+            raise ValueError(f"is {value!r:.50}, not one of {', '.join(map(repr, self.values))}")
+
+
+@dataclass
+class Check(Rule):
+    """What a function of the value accepts; it raises ValueError otherwise."""
+
+    function: object
+
+    def check(self, value, sizes):
+        self.function(value)
+
+
+class Array(Rule):
+    """A dense array of a shape, finite unless it says otherwise.
+
+    Parameters
+    ----------
+    *shape : int or str
+        The lengths, or the names of sizes.
+    kinds : str, default="f"
+        The kinds of dtype that it may have.
+    low, high : float or str, default=None
+        Bounds of its values; a name is that of a size, which is an upper bound that is not reached.
+    finite : bool, default=True
+        Whether NaN and infinite values are refused.
+    """
+
+    def __init__(self, *shape, kinds="f", low=None, high=None, finite=True):
+        self.shape, self.kinds, self.low, self.high = shape, kinds, low, high
+        self.finite = finite
+
+    def check(self, value, sizes):
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in self.kinds:
+            raise ValueError(f"is {_described(value)}, not an array of kind {self.kinds!r}")
+        _fit(value.shape, self.shape, sizes)
+        if self.finite and value.dtype.kind == "f" and not all_finite(value):
+            raise ValueError("holds NaN or infinite values")
+        if not value.size:
+            return
+        if self.low is not None and value.min() < self.low:
+            raise ValueError(f"holds {value.min()}, less than {self.low}")
+        if self.high is not None:
+            high = sizes[self.high] - 1 if isinstance(self.high, str) else self.high
+            if value.max() > high:
+                raise ValueError(f"holds {value.max()}, more than {high}")
+
+
+class Labels(Rule):
+    """A 1-D array of raw ids or names.
+
+    Parameters
+    ----------
+    size : str
+        The name of its length.
+    strings : bool, default=False
+        Whether they must be strings.
+    """
+
+    def __init__(self, size, *, strings=False):
+        self.size, self.strings = size, strings
+
+    def check(self, value, sizes):
+        if not isinstance(value, np.ndarray) or value.ndim != 1:
+            raise ValueError(f"is {_described(value)}, not a 1-D array of labels")
+        _fit(value.shape, (self.size,), sizes)
+        if self.strings and not all(isinstance(item, str) for item in value.tolist()):
+            raise ValueError("holds names that are no strings")
+        if not pd.Index(value, tupleize_cols=False).is_unique:
+            raise ValueError("holds a label twice")
+
+
+class Sparse(Rule):
+    """A CSR array of finite values, its indices sorted and each of them once.
+
+    Parameters
+    ----------
+    *shape : str
+        The names of the number of rows and of columns.
+    kinds : str, default="f"
+        The kinds of dtype that its values may have.
+    sorted : bool, default=True
+        Whether the indices must be sorted and distinct within a row.
+    """
+
+    def __init__(self, *shape, kinds="f", sorted=True):
+        self.shape, self.kinds, self.sorted = shape, kinds, sorted
+
+    def check(self, value, sizes):
+        if not isinstance(value, sp.csr_array) or value.dtype.kind not in self.kinds:
+            raise ValueError(f"is {_described(value)}, not a csr_array of kind {self.kinds!r}")
+        _fit(value.shape, self.shape, sizes)
+        if value.dtype.kind == "f" and not all_finite(value.data):
+            raise ValueError("holds NaN or infinite values")
+        if self.sorted and not value.has_canonical_format:
+            raise ValueError("has indices that are not sorted, or come twice in a row")
+
+
+@dataclass
+class Interactions(Rule):
+    """The canonical matrix that a recommender was fitted to."""
+
+    def check(self, value, sizes):
+        Sparse("n_users", "n_items").check(value, sizes)
+        if value.dtype != np.float32:
+            raise ValueError(f"is of {value.dtype}, not of float32")
+        if 0 in value.shape or np.any(value.data == 0):
+            raise ValueError("has no row, no column, or a stored zero")
+
+
+@dataclass
+class Instance(Rule):
+    """An object of a class; what it declares is held against the same sizes if `shared`."""
+
+    cls: type
+    shared: bool = False
+
+    def check(self, value, sizes):
+        if not isinstance(value, self.cls):
+            raise ValueError(f"is {_described(value)}, not a {self.cls.__name__}")
+        if self.shared:
+            check_state(value, sizes)
+
+
+def check_state(model, sizes=None, rules=None):
+    """Raise ValueError unless a fitted model's attributes are what its class declares.
+
+    Parameters
+    ----------
+    model : object
+        Anything; what is not fitted, or declares nothing, passes.
+    sizes : dict, default=None
+        Sizes that are settled already.
+    rules : dict, default=None
+        The rules, for classes that declare none.
+
+    Returns
+    -------
+    fitted : bool
+        Whether the model has any of the attributes that are declared.
+    """
+    if rules is None:
+        declare = getattr(model, "_fitted_state", None)
+        rules = declare() if declare is not None else {}
+    sizes = {} if sizes is None else sizes
+    state = vars(model)
+    if not any(name in state for name in rules):
+        return False
+    for name, rule in rules.items():
+        if name not in state:
+            if not rule.optional:
+                raise ValueError(f"{type(model).__name__} has no {name}")
+            continue
+        try:
+            rule.check(state[name], sizes)
+        except ValueError as error:
+            raise ValueError(f"{name} of {type(model).__name__} {error}") from None
+    return True
+
+
+def all_finite(array):
+    """Return whether no value is NaN or infinite, without a copy of the array."""
+    flat = array.ravel(order="K")
+    return all(np.isfinite(flat[i : i + _CHUNK]).all() for i in range(0, len(flat), _CHUNK))
+
+
+def _described(value):
+    dtype = getattr(value, "dtype", None)
+    name = type(value).__name__
+    return f"a {name}" if dtype is None else f"a {name} of {dtype!s:.50}"
+
+
+def _fit(shape, wanted, sizes):
+    if len(shape) != len(wanted):
+        raise ValueError(f"has {len(shape)} dimension(s), not {len(wanted)}")
+    for length, size in zip(shape, wanted, strict=True):
+        if isinstance(size, str):
+            _settle(length, size, sizes)
+        elif length != size:
+            raise ValueError(f"has the shape {shape}, not {wanted}")
+
+
+def _settle(length, name, sizes):
+    if sizes.setdefault(name, length) != length:
+        raise ValueError(f"says that {name} is {length}, but it is {sizes[name]} elsewhere")
