@@ -128,6 +128,7 @@ class RecommenderMixin(ScoringMixin):
             "interactions_": Interactions(),
             "n_features_in_": Size("n_items"),
             "feature_names_in_": Optional(Labels("n_items", strings=True)),
+            "item_labels_": Optional(Labels("n_items")),
             "_fallback_": Array("n_items"),
             "_item_order_": Optional(Maybe(Array("n_items", kinds="i", low=0))),
         }

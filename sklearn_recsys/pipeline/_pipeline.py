@@ -97,6 +97,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             "interactions_": Interactions(),
             "_n_items_": Size("n_items"),
             "_item_names_": Optional(Labels("n_items", strings=True)),
+            "item_labels_": Optional(Labels("n_items")),
             "user_ids_": Optional(Labels("n_users")),
         }
 

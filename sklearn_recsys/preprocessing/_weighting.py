@@ -120,6 +120,7 @@ class BM25Transformer(_WeightTransformer, auto_wrap_output_keys=None):
         return {
             "n_features_in_": Size("n_items"),
             "feature_names_in_": Optional(Labels("n_items", strings=True)),
+            "item_labels_": Optional(Labels("n_items")),
             "idf_": Array("n_items"),
             "mean_length_": Number(low=0),
         }
