@@ -8,8 +8,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sklearn_recsys.metrics._scorer import RecommenderScorer
-from sklearn_recsys.persistence._classes import name_of
+from sklearn_recsys.persistence._classes import has_hooks, name_of
 from sklearn_recsys.utils._state import (
     Array,
     Instance,
@@ -132,7 +131,7 @@ def _check_search(search):
 
 
 def _is_scorer(item):
-    return isinstance(item, (str, RecommenderScorer))
+    return isinstance(item, str) or has_hooks(type(item))  # as ours has, a function has not
 
 
 def _check_steps(pipeline):
