@@ -682,6 +682,7 @@ RATINGS = np.random.default_rng(1).integers(1, 11, 800) / 2
 QUIET = {
     "stars": RATINGS,
     "ones": np.ones(800),
+    "ratings that float32 barely holds": RATINGS * 6e37,
     "a few tiny weights": np.append(RATINGS, [1e-9, 1e-6, 1e-3]),
     "percent": np.random.default_rng(1).integers(1, 101, 800),
     "logarithms": np.log1p(plays()),

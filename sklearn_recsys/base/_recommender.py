@@ -618,7 +618,7 @@ def _warn_of_counts(values, name):
     """
     values = np.abs(values)
     greatest = float(values.max())
-    if greatest <= _SPAN * values.min():
+    if greatest <= _SPAN * float(values.min()):  # float32 would overflow
         return
     low = float(np.partition(values, len(values) // 20)[len(values) // 20])
     if greatest > _SPAN * low:

@@ -275,6 +275,7 @@ def test_similarities_do_not_depend_on_the_scale(metric, shrinkage):
                 assert_allclose(answer, scores, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*reads values as weights")
 def test_rows_may_have_any_scale_each():
     X = random_matrix()
     scales = 10.0 ** np.random.default_rng(0).uniform(-37, 37, (40, 1))
@@ -284,6 +285,7 @@ def test_rows_may_have_any_scale_each():
     assert_allclose(values, expected[1], rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*reads values as weights")
 def test_values_of_all_magnitudes_in_one_row():
     X = np.array([[1e20, 3, 1e-25], [2e20, 0, 5], [0, 6, 1e-25], [0, 1e-40, 0]], dtype=np.float32)
     ids, values = UserKNN(shrinkage=0).fit(X).similar_users(n=3)
@@ -293,6 +295,7 @@ def test_values_of_all_magnitudes_in_one_row():
     assert_allclose(values[3, 0], 1, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*reads values as weights")
 def test_a_huge_value_elsewhere_does_not_blur_a_correlation():
     """It would take the mean of the row with it; play counts are like that."""
     X = np.array([[1, 2, 3, 1e20, 0], [2, 4, 6, 0, 1e12], [3, 2, 1, 0, 1]])
