@@ -98,7 +98,7 @@ def _refitted_share(X, whole, interactions, values):
     twins = np.bincount(fitted_lengths, weights=twin, minlength=size)
     expected = (twins / np.maximum(counts, 1))[lengths[telling]].sum()
     # more than chance and chance again; of few rows, all of them where none was to be expected
-    chance = max(expected + 3 * np.sqrt(expected + 1), 0.01 * np.count_nonzero(telling))
+    chance = max(expected + 3 * np.sqrt(expected + 1), 0.1 * np.count_nonzero(telling))
     everything = expected < 0.1 and found[telling].all()
     if np.count_nonzero(found & telling) <= chance and not everything:
         return 0.0
