@@ -29,6 +29,7 @@ from sklearn_recsys.utils.validation import (
     check_item_features,
     check_item_sets,
     check_length,
+    check_list_memory,
     check_memory,
 )
 
@@ -562,18 +563,16 @@ class RecommenderMixin(ScoringMixin):
         self, X, n, exclude_seen, candidates=None, exclude=None, held_out=None, features=None
     ):
         """Return the top-n of canonical histories; `held_out` cells join the candidates."""
-        check_memory(
-            12 * n * X.shape[0],
-            f"A list of {n:,} items for {X.shape[0]:,} rows",
-            "Ask for shorter lists, or for some of the rows.",
-        )
-        ids = np.empty((X.shape[0], n), dtype=np.int64)
-        scores = np.empty((X.shape[0], n), dtype=np.float32)
+        n_rows, width = X.shape[0], min(n, X.shape[1])
+        check_list_memory(n_rows, n, X.shape[1])
+        ids = np.full((n_rows, n), -1, dtype=np.int64)
+        scores = np.full((n_rows, n), -np.inf, dtype=np.float32)
         rank = self._rank_cells if sp.issparse(candidates) else self._rank_all
         for rows in row_blocks(X.shape[0], 4 * X.shape[1]):
             sets = [s[rows] if sp.issparse(s) else s for s in (candidates, exclude, held_out)]
             part = _part(features, rows)
-            ids[rows], scores[rows] = rank(X[rows], n, exclude_seen, *sets, part)
+            best = rank(X[rows], width, exclude_seen, *sets, part)
+            ids[rows, :width], scores[rows, :width] = best
         return ids, scores
 
     def _rank_all(self, X, n, exclude_seen, candidates, exclude, held_out, features):

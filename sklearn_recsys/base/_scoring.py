@@ -113,6 +113,7 @@ class ScoringMixin:
             values.update(_scorer.rating_scores(parsed, y.data, predicted))
         if depth is not None:
             candidates = self._checked_sets(candidates, X.shape, "candidates", users)
+            depth = min(depth, X.shape[1])  # what lists lack is a miss
             ids, _ = self._rank(X, depth, exclude_seen, candidates, held_out=y, features=features)
             if candidates is not None:
                 _warn_if_all_fit(parsed, y, ids)

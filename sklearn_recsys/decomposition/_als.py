@@ -22,7 +22,7 @@ from sklearn_recsys.decomposition._half_step import WeightedRows
 from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._state import Array, Instance, Number
-from sklearn_recsys.utils.validation import check_device
+from sklearn_recsys.utils.validation import check_device, check_memory
 
 _INIT_NORM = 0.1  # of an item's first vector, in the mean; the users are solved for first
 
@@ -190,6 +190,13 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         device = check_device(self.device)
         rng = check_random_state(self.random_state)
         n_items = X.shape[1]
+        check_memory(
+            # float64 draws and their cast; factors, their products, the solver's k × k matrices
+            (12 * n_items + 12 * (n_items + X.shape[0]) + 24 * self.n_factors) * self.n_factors,
+            f"Factors of {X.shape[0]:,} users and {n_items:,} items with n_factors="
+            f"{self.n_factors:,}",
+            "Use fewer factors.",
+        )
         scale = _INIT_NORM / np.sqrt(self.n_factors)
         items = rng.normal(scale=scale, size=(n_items, self.n_factors)).astype(np.float32)
         items = torch.from_numpy(items).to(device)

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state, check_scalar
 
 from sklearn_recsys.model_selection._common import check_nonempty
 from sklearn_recsys.utils._labels import check_same_labels
-from sklearn_recsys.utils.validation import check_held_out
+from sklearn_recsys.utils.validation import check_held_out, check_list_memory
 
 _BLOCK_CELLS = 2**24  # cells of a block's dense mask
 _MAX_ROUNDS = 6  # of rejection, before the rows still unfinished are drawn exactly
@@ -78,6 +78,7 @@ def sample_negatives(X, n=99, *, exclude=None, weights=None, random_state=None):
     weights = _check_weights(weights, X)
     rng = check_random_state(random_state)
     n_users, n_items = X.shape
+    check_list_memory(n_users, n, n_items, slot_bytes=8)
     negatives = np.full((n_users, n), -1, dtype=np.int64)
     step = max(1, _BLOCK_CELLS // n_items)
     for start in range(0, n_users, step):

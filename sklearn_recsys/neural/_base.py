@@ -23,7 +23,7 @@ from sklearn_recsys.neural._batches import RowBatches
 from sklearn_recsys.neural._rating_units import RatingUnitsMixin
 from sklearn_recsys.utils._state import Instance, Number, check_state
 from sklearn_recsys.utils._suggest import did_you_mean
-from sklearn_recsys.utils.validation import check_device
+from sklearn_recsys.utils.validation import check_device, check_memory
 
 _OPTIMIZERS = {
     name.lower(): optimizer
@@ -212,6 +212,7 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
                 self.net_.set_params(train_split=split, max_epochs=self.max_epochs)
             else:
                 self._n_trained_ = len(train)
+                self._check_module_memory(X)
                 self.net_ = self._make_net(self._make_module(X), device, len(train), valid)
                 self.net_.initialize()
             self._train(train, valid)
@@ -228,6 +229,23 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
                     f"early_stopping is False, or there is too little to hold out of. ({error})"
                 ) from error
             raise
+
+    def _check_module_memory(self, X):
+        """Refuse a module that cannot fit, by one without storage."""
+        state = torch.random.get_rng_state()
+        try:
+            with torch.device("meta"):
+                weights = list(self._make_module(X).parameters())
+        except (RuntimeError, NotImplementedError, TypeError):  # it looks at its data when made
+            return
+        finally:
+            torch.random.set_rng_state(state)
+        n_bytes = sum(weight.numel() * weight.element_size() for weight in weights)
+        check_memory(
+            5 * n_bytes,  # with gradients, the two moments of Adam, and the best epoch's copy
+            f"Training {type(self).__name__} with {n_bytes // 4:,} weights",
+            "Use smaller layers or fewer factors.",
+        )
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):

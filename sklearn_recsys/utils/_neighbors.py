@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils._threads import row_blocks
 from sklearn_recsys.utils._topk import top_n
+from sklearn_recsys.utils.validation import check_list_memory
 
 
 def cosine_neighbors(vectors, others, n, skip=None):
@@ -35,8 +36,10 @@ def cosine_neighbors(vectors, others, n, skip=None):
     """
     vectors, others = (unit_rows(part).astype(np.float32) for part in (vectors, others))
     nowhere = ~others.any(axis=1)
-    ids = np.empty((len(vectors), n), dtype=np.int64)
-    similarities = np.empty((len(vectors), n), dtype=np.float32)
+    width = min(n, len(others))
+    check_list_memory(len(vectors), n, len(others))
+    ids = np.full((len(vectors), n), -1, dtype=np.int64)
+    similarities = np.full((len(vectors), n), -np.inf, dtype=np.float32)
     for rows in row_blocks(len(vectors), 4 * len(others)):
         cosines = vectors[rows] @ others.T
         cosines[:, nowhere] = -np.inf
@@ -44,7 +47,7 @@ def cosine_neighbors(vectors, others, n, skip=None):
         if skip is not None:
             own = np.flatnonzero(skip[rows] >= 0)
             cosines[own, skip[rows][own]] = -np.inf
-        ids[rows], similarities[rows] = top_n(cosines, n)
+        ids[rows, :width], similarities[rows, :width] = top_n(cosines, width)
     return ids, similarities
 
 

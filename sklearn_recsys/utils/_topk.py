@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils._threads import map_blocks
+from sklearn_recsys.utils.validation import check_list_memory
 
 _GROUPS = 8  # of columns, for each of the n best: more cut closer, and take longer to look through
 
@@ -91,6 +92,7 @@ def top_n(scores, n):
         Their scores, −inf where nothing is left.
     """
     n_rows, n_columns = scores.shape
+    check_list_memory(n_rows, n, n_columns)
     ids = np.full((n_rows, n), -1, dtype=np.int64)
     values = np.full((n_rows, n), -np.inf, dtype=scores.dtype)
     width = min(n, n_columns)
@@ -147,6 +149,7 @@ def top_n_cells(cells, scores, n):
     n : int
         Width of the answer.
     """
+    check_list_memory(cells.shape[0], n, cells.shape[1])
     ids = np.full((cells.shape[0], n), -1, dtype=np.int64)
     values = np.full((cells.shape[0], n), -np.inf, dtype=scores.dtype)
     positions, rows, ranks = best_cells(cells, scores, n)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from numbers import Integral
 
 import numpy as np
@@ -19,7 +17,10 @@ from sklearn_recsys.utils._labels import (
     check_item_labels,
     set_item_labels,
 )
+from sklearn_recsys.utils._memory import ask_again, available_memory
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr, check_sparse
+
+_LARGE = 2**26  # bytes, for which memory is asked about anew
 
 _USER_COLUMNS = set("user customer visitor session member account reader listener u".split())
 _ITEM_COLUMNS = set(
@@ -300,33 +301,6 @@ def check_item_sets(items, shape, *, name):
     return mask
 
 
-def available_memory():
-    """Return the bytes that an allocation may take now, or None where it cannot be told."""
-    try:
-        import psutil
-
-        available = psutil.virtual_memory().available
-    except ImportError:
-        available = None
-        if sys.platform == "linux":
-            with open("/proc/meminfo") as lines:
-                for line in lines:
-                    if line.startswith("MemAvailable:"):
-                        available = int(line.split()[1]) * 1024
-        elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:  # a container's own limit (cgroup v2)
-        with (
-            open("/sys/fs/cgroup/memory.max") as limit,
-            open("/sys/fs/cgroup/memory.current") as current,
-        ):
-            free = int(limit.read()) - int(current.read())
-            available = free if available is None else min(available, free)
-    except (OSError, ValueError):
-        pass
-    return available
-
-
 def check_memory(n_bytes, what, alternative):
     """Raise MemoryError before an allocation of `n_bytes` that cannot fit.
 
@@ -339,11 +313,39 @@ def check_memory(n_bytes, what, alternative):
     alternative : str
         What the user can do instead.
     """
+    if n_bytes >= _LARGE:
+        ask_again()
     available = available_memory()
     if available is not None and n_bytes > available:
         raise MemoryError(
             f"{what} needs {n_bytes / 2**30:.1f} GiB, but {available / 2**30:.1f} GiB are "
             f"available. {alternative}"
+        )
+
+
+def check_list_memory(n_rows, n, n_columns, slot_bytes=12):
+    """Raise MemoryError before lists of `n` slots, by default an id and a score, that cannot fit.
+
+    Lists longer than there are columns are allowed, but not by more than a gibibyte of slots that
+    stay empty.
+
+    Parameters
+    ----------
+    n_rows, n : int
+        Lists, and slots of each.
+    n_columns : int
+        What there is to fill them with.
+    slot_bytes : int, default=12
+        Bytes of a slot.
+    """
+    what = f"A list of {n:,} items for {n_rows:,} rows"
+    check_memory(slot_bytes * n * n_rows, what, "Ask for shorter lists, or for some of the rows.")
+    empty = slot_bytes * max(0, n - n_columns) * n_rows
+    if empty > 2**30:
+        raise MemoryError(
+            f"{what} needs {slot_bytes * n * n_rows / 2**30:.1f} GiB, {empty / 2**30:.1f} GiB of "
+            f"them for slots that stay empty: there are no more than {n_columns:,}. Ask for lists "
+            "of at most this length."
         )
 
 
