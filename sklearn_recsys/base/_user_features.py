@@ -103,7 +103,7 @@ class UserFeaturesMixin(RecommenderMixin):
             **super()._fitted_state(),
             "user_features_": Maybe(Array("n_users", "n_features")),
             "n_user_features_in_": Optional(Size("n_features")),
-            "user_feature_names_in_": Optional(Labels("n_features", strings=True)),
+            "user_feature_names_in_": Optional(Labels("n_features")),
         }
 
     def _fit_interactions(self, X, user_features=None, **params):

@@ -254,13 +254,15 @@ def test_shuffled_features_of_items_without_labels():
 
 
 @every_kind
-def test_columns_of_features_of_users(labels):
+def test_columns_of_features_of_users(labels, tmp_path):
     features = frame(RNG.random((N_USERS, N_ITEMS)), labels)
     model = DeepAutoencoder(hidden_layer_sizes=(2,), max_epochs=1).fit(R, user_features=features)
     model.predict(R, user_features=features)
-    for wrong in turned(features):
-        with pytest.raises(ValueError, match="columns of user_features must be those seen in fit"):
-            model.predict(R, user_features=wrong)
+    model.save(tmp_path / "model")
+    for model in (model, load(tmp_path / "model")):
+        for wrong in turned(features):
+            with pytest.raises(ValueError, match="columns of user_features must be those seen in"):
+                model.predict(R, user_features=wrong)
 
 
 @every_kind
