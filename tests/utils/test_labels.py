@@ -259,10 +259,10 @@ def test_columns_of_features_of_users(labels, tmp_path):
     model = DeepAutoencoder(hidden_layer_sizes=(2,), max_epochs=1).fit(R, user_features=features)
     model.predict(R, user_features=features)
     model.save(tmp_path / "model")
-    for model in (model, load(tmp_path / "model")):
+    for fitted in (model, load(tmp_path / "model")):
         for wrong in turned(features):
             with pytest.raises(ValueError, match="columns of user_features must be those seen in"):
-                model.predict(R, user_features=wrong)
+                fitted.predict(R, user_features=wrong)
 
 
 @every_kind
