@@ -8,6 +8,7 @@
 #   make lint                   ruff, and pyright on a user's script; nothing is changed
 #   make sdist                  the source distribution, and tests of what is in it
 #   make docs                   HTML in docs/_build/html, warnings are errors
+#   make fuzz N=10000 SEED=0    the property tests on N random cases; violations by kind
 #   make bench                  a table: accuracy on real data, speed against references
 #   make corrupt                corrupt sparse input at every door, each case in a process of its own
 #
@@ -19,6 +20,8 @@ DATA ?=
 PYTEST_ARGS ?=
 SPHINXOPTS ?= -W --keep-going
 BENCH_ARGS ?=
+N ?= 10000
+SEED ?= 0
 
 VENV := .venv
 OLDEST := .venv-oldest
@@ -33,7 +36,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-oldest lint sdist docs bench corrupt clean
+.PHONY: demo test test-oldest lint sdist docs bench corrupt fuzz clean
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -71,6 +74,10 @@ sdist: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	MPLBACKEND=Agg $(VENV)/bin/python -m sphinx $(SPHINXOPTS) -b html docs docs/_build/html
+
+# one thread: the matrices are tiny
+fuzz: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -X faulthandler tests/properties/fuzz.py --cases $(N) --seed $(SEED)
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
