@@ -21,6 +21,7 @@ from sklearn.utils import get_tags
 import sklearn_recsys as recsys
 from sklearn_recsys.exceptions import RecommenderWarning
 from sklearn_recsys.preprocessing import BM25Transformer
+from sklearn_recsys.utils._corrupt import corrupt_matrices
 
 EXAMPLES = 12  # of a property in the test run; `make fuzz` asks for many more
 
@@ -153,69 +154,13 @@ def read_only(X):
     return X
 
 
-# ---------------------------------------------------------------- corrupt matrices
+CORRUPTIONS = sorted(corrupt_matrices(sp.csr_array(np.ones((2, 2)))))
+corruptions = st.sampled_from(CORRUPTIONS)
 
 
-def _set(name, where, value):
-    def corrupt(X):
-        array = getattr(X, name).copy()
-        array[where] = value
-        setattr(X, name, array)
-        return X
-
-    return corrupt
-
-
-def _cut(name):
-    def corrupt(X):
-        setattr(X, name, getattr(X, name)[:-1].copy())
-        return X
-
-    return corrupt
-
-
-def _coords(axis, value):
-    def corrupt(X):
-        X = X.tocoo()
-        coords = [part.copy() for part in X.coords]
-        coords[axis][0] = value(X.shape[axis])
-        X.coords = tuple(coords)
-        return X
-
-    return corrupt
-
-
-def _as_csc(corrupt):
-    return lambda X: corrupt(X.tocsc())
-
-
-CORRUPTIONS = {
-    "index far out": _set("indices", 0, 10**6),
-    "index one past the end": lambda X: _set("indices", 0, X.shape[1])(X),
-    "index -1": _set("indices", -1, -1),
-    "index minimum": _set("indices", 0, -(2**31)),
-    "indptr falls": lambda X: _set("indptr", 0, 1)(_set("indptr", -1, 0)(X)),
-    "indptr starts at 1": _set("indptr", 0, 1),
-    "indptr ends beyond the data": _set("indptr", -1, 10**6),
-    "indptr negative": _set("indptr", 0, -1),
-    "indices too short": _cut("indices"),
-    "indptr too short": _cut("indptr"),
-    "csc index far out": _as_csc(_set("indices", 0, 10**6)),
-    "csc index one past the end": _as_csc(lambda X: _set("indices", 0, X.shape[0])(X)),
-    "csc index -1": _as_csc(_set("indices", 0, -1)),
-    "csc indptr ends beyond the data": _as_csc(_set("indptr", -1, 10**6)),
-    "coo row far out": _coords(0, lambda n: 10**6),
-    "coo row one past the end": _coords(0, lambda n: n),
-    "coo column -1": _coords(1, lambda n: -1),
-    "coo column far out": _coords(1, lambda n: 10**6),
-    "nan": _set("data", 0, np.nan),
-    "inf": _set("data", 0, np.inf),
-}
-corruptions = st.sampled_from(sorted(CORRUPTIONS))
-
-
-def corrupted(X, name):
-    return CORRUPTIONS[name](X.copy())
+def corrupted(shape, name):
+    """Return a corrupt matrix of ones."""
+    return corrupt_matrices(sp.csr_array(np.ones(shape)))[name]
 
 
 # ---------------------------------------------------------------- labels

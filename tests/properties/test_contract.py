@@ -183,7 +183,7 @@ def test_corrupt_matrices_are_refused(case, door, corruption):
     model.fit(X)
     before = model.predict(X)
     with pytest.raises(ValueError):
-        DOORS[door](model, X, corrupted(X, corruption))
+        DOORS[door](model, X, corrupted(X.shape, corruption))
     assert_array_equal(model.predict(X), before)
 
 
@@ -260,7 +260,23 @@ def test_values_of_any_size_are_answered_or_refused(case, exponent):
 
 # how long to train, and whether to print: extreme values are no errors, but take forever, or print
 HARMLESS = {"max_epochs", "max_iter", "n_refeeds", "encoder_epochs", "cg_steps", "verbose"}
-EXTREMES = [0, 1, -1, 2.5, 1e-12, 1e12, 1e300, np.nan, np.inf, 10**12, True, "x", None, (), (10**12,)]
+EXTREMES = [
+    0,
+    1,
+    -1,
+    2.5,
+    1e-12,
+    1e12,
+    1e300,
+    np.nan,
+    np.inf,
+    10**12,
+    True,
+    "x",
+    None,
+    (),
+    (10**12,),
+]
 
 
 @holds(weight=2, case=problems(neural=0.7), seed=seeds)

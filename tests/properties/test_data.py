@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from cases import holds, matrices, seeds
+from cases import corrupted, corruptions, holds, matrices, seeds
 from hypothesis import assume
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -24,7 +24,7 @@ from sklearn_recsys.model_selection import (
     temporal_split,
     user_split,
 )
-from sklearn_recsys.preprocessing import InteractionEncoder
+from sklearn_recsys.preprocessing import BM25Transformer, InteractionEncoder
 
 
 def plain(metric, wanted, ranked, k):
@@ -230,21 +230,31 @@ def test_pipelines_with_an_encoder_speak_raw_ids(frame, n):
     assert list(zip(alone["user"], alone["rank"], alone["item"], strict=True)) == own
 
 
-@holds(X=matrices("weight"), door=st.sampled_from(["y_true", "X", "split", "order", "negatives"]))
-def test_data_functions_refuse_corrupt_matrices(X, door):
-    from cases import corrupted
+DOORS = {
+    "ndcg_at_k": lambda X, lists, bad: metrics.ndcg_at_k(bad, lists),
+    "novelty_at_k": lambda X, lists, bad: metrics.novelty_at_k(lists, bad),
+    "popularity_bias_at_k": lambda X, lists, bad: metrics.popularity_bias_at_k(lists, bad),
+    "random_holdout": lambda X, lists, bad: random_holdout(bad, 0.5),
+    "leave_last_out, X": lambda X, lists, bad: leave_last_out(bad),
+    "leave_last_out, order": lambda X, lists, bad: leave_last_out(X, bad),
+    "temporal_split": lambda X, lists, bad: temporal_split(X, bad, test_size=0.5),
+    "user_split": lambda X, lists, bad: user_split(bad),
+    "cell_kfold": lambda X, lists, bad: cell_kfold(bad, 2),
+    "sample_negatives": lambda X, lists, bad: sample_negatives(bad, 1),
+    "sample_negatives, exclude": lambda X, lists, bad: sample_negatives(X, 1, exclude=bad),
+    "BM25Transformer": lambda X, lists, bad: BM25Transformer().fit_transform(bad),
+}
 
-    bad = corrupted(X, "index far out")
+
+@holds(
+    X=matrices("weight", min_users=2, min_items=2),
+    door=st.sampled_from(sorted(DOORS)),
+    corruption=corruptions,
+)
+def test_data_functions_refuse_corrupt_matrices(X, door, corruption):
     lists = np.zeros((X.shape[0], 1), dtype=int)
-    ask = {
-        "y_true": lambda: metrics.ndcg_at_k(bad, lists),
-        "X": lambda: metrics.novelty_at_k(lists, bad),
-        "split": lambda: random_holdout(bad, 0.5),
-        "order": lambda: leave_last_out(X, bad),
-        "negatives": lambda: sample_negatives(bad, 1),
-    }[door]
     with pytest.raises(ValueError):
-        ask()
+        DOORS[door](X, lists, corrupted(X.shape, corruption))
 
 
 @holds(X=matrices("weight", min_users=1), dtype=st.sampled_from(["int8", "uint8", "int16"]))
