@@ -18,6 +18,7 @@
 PYTHON ?= python3
 DATA ?=
 PYTEST_ARGS ?=
+JOBS ?= auto
 SPHINXOPTS ?= -W --keep-going
 BENCH_ARGS ?=
 N ?= 10000
@@ -51,11 +52,12 @@ $(OLDEST)/.installed: setup.cfg pyproject.toml constraints-oldest.txt
 demo: $(VENV)/.installed
 	MPLBACKEND=Agg $(VENV)/bin/python examples/plot_quickstart.py $(DATA) --save build/quickstart.png --save build/demo.png
 
+# a process for each core, and one thread in each: the tests' matrices are tiny
 test: $(VENV)/.installed
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
 test-oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS) tests/test_common.py
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS) tests/test_common.py
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
