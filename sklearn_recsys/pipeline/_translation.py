@@ -276,7 +276,8 @@ class RawIds:
         if sp.issparse(items):
             return asked.rows_of(items)
         if isinstance(items, pd.Series) and items.dtype == object and not items.empty:
-            if isinstance(items.iloc[0], _COLLECTIONS):  # of groups, by user
+            first = items.iloc[0]
+            if isinstance(first, _COLLECTIONS) and not self.is_one(first):  # of groups, by user
                 items = dict(items)
         if isinstance(items, Mapping):
             return self._sets_by_user(items, asked, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from sklearn_recsys import load
+from sklearn_recsys.exceptions import LeakWarning
 
 NEVER = "it must be refused"
 
@@ -381,3 +383,27 @@ def test_score_is_the_metric_of_the_lists(case, metric, k, exclude_seen, seed):
     assert type(score) is float
     assert 0 <= score <= 1
     assert_allclose(score, expected, rtol=1e-12)
+
+
+@holds(
+    model=models({*CLOSED, *RATERS} - {"RandomRecommender"}, neural=0.1),
+    n_users=st.integers(8, 20),
+    share=st.floats(0.3, 0.7),
+    fitted_share=st.sampled_from([0.0, 0.5, 1.0]),
+    seed=seeds,
+)
+def test_scores_of_what_was_fitted_are_called_a_leak(model, n_users, share, fitted_share, seed):
+    rng = np.random.default_rng(seed)
+    dense = rng.integers(1, 6, (n_users, 16)) * (rng.random((n_users, 16)) < 0.5)
+    dense[:, 0] = 3  # each row keeps something
+    held_out = dense * (rng.random(dense.shape) < share)
+    held_out[:, 0] = 0
+    leaked = held_out * (rng.random(dense.shape) < fitted_share)
+    known = dense - held_out
+    model.fit(known + leaked)
+    assume(held_out.any() and leaked.any() == bool(fitted_share))
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        model.score(known, sp.csr_array(held_out), metric="hr")
+    warned = any(issubclass(warning.category, LeakWarning) for warning in record)
+    assert warned == bool(fitted_share)

@@ -72,6 +72,29 @@ def test_metrics_are_their_formulas(held_out, metric, k, width, seed):
     assert_allclose(function(held_out, lists, k), np.nanmean(values))
 
 
+@holds(
+    held_out=matrices("weight"),
+    gains=st.sampled_from(["linear", "exponential"]),
+    k=st.integers(1, 15),
+    seed=seeds,
+)
+def test_graded_ndcg_is_its_formula(held_out, gains, k, seed):
+    rng = np.random.default_rng(seed)
+    held_out.data = held_out.data.clip(max=20)
+    n_rows, n_items = held_out.shape
+    lists = np.array([rng.permutation(n_items) for _ in range(n_rows)])
+    values = metrics.ndcg_at_k(held_out, lists, k, average=None, gains=gains)
+    for row, dense in enumerate(held_out.toarray()):
+        gained = dense if gains == "linear" else 2**dense - 1
+        discounts = 1 / np.log2(np.arange(2, n_items + 2))
+        discounts[k:] = 0
+        ideal = (np.sort(gained)[::-1] * discounts).sum()
+        if ideal > 0:
+            assert_allclose(values[row], (gained[lists[row]] * discounts).sum() / ideal)
+        else:
+            assert np.isnan(values[row])
+
+
 def assert_split(X, train, test):
     """Assert that two matrices share nothing, lose nothing, and keep values and dtype."""
     assert train.shape == test.shape == X.shape
@@ -207,6 +230,72 @@ def test_encoders_go_there_and_back(frame, values):
 def X_rows(encoder, frame):
     rows = {user: row for row, user in enumerate(encoder.user_ids_)}
     return [rows[user] for user in frame.user]
+
+
+@holds(
+    frame=events(),
+    name=st.sampled_from(["candidates", "exclude"]),
+    form=st.sampled_from(["list", "set", "tuple", "series", "dict", "frame", "mask"]),
+    seed=seeds,
+)
+def test_sets_of_raw_ids_are_masks(frame, name, form, seed):
+    encoder = InteractionEncoder(values="one")
+    X = encoder.fit_transform(frame)
+    pipeline = RecommenderPipeline([("model", EASE(l2=1.0))], encoder=encoder).fit(X)
+    rng = np.random.default_rng(seed)
+    chosen = rng.random(X.shape) < 0.5
+    if form in ("list", "set", "tuple", "series"):
+        chosen[:] = chosen[0]
+    rows, items = chosen.nonzero()
+    pairs = [(encoder.user_ids_[u], encoder.item_ids_[i]) for u, i in zip(rows, items, strict=True)]
+    order = rng.permutation(len(pairs))  # the order of a dict or frame says nothing
+    everyone = [encoder.item_ids_[i] for i in np.flatnonzero(chosen[0])]
+
+    def as_frame():
+        listed = pd.DataFrame(index=range(len(pairs)))
+        listed["user"] = pd.Series([pairs[i][0] for i in order], dtype=object)
+        listed["item"] = pd.Series([pairs[i][1] for i in order], dtype=object)
+        return listed
+
+    def as_dict():
+        listed = {}
+        for i in order:
+            listed.setdefault(pairs[i][0], []).append(pairs[i][1])
+        return listed
+
+    sets = {
+        "list": lambda: everyone,
+        "set": lambda: set(everyone),
+        "tuple": lambda: tuple(everyone),
+        "series": lambda: pd.Series(everyone, dtype=object),
+        "dict": as_dict,
+        "frame": as_frame,
+        "mask": lambda: chosen,
+    }[form]()
+    got = pipeline.recommend(n=3, **{name: sets})
+    ids = pipeline.steps[-1][1].recommend(n=3, **{name: chosen})
+    expected = [
+        (encoder.user_ids_[row], encoder.item_ids_[item])
+        for row, items in enumerate(ids)
+        for item in items
+        if item >= 0
+    ]
+    assert list(zip(got["user"], got["item"], strict=True)) == expected
+
+
+@holds(frame=events(), metric=st.sampled_from(["ndcg", "hr", "recall", "map"]), n=st.integers(1, 4))
+def test_metrics_of_frames_are_metrics_of_matrices(frame, metric, n):
+    encoder = InteractionEncoder(values="one")
+    X = encoder.fit_transform(frame)
+    pipeline = RecommenderPipeline([("model", EASE(l2=1.0))], encoder=encoder).fit(X)
+    options = {"n": n, "exclude_seen": False}
+    function = getattr(metrics, f"{metric}_at_k")
+    ids = pipeline.steps[-1][1].recommend(X, **options)
+    expected = function(X, ids, n)
+    answer = pipeline.recommend(frame, **options)
+    assert_allclose(function(frame[["user", "item"]], answer, n), expected)
+    shuffled = answer.sample(frac=1, random_state=0)  # the column rank says the order
+    assert_allclose(function(frame[["user", "item"]], shuffled, n), expected)
 
 
 @holds(frame=events(), n=st.integers(1, 4))
