@@ -21,6 +21,7 @@ from cases import (
     corruptions,
     holds,
     labels,
+    models,
     problems,
     problems_and_histories,
     seeds,
