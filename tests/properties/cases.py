@@ -13,8 +13,7 @@ from functools import wraps
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from sklearn.preprocessing import Binarizer
 from sklearn.utils import get_tags
 

@@ -27,15 +27,12 @@ from cases import (
     seeds,
     values_of,
 )
-from hypothesis import assume, note
-from hypothesis import strategies as st
+from hypothesis import assume, note, strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from sklearn_recsys import load
 from sklearn_recsys.exceptions import LeakWarning
-
-NEVER = "it must be refused"
 
 
 def assert_close(actual, expected, tolerance=1e-4):

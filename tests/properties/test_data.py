@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from cases import corrupted, corruptions, holds, matrices, seeds
-from hypothesis import assume
-from hypothesis import strategies as st
+from hypothesis import assume, strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import sklearn_recsys.metrics as metrics
