@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._neighbors import cosine_neighbors
 from sklearn_recsys.utils._state import Array
-from sklearn_recsys.utils.validation import check_indices, check_length
+from sklearn_recsys.utils.validation import check_finite, check_indices, check_length
 
 
 class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -81,9 +81,13 @@ class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X = self._checked(X)
         return self._factors_of(X, self._checked_features(features, X.shape[0]))
 
+    def _finite_vectors(self, vectors):
+        return check_finite(vectors, f"{type(self).__name__} has vectors that are")
+
     def _factors_of(self, X, features):
         known = () if features is None else (features,)
-        return self._user_factors(self._read(X), *known)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+            return self._finite_vectors(self._user_factors(self._read(X), *known))
 
     def similar_items(self, items, n=10):
         """Return the items whose vectors point most nearly the same way.
@@ -106,7 +110,8 @@ class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         n = check_length(n)
         items = check_indices(np.atleast_1d(items), self.n_features_in_, name="items")
-        return cosine_neighbors(self.item_factors_[items], self.item_factors_, n, skip=items)
+        vectors = self._finite_vectors(self.item_factors_)
+        return cosine_neighbors(vectors[items], vectors, n, skip=items)
 
     def similar_users(self, users=None, n=10):
         """Return the training users whose vectors point most nearly the same way.
@@ -135,7 +140,8 @@ class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         features = self._checked_features(features, X.shape[0], rows)
         if rows is None:
             rows = self._training_rows(X, features)
-        return cosine_neighbors(self._factors_of(X, features), self.user_factors_, n, skip=rows)
+        others = self._finite_vectors(self.user_factors_)
+        return cosine_neighbors(self._factors_of(X, features), others, n, skip=rows)
 
     def _training_rows(self, X, features):
         """Return the training row that each row is, −1 for none."""

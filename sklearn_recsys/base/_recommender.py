@@ -24,6 +24,7 @@ from sklearn_recsys.utils._threads import row_blocks
 from sklearn_recsys.utils._topk import top_n, top_n_cells
 from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import (
+    check_finite,
     check_indices,
     check_interactions,
     check_item_features,
@@ -335,9 +336,11 @@ class RecommenderMixin(ScoringMixin):
     def _scores(self, X, features=None):
         """Return the scores of a block of canonical histories, empty ones included."""
         X = self._read(X)
+        known = () if features is None else (features,)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+            scores = self._refuse_nan(self._score_items(X, *known))
         if features is not None:
-            return self._in_units_of_X(self._refuse_nan(self._score_items(X, features)))
-        scores = self._refuse_nan(self._score_items(X))
+            return self._in_units_of_X(scores)
         empty = np.diff(X.indptr) == 0
         if empty.any():
             scores[empty] = self._fallback_
@@ -348,22 +351,17 @@ class RecommenderMixin(ScoringMixin):
         return scores
 
     def _refuse_nan(self, scores):
-        """Return `scores`, which must be comparable."""
-        if scores.size and np.isnan(scores.min()):
-            raise ValueError(
-                f"{type(self).__name__} scores items as NaN. If it was trained, it may have "
-                "diverged."
-            )
-        return scores
+        """Return `scores`, which must be comparable: finite."""
+        return check_finite(scores, f"{type(self).__name__} scores items as")
 
     def _scores_at(self, X, rows, items, features=None):
         """Return the scores of canonical histories at the cells (rows, items)."""
         X = self._read(X)
+        known = () if features is None else (features,)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+            scores = self._refuse_nan(self._score_pairs(X, rows, items, *known))
         if features is not None:
-            return self._in_units_of_X(
-                self._refuse_nan(self._score_pairs(X, rows, items, features))
-            )
-        scores = self._refuse_nan(self._score_pairs(X, rows, items))
+            return self._in_units_of_X(scores)
         empty = (np.diff(X.indptr) == 0)[rows]
         if empty.any():
             scores[empty] = self._fallback_[items[empty]]

@@ -19,9 +19,11 @@ from sklearn.utils.validation import check_non_negative
 
 from sklearn_recsys.base import FactorsMixin, RecommenderMixin
 from sklearn_recsys.decomposition._half_step import WeightedRows
+from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._state import Array, Instance, Number
+from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_device, check_memory
 
 _INIT_NORM = 0.1  # of an item's first vector, in the mean; the users are solved for first
@@ -211,6 +213,13 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         items = items.cpu().double()
         self._gram_ = (items.T @ items).numpy()
         self.user_factors_ = self._solved_users(X, device)
+        if not (np.isfinite(self.item_factors_).all() and np.isfinite(self.user_factors_).all()):
+            warn(
+                f"{type(self).__name__} diverged within {self.max_iter} iterations: its vectors "
+                "are not finite, and what asks for predictions is refused. Use smaller values "
+                "(BM25Transformer, for example) or a greater l2.",
+                ConvergenceWarning,
+            )
         self._index_ = HistoryIndex(X)
 
     def _ridge(self, lengths, n_others):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from contextlib import nullcontext
 from copy import deepcopy
 from numbers import Integral, Real
 
@@ -19,10 +20,13 @@ from skorch.exceptions import SkorchException
 from skorch.helper import predefined_split
 
 from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.neural._batches import RowBatches
+from sklearn_recsys.neural._random import OwnDraws, seeded
 from sklearn_recsys.neural._rating_units import RatingUnitsMixin
 from sklearn_recsys.utils._state import Instance, Number, check_state
 from sklearn_recsys.utils._suggest import did_you_mean
+from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_device, check_memory
 
 _OPTIMIZERS = {
@@ -42,6 +46,20 @@ class _EarlyStopping(EarlyStopping):
             super().on_epoch_end(net, **kwargs)
 
 
+class _Diverged(ArithmeticError):
+    """Training left nothing finite.
+
+    Parameters
+    ----------
+    epoch : int
+        When.
+    """
+
+    def __init__(self, epoch):
+        super().__init__(f"diverged in epoch {epoch}")
+        self.epoch = epoch
+
+
 class _Net(NeuralNet):
     """skorch's training loop over our batches; the module says what its loss is.
 
@@ -50,10 +68,13 @@ class _Net(NeuralNet):
 
     metric = None  # what the module's `validate` measures, greater is better; None: the loss
     interrupt = None  # the KeyboardInterrupt that ended training
+    diverged = None  # the epoch in which training left what is finite, or grew out of proportion
 
     def partial_fit(self, X, y=None, **params):
-        self.interrupt = None
+        self.interrupt, self.diverged = None, None
         super().partial_fit(X, y, **params)
+        if self.diverged is None:
+            self.diverged = self._exploded()
         if self.interrupt is not None:
             raise self.interrupt
         return self
@@ -61,10 +82,43 @@ class _Net(NeuralNet):
     def fit_loop(self, X, y=None, **params):
         try:
             return super().fit_loop(X, y, **params)
+        except _Diverged as error:  # the end of training: callbacks may restore earlier weights
+            self.diverged = error.epoch
+            return self
         except KeyboardInterrupt as interrupt:
             if not _stops_early(interrupt):
                 self.interrupt = interrupt
             raise  # skorch swallows it, and lets the callbacks end what they began
+
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        super().on_batch_end(net, batch=batch, training=training, **kwargs)
+        name = "train_loss" if training else "valid_loss"
+        loss = self.history[-1]["batches"][-1][name]
+        if not np.isfinite(loss):
+            self._stop_diverged(name, loss)
+
+    def run_single_epoch(self, iterator, training, *args, **params):
+        super().run_single_epoch(iterator, training, *args, **params)
+        if training and not self.is_finite():  # by the last batch: its loss was before the step
+            self._stop_diverged("train_loss", np.nan)
+
+    def _stop_diverged(self, name, loss):
+        batches = self.history[-1]["batches"]
+        losses = [batch["train_loss"] for batch in batches if "train_loss" in batch]
+        self.history.record("train_loss", float(np.mean(losses)))
+        self.history.record(name, loss)
+        raise _Diverged(self.history[-1]["epoch"])
+
+    def is_finite(self):
+        """Return whether all weights are."""
+        return all(bool(p.isfinite().all()) for p in self.module_.parameters())
+
+    def _exploded(self):
+        """Return the epoch in which the loss became a thousand times the first one for good."""
+        losses = [(row["epoch"], abs(row.get("train_loss", 0.0))) for row in self.history]
+        bound = 1000 * max(losses[0][1], 1.0)
+        exploded = [epoch for epoch, loss in losses if loss > bound]
+        return exploded[0] if exploded and losses[-1][1] > bound else None
 
     def working_copy(self):
         """Return a net that trains on from here, and leaves the weights of this one alone.
@@ -204,24 +258,29 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
         train, valid = self._make_datasets(X, rng)
         if valid is not None and not len(valid):
             valid = None
-        cuda = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(int(rng.randint(2**31)))
+        with seeded(int(rng.randint(2**31))):
             if resume:
                 split = None if valid is None else predefined_split(valid)
                 self.net_.set_params(train_split=split, max_epochs=self.max_epochs)
             else:
                 self._n_trained_ = len(train)
                 self._check_module_memory(X)
-                self.net_ = self._make_net(self._make_module(X), device, len(train), valid)
-                self.net_.initialize()
+                with OwnDraws():
+                    module = self._make_module(X)
+                    self.net_ = self._make_net(module, device, len(train), valid).initialize()
             self._train(train, valid)
-        self._finish(X)
+        self._check_convergence(resume)
+        with nullcontext() if self.net_.diverged is None else np.errstate(all="ignore"):
+            self._finish(X)
 
     def _train(self, train, valid):
         """Train the net for `max_epochs`."""
+        ours = {"sklearn_recsys", "torch"}  # modules of others draw as torch does
+        modules = self.net_.module_.modules()
+        foreign = any(type(part).__module__.split(".")[0] not in ours for part in modules)
         try:
-            self.net_.partial_fit(train)
+            with OwnDraws() if foreign else nullcontext():
+                self.net_.partial_fit(train)
         except (KeyError, SkorchException) as error:
             if valid is None and "valid_" in str(error):
                 raise ValueError(
@@ -232,20 +291,47 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
 
     def _check_module_memory(self, X):
         """Refuse a module that cannot fit, by one without storage."""
-        state = torch.random.get_rng_state()
         try:
-            with torch.device("meta"):
+            with seeded(0), torch.device("meta"), OwnDraws():
                 weights = list(self._make_module(X).parameters())
         except (RuntimeError, NotImplementedError, TypeError):  # it looks at its data when made
             return
-        finally:
-            torch.random.set_rng_state(state)
         n_bytes = sum(weight.numel() * weight.element_size() for weight in weights)
         check_memory(
             5 * n_bytes,  # with gradients, the two moments of Adam, and the best epoch's copy
             f"Training {type(self).__name__} with {n_bytes // 4:,} weights",
             "Use smaller layers or fewer factors.",
         )
+
+    def _check_convergence(self, resume):
+        """Warn if training diverged; if that left nothing usable of a fitted model, raise."""
+        epoch = self.net_.diverged
+        if epoch is None:
+            return
+        usable = self.net_.is_finite()
+        if resume and not usable:
+            raise _Diverged(epoch)
+        self._warn_diverged(
+            epoch,
+            "What is kept are the weights of an epoch before, or the last ones."
+            if usable
+            else "There are no weights to predict with: what asks for predictions is refused.",
+        )
+
+    def _warn_diverged(self, epoch, outcome):
+        warn(
+            f"{type(self).__name__} diverged in epoch {epoch}: its loss or its weights grew beyond "
+            f"all bounds. {outcome} Lower lr (it is {self.net_.lr:g}), or bound the gradients by "
+            "skorch's GradientNormClipping in callbacks.",
+            ConvergenceWarning,
+        )
+
+    def _refit(self, X, **params):
+        try:
+            return super()._refit(X, **params)
+        except _Diverged as error:
+            self._warn_diverged(error.epoch, "The model stays as it was before partial_fit.")
+            return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
@@ -407,7 +493,7 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
         weights = {name: torch.from_numpy(weight) for name, weight in weights.items()}
         if not type(self).__module__.startswith("sklearn_recsys."):
             # somebody's own module may hold more than weights, which has to be made
-            with torch.random.fork_rng(devices=[]):  # a module draws weights when it is made
+            with seeded(0), OwnDraws():  # a module draws weights when it is made
                 module = self._make_module(X)
             module.load_state_dict(weights)
             return module

@@ -16,6 +16,7 @@ import torch
 from torch.nn.functional import embedding_bag
 from torch.utils.data import Dataset
 
+from sklearn_recsys.neural._random import generator
 from sklearn_recsys.utils._sparse import as_csr
 
 with warnings.catch_warnings():  # torch says once in a process that its CSR tensors are in beta
@@ -290,7 +291,7 @@ class RowBatches:
     device : str or torch.device, default="cpu"
         Where the batches go.
     shuffle : bool, default=False
-        Whether every pass has an order of its own, drawn from torch's generator.
+        Whether every pass has an order of its own, drawn at random.
     """
 
     def __init__(self, dataset, batch_size, device="cpu", shuffle=False):
@@ -315,7 +316,9 @@ class RowBatches:
         """Yield the rows of each batch, as a slice or an array."""
         n_rows = len(self.dataset)
         whole = not self.shuffle or self.batch_size >= n_rows
-        order = np.arange(n_rows) if whole else torch.randperm(n_rows).numpy()
+        order = (
+            np.arange(n_rows) if whole else torch.randperm(n_rows, generator=generator()).numpy()
+        )
         for start in range(0, n_rows, self.batch_size):
             rows = slice(start, start + self.batch_size)
             yield rows if whole else order[rows]
@@ -332,8 +335,10 @@ class HistoryBatches(RowBatches):
     def _batch_rows(self):
         lengths = torch.from_numpy(np.diff(self.dataset.X.indptr))
         if self.shuffle:
-            lengths = lengths * (1 + 0.1 * torch.rand(len(lengths)))
+            lengths = lengths * (1 + 0.1 * torch.rand(len(lengths), generator=generator()))
         order = lengths.argsort(stable=True).numpy()
         batches = range(len(self))
-        for batch in torch.randperm(len(self)).tolist() if self.shuffle else batches:
+        if self.shuffle:
+            batches = torch.randperm(len(self), generator=generator()).tolist()
+        for batch in batches:
             yield order[batch * self.batch_size :][: self.batch_size]

@@ -10,10 +10,10 @@ from numbers import Integral, Real
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
-from torch.nn.functional import dropout
 
 from sklearn_recsys.base import UserFeaturesMixin
 from sklearn_recsys.neural._modules import ACTIVATIONS
+from sklearn_recsys.neural._random import dropout
 from sklearn_recsys.neural._rating_autoencoder import RatingAutoencoder, RatingModule
 
 # what ratings are scaled to, so that the last layer can reach them; others are centred

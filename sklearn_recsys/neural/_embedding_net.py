@@ -10,11 +10,11 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval
 from torch import nn
-from torch.nn.functional import dropout
 
 from sklearn_recsys.neural._modules import check_layer_sizes
 from sklearn_recsys.neural._pair_model import PairRecommender
 from sklearn_recsys.neural._pair_modules import PairModule, Tower, exact, normal_vectors
+from sklearn_recsys.neural._random import dropout
 
 
 class EmbeddingNetModule(PairModule):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.functional import dropout, pad
+from torch.nn.functional import pad
+
+from sklearn_recsys.neural._random import dropout
 
 _WINDOWS = (2, 3, 4, 5)  # words
 _EMPTY, _UNKNOWN = 0, 1  # codes of FeatureEncoder

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from sklearn_recsys.neural._random import generator
+
 
 class _MultinomialLoss(torch.autograd.Function):
     """One pass for the value, one for the gradient, no second dense matrix in between."""
@@ -48,7 +50,8 @@ def multinomial_loss(targets, logits):
 
 def draw_codes(means, log_variances):
     """Return a draw of Gaussian codes, differentiable in both."""
-    return means + torch.randn_like(means) * (log_variances / 2).exp()
+    noise = torch.empty_like(means).normal_(generator=generator(means.device))
+    return means + noise * (log_variances / 2).exp()
 
 
 def divergence_from_normal(means, log_variances):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch.nn.functional import dropout, softplus
+from torch.nn.functional import softplus
 
 from sklearn_recsys.base import FactorsMixin
 from sklearn_recsys.neural._batches import RowBatches, RowDataset, SparseRows
@@ -22,6 +22,7 @@ from sklearn_recsys.neural._modules import ACTIVATIONS, split_biases
 from sklearn_recsys.neural._pair_batches import PairBatches
 from sklearn_recsys.neural._pair_model import PairRecommender
 from sklearn_recsys.neural._pair_modules import PairModule, normal_vectors
+from sklearn_recsys.neural._random import dropout
 from sklearn_recsys.neural._ridge_users import RidgeUsersMixin
 from sklearn_recsys.utils._state import Array
 

@@ -7,7 +7,9 @@ from numbers import Integral
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import dropout, elu, leaky_relu, relu6, selu, silu, softplus
+from torch.nn.functional import elu, leaky_relu, relu6, selu, silu, softplus
+
+from sklearn_recsys.neural._random import dropout
 
 ACTIVATIONS = {
     "identity": lambda x: x,

@@ -8,6 +8,7 @@ from sklearn.utils import gen_batches
 from torch.utils.data import Dataset
 
 from sklearn_recsys.neural._batches import RowBatches
+from sklearn_recsys.neural._random import generator
 from sklearn_recsys.utils._cells import cell_rows
 
 _CHUNK = 2**16  # interactions whose negatives are drawn, or candidates ranked, at once
@@ -76,7 +77,7 @@ class PairBatches(RowBatches):
             torch.from_numpy(part.astype(np.int64)).to(device) for part in (cell_rows(X), X.indices)
         )
         n_cells = len(self.dataset)
-        order = (torch.randperm(n_cells) if self.shuffle else torch.arange(n_cells)).to(device)
+        order = self._order(n_cells).to(device)
         if sampler is None:
             values = torch.from_numpy(X.data).to(device)
             for cells in order.split(self.batch_size):
@@ -88,11 +89,13 @@ class PairBatches(RowBatches):
             negatives = sampler.sample(users[cells], self.dataset.n_negatives)
             examples = self.dataset.examples(users[cells], items[cells], negatives)
             n_examples = len(examples[0])
-            mixed = torch.randperm(n_examples) if self.shuffle else torch.arange(n_examples)
-            for batch in mixed.to(device).split(self.batch_size):
+            for batch in self._order(n_examples).to(device).split(self.batch_size):
                 if not len(batch):  # no user of these interactions has a free item
                     continue
                 yield tuple(part[batch].to(self.device) for part in examples)
+
+    def _order(self, n):
+        return torch.randperm(n, generator=generator()) if self.shuffle else torch.arange(n)
 
 
 class CandidateDataset(Dataset):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.functional import dropout, softplus
+from torch.nn.functional import softplus
 
 from sklearn_recsys.neural._modules import dense_layers
+from sklearn_recsys.neural._random import dropout
 
 
 class PairModule(nn.Module):

@@ -42,6 +42,9 @@ class RidgeUsersMixin:
         covariance = np.atleast_2d(np.cov(rows.T, ddof=0))
         covariance *= (1 - _ISOTROPIC) / max(np.diag(covariance).mean(), 1e-12)
         covariance[np.diag_indices_from(covariance)] += _ISOTROPIC
+        if not np.isfinite(covariance).all():  # of a module that diverged: so are all predictions
+            self._root_ = np.full_like(covariance, np.nan)
+            return
         self._root_ = np.linalg.cholesky(covariance)
 
     def _best_penalty(self, known, held_out, codes, offsets=0.0):

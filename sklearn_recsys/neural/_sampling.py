@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from sklearn_recsys.neural._random import generator
 from sklearn_recsys.utils.validation import check_csr
 
 _BITS = 40  # of the integers that stand for weights, fewer where users are very many
@@ -113,7 +114,8 @@ class NegativeSampler:
         items : Tensor of int64 of shape (n_asked, n)
             -1 for users to whom no item is free.
         """
-        shares = torch.rand(len(users), n, dtype=torch.float64, device=users.device)
+        draws = {"device": users.device, "generator": generator(users.device)}
+        shares = torch.rand(len(users), n, dtype=torch.float64, **draws)
         return self.at(users, shares)
 
     def at(self, users, shares):

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval
 from torch import nn
-from torch.nn.functional import dropout, pad
+from torch.nn.functional import pad
 
 from sklearn_recsys.neural._batches import HistoryBatches, RowDataset
 from sklearn_recsys.neural._losses import divergence_from_normal, draw_codes
 from sklearn_recsys.neural._modules import Annealed, dense_layers
+from sklearn_recsys.neural._random import dropout, generator
 from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
 
 _LOGITS = 2**20  # of a block of steps: they stay in the cache, and memory is bounded
@@ -220,7 +221,8 @@ class SVAEModule(Annealed, RankingModule):
         able = following[..., 0] >= 0  # (n_steps, n_rows)
         stride = self.stride if self.training else 1
         if stride > 1:
-            starts = torch.randint(stride, able.shape[1:], device=able.device)
+            draws = {"device": able.device, "generator": generator(able.device)}
+            starts = torch.randint(stride, able.shape[1:], **draws)
             able &= (torch.arange(len(able), device=able.device)[:, None] + starts) % stride == 0
         means, log_variances = self.encode(self.read(items[:-1])[able[:-1]])
         codes = draw_codes(means, log_variances) if self.training else means

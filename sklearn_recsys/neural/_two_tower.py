@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
-from torch.nn.functional import batch_norm, dropout, softplus
+from torch.nn.functional import batch_norm, softplus
 
 from sklearn_recsys.base import FactorsMixin, UserFeaturesMixin
 from sklearn_recsys.base._user_features import check_aligned
@@ -32,6 +32,7 @@ from sklearn_recsys.neural._modules import (
     dense_layers,
     split_biases,
 )
+from sklearn_recsys.neural._random import dropout, generator
 from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
 from sklearn_recsys.preprocessing import FeatureEncoder
 from sklearn_recsys.utils._cells import products_at
@@ -233,7 +234,8 @@ class TwoTowerModule(RankingModule):
         """Return zeros for the rows whose ids are left out, ones for the others."""
         if not self.training:
             return 1.0
-        return (torch.rand(len(vectors), 1, device=vectors.device) >= self.id_dropout).float()
+        draws = {"device": vectors.device, "generator": generator(vectors.device)}
+        return (torch.rand(len(vectors), 1, **draws) >= self.id_dropout).float()
 
     def forward(self, rows):
         """Return the scores of all items, of shape (n_rows, n_items)."""

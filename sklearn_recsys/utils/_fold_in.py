@@ -84,8 +84,16 @@ def _ridge_group(X, features, rows, lengths):
     if width < features.shape[1]:
         K = A @ At
         K[:, slots, slots] += 1
-        return (At @ np.linalg.solve(K, targets))[..., 0]
+        return (At @ _solved(K, targets))[..., 0]
     K = At @ A
     diagonal = np.arange(features.shape[1])
     K[:, diagonal, diagonal] += 1
-    return np.linalg.solve(K, At @ targets)[..., 0]
+    return _solved(K, At @ targets)[..., 0]
+
+
+def _solved(K, targets):
+    """Solve systems whose identity keeps them regular: singular ones overflowed, and are NaN."""
+    try:
+        return np.linalg.solve(K, targets)
+    except np.linalg.LinAlgError:
+        return np.full_like(targets, np.nan)

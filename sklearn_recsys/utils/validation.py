@@ -148,6 +148,30 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
     return X
 
 
+def check_finite(values, what):
+    """Refuse an answer that holds NaN or infinities.
+
+    Parameters
+    ----------
+    values : ndarray of float
+        Scores or vectors.
+    what : str
+        Who says what, as in ``"EASE scores items as"``.
+
+    Returns
+    -------
+    values : ndarray of float
+        The same.
+    """
+    if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
+        found = "NaN" if np.isnan(values.min()) else "infinite"
+        raise ValueError(
+            f"{what} {found}. If the model was trained, it may have diverged: a lower learning "
+            "rate, or smaller values, help."
+        )
+    return values
+
+
 def check_indices(indices, size, *, name, what="item"):
     """Return a 1-D int64 array of indices in ``[0, size)``.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import _thread
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 from numpy.testing import assert_array_equal
 
 pytest.importorskip("skorch")
@@ -30,6 +32,9 @@ from sklearn_recsys import (  # noqa: E402
     TwoTowerRecommender,
 )
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
+from sklearn_recsys.exceptions import ConvergenceWarning  # noqa: E402
+from sklearn_recsys.neural._losses import multinomial_loss  # noqa: E402
+from sklearn_recsys.neural._random import dropout, generator, seeded  # noqa: E402
 from sklearn_recsys.utils.discovery import all_recommenders  # noqa: E402
 
 SMALL = {"n_factors": 4, "max_epochs": 2, "validation_fraction": 0.4, "random_state": 0}
@@ -212,3 +217,139 @@ def test_partial_fit_takes_the_epochs_that_are_set():
     X = matrix("MultVAE")
     model = small("MultVAE").fit(X).set_params(max_epochs=5).partial_fit(X)
     assert len(model.history_) == 7
+
+
+# ---------------------------------------------------------------- divergence
+
+EXPLODING = {"optimizer": "sgd", "lr": 1e30, "max_epochs": 8}
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_diverged_fit_warns_and_predicts_nothing_that_is_not_finite(name, early_stopping):
+    X = matrix(name)
+    model = small(name, **EXPLODING, early_stopping=early_stopping)
+    with pytest.warns(ConvergenceWarning, match=rf"{type(model).__name__} diverged in epoch \d+"):
+        model.fit(X)
+    assert len(model.history_) < 8 or np.isfinite(model.history_["train_loss"]).all()
+    asked = [model.predict, model.recommend, lambda X: model.predict_pairs(X, [0], [1])]
+    if hasattr(model, "transform"):
+        asked += [model.transform, lambda X: model.similar_users(X)[0]]
+    for ask in asked:
+        try:
+            answer = ask(X)
+        except ValueError as error:
+            assert "may have diverged" in str(error)
+        else:
+            assert np.isfinite(answer).all()
+
+
+def test_the_epoch_of_an_explosion_is_named_though_earlier_weights_are_kept():
+    R = make_ratings(80, 30, density=0.3, random_state=0)
+    params = {"n_factors": 4, "n_embedding": 4, "hidden_layer_sizes": (4,), "random_state": 0}
+    model = TwoTowerRecommender(**params, optimizer="sgd", lr=100, max_epochs=8)
+    with pytest.warns(ConvergenceWarning, match=r"diverged in epoch \d.*Lower lr \(it is 100\)"):
+        model.fit(R)
+    assert np.isfinite(model.predict(R)).all()  # the weights of the best epoch
+
+
+class Explode(Callback):
+    """Set a weight to NaN in the second epoch that is trained."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 4:
+            with torch.no_grad():
+                next(net.module_.parameters()).fill_(torch.nan)
+
+
+@pytest.mark.parametrize("name", ["MultVAE", "MF, bpr", "AutoRec, item", "two towers, mse"])
+def test_a_partial_fit_that_diverges_leaves_the_model_as_it_was(name):
+    X = matrix(name)
+    model = small(name, early_stopping=False, callbacks=[Explode()]).fit(X)
+    before, history = model.predict(X), model.history_
+    with pytest.warns(ConvergenceWarning, match="epoch 4.*The model stays as it was"):
+        assert model.partial_fit(X) is model
+    assert_array_equal(model.predict(X), before)
+    assert model.history_.equals(history)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_vectors_that_are_not_finite_are_refused(value):
+    X = matrix("MF, bpr")
+    model = small("MF, bpr").fit(X)
+    model.item_factors_[3] = value
+    with pytest.raises(ValueError, match="has vectors that are"):
+        model.similar_items(0)
+    model.user_factors_[3] = value
+    with pytest.raises(ValueError, match="has vectors that are"):
+        model.similar_users(0)
+
+
+# ---------------------------------------------------------------- seeds
+
+
+@pytest.mark.parametrize("name", ["MultVAE", "NCF, mlp", "two towers, softmax"])
+def test_seeds_hold_in_threads_and_the_global_states_stay(name):
+    X = matrix(name)
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    alone = small(name).fit(X).predict(X)
+    with ThreadPoolExecutor(4) as pool:
+        for predicted in pool.map(lambda _: small(name).fit(X).predict(X), range(4)):
+            assert_array_equal(predicted, alone)
+    assert_array_equal(torch.get_rng_state(), torch_state)
+    assert_array_equal(np.random.get_state()[1], numpy_state)
+
+
+class DrawingModule(torch.nn.Module):
+    """A module of a user, with torch's own layers, which draw in every way that torch has."""
+
+    def __init__(self, n_items):
+        super().__init__()
+        self.first = torch.nn.Linear(n_items, 6)
+        self.dropout = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.AlphaDropout(0.2))
+        self.gru = torch.nn.GRU(6, 6, num_layers=2, dropout=0.5)
+        self.last = torch.nn.Linear(6, n_items)
+
+    def forward(self, rows):
+        hidden = rows.matmul(self.first.weight.T) + self.first.bias
+        if self.training:
+            hidden = self.dropout(hidden) + torch.randn_like(hidden) + torch.rand(6)
+        return self.last(self.gru(hidden[None])[0][0])
+
+    def loss(self, inputs, targets):
+        return multinomial_loss(targets, self(inputs))
+
+
+class Drawing(MultDAE):
+    def _make_module(self, X):
+        return DrawingModule(X.shape[1])
+
+
+def test_modules_of_users_draw_from_the_seed_too():
+    X, state = matrix("MultDAE"), torch.get_rng_state()
+
+    def weights(_=None):
+        model = Drawing(max_epochs=2, early_stopping=False, random_state=0).fit(X)
+        return torch.nn.utils.parameters_to_vector(model.net_.module_.parameters()).detach()
+
+    alone = weights()
+    torch.rand(3)  # whatever the user draws
+    torch.set_rng_state(state)
+    with ThreadPoolExecutor(3) as pool:
+        for others in pool.map(weights, range(3)):
+            assert_array_equal(others, alone)
+    assert_array_equal(torch.get_rng_state(), state)
+    other = Drawing(max_epochs=2, early_stopping=False, random_state=1).fit(X)
+    got = torch.nn.utils.parameters_to_vector(other.net_.module_.parameters()).detach()
+    assert not np.array_equal(got, alone)
+
+
+def test_draws_are_those_of_the_global_generator_with_the_seed():
+    values = torch.ones(1000)
+    with seeded(3):
+        own = dropout(values, 0.3), torch.randperm(50, generator=generator())
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        assert_array_equal(own[0], torch.nn.functional.dropout(values, 0.3))
+        assert_array_equal(own[1], torch.randperm(50))
+    assert generator() is None
