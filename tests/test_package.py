@@ -9,9 +9,19 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from sklearn.preprocessing import Binarizer
 from sklearn.utils.estimator_checks import check_estimator
 
 import sklearn_recsys
+from sklearn_recsys import (
+    ALS,
+    EASE,
+    ItemKNN,
+    PopularityRecommender,
+    RecommenderPipeline,
+)
+from sklearn_recsys.datasets import make_movies
+from sklearn_recsys.preprocessing import InteractionEncoder
 from sklearn_recsys.utils.estimator_checks import check_recommender, expected_failed_checks
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +46,28 @@ def run(code):
 )
 def test_import_loads_no_torch(statement):
     heavy = run(f"import sys\n{statement}\nprint(sorted({{'torch', 'skorch'}} & set(sys.modules)))")
+    assert heavy == "[]"
+
+
+def test_a_loaded_model_answers_without_torch(tmp_path):
+    """Which takes a second to import; of the models that need none, ALS is fitted with it."""
+    encoder = InteractionEncoder()
+    movies = make_movies(n_users=30, n_items=20, random_state=0)
+    R = encoder.fit_transform(movies.interactions)
+    pipe = RecommenderPipeline([("binary", Binarizer()), ("als", ALS(4, max_iter=1))], encoder)
+    for model in (EASE(), ALS(4, max_iter=1), ItemKNN(), PopularityRecommender(), pipe):
+        model.fit(R).save(tmp_path / type(model).__name__)
+    heavy = run(
+        "import sys, numpy, scipy.sparse\n"
+        "from pathlib import Path\n"
+        "from sklearn_recsys import load\n"
+        f"for path in Path({str(tmp_path)!r}).iterdir():\n"
+        "    model = load(path)\n"
+        "    new = scipy.sparse.csr_array(numpy.eye(1, 20))\n"
+        "    assert len(model.recommend(new, n=3)), path\n"
+        "    model.predict(new), model.recommend(n=2), model.score(model.interactions_)\n"
+        "print(sorted({'torch', 'skorch'} & set(sys.modules)))"
+    )
     assert heavy == "[]"
 
 

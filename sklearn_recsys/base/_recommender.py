@@ -62,6 +62,9 @@ class RecommenderTags:
     personalised: bool = True
 
 
+_TAGS = [tag.name for tag in fields(Tags)]
+
+
 @dataclass
 class _Tags(Tags):
     recommender_tags: RecommenderTags = field(default_factory=RecommenderTags)
@@ -107,7 +110,7 @@ class RecommenderMixin(ScoringMixin):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags = _Tags(**{part.name: getattr(tags, part.name) for part in fields(Tags)})
+        tags = _Tags(**{name: getattr(tags, name) for name in _TAGS})
         tags.input_tags.sparse = True
         return tags
 
@@ -502,7 +505,8 @@ class RecommenderMixin(ScoringMixin):
         return self._recommend(users, n, exclude_seen, candidates, exclude, return_scores)
 
     def _recommend(self, users, n, exclude_seen, candidates, exclude, return_scores, features=None):
-        check_is_fitted(self)
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)  # raises; it takes as long as a user's scores
         n = check_length(n)
         X, rows = self._histories(users)
         features = self._checked_features(features, X.shape[0], rows)
@@ -567,9 +571,13 @@ class RecommenderMixin(ScoringMixin):
         scores = np.full((n_rows, n), -np.inf, dtype=np.float32)
         rank = self._rank_cells if sp.issparse(candidates) else self._rank_all
         for rows in row_blocks(X.shape[0], 4 * X.shape[1]):
-            sets = [s[rows] if sp.issparse(s) else s for s in (candidates, exclude, held_out)]
-            part = _part(features, rows)
-            best = rank(X[rows], width, exclude_seen, *sets, part)
+            sets = [candidates, exclude, held_out]
+            if rows != slice(0, n_rows):  # to take rows takes long for one user
+                sets = [s[rows] if sp.issparse(s) else s for s in sets]
+                block, part = X[rows], _part(features, rows)
+            else:
+                block, part = X, features
+            best = rank(block, width, exclude_seen, *sets, part)
             ids[rows, :width], scores[rows, :width] = best
         return ids, scores
 

@@ -7,18 +7,17 @@ RecSys 2022.
 
 from __future__ import annotations
 
-import warnings
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_non_negative
 
 from sklearn_recsys.base import FactorsMixin, RecommenderMixin
-from sklearn_recsys.decomposition._half_step import WeightedRows
+from sklearn_recsys.decomposition._new_users import solve_rows
 from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._history_index import HistoryIndex
@@ -189,6 +188,10 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
     # ---------------------------------------------------------------- fitting
 
     def _fit(self, X):
+        import torch  # here alone: a model that was loaded answers without it
+
+        from sklearn_recsys.decomposition._half_step import WeightedRows
+
         device = check_device(self.device)
         rng = check_random_state(self.random_state)
         n_items = X.shape[1]
@@ -212,7 +215,13 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         self.item_factors_ = items.cpu().numpy()
         items = items.cpu().double()
         self._gram_ = (items.T @ items).numpy()
-        self.user_factors_ = self._solved_users(X, device)
+        device = torch.device("cpu") if device.type == "mps" else device  # which has no float64
+        by_user = WeightedRows(X, self.n_factors, device, torch.float64)
+        prior = self.unobserved_weight * torch.from_numpy(self._gram_).to(device)
+        ridge = self._ridge(by_user.lengths.double(), n_items)
+        factors = torch.from_numpy(self.item_factors_).to(device)
+        users = self._solve(by_user.solve, factors, prior, ridge, "float64")
+        self.user_factors_ = users.float().cpu().numpy()
         if not (np.isfinite(self.item_factors_).all() and np.isfinite(self.user_factors_).all()):
             warn(
                 f"{type(self).__name__} diverged within {self.max_iter} iterations: its vectors "
@@ -224,24 +233,23 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
 
     def _ridge(self, lengths, n_others):
         """Return λ (n_u + α₀ n_items)^ν of each user, and likewise of each item."""
-        cells = lengths.double() + self.unobserved_weight * n_others
+        cells = lengths + self.unobserved_weight * n_others
         return self.l2 * cells**self.reg_exponent
 
     def _half_step(self, rows, vectors, others):
         """Return new vectors of the users, given those of the items, or the other way round."""
         prior = self.unobserved_weight * (others.T @ others)
-        ridge = self._ridge(rows.lengths, len(others)).float()
+        ridge = self._ridge(rows.lengths.double(), len(others)).float()
         if self.solver == "cg":
             return rows.improve(vectors, others, prior, ridge, self.cg_steps)
-        return self._solve(rows, others, prior, ridge)
+        return self._solve(rows.solve, others, prior, ridge, "float32")
 
-    def _solve(self, rows, others, prior, ridge):
+    def _solve(self, solve, others, prior, ridge, precision):
         try:
-            return rows.solve(others, prior, ridge)
-        except torch.linalg.LinAlgError:
+            return solve(others, prior, ridge)
+        except np.linalg.LinAlgError:
             raise ValueError(
-                f"l2={self.l2} is too small: the equations of a row are singular in "
-                f"{str(rows.dtype).removeprefix('torch.')}."
+                f"l2={self.l2} is too small: the equations of a row are singular in {precision}."
             ) from None
 
     # ---------------------------------------------------------------- users
@@ -252,26 +260,21 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         vectors = self.user_factors_[known]
         new = np.flatnonzero(known < 0)
         if len(new):
-            vectors[new] = self._solved_users(X[new], torch.device("cpu"))
+            vectors[new] = self._solved_users(X if len(new) == X.shape[0] else X[new])
         return vectors
 
     def _training_rows(self, X, features):
         return self._index_.lookup(X)
 
-    def _solved_users(self, X, device):
+    def _solved_users(self, X):
         """Return the vectors of canonical histories, given those of the items.
 
         In float64: in float32 they would depend on how the rows are grouped.
         """
-        device = torch.device("cpu") if device.type == "mps" else device
-        with warnings.catch_warnings():  # a memory-mapped model is read-only; nothing writes to it
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-            factors = torch.from_numpy(self.item_factors_).to(device)
-            gram = torch.from_numpy(self._gram_).to(device)
-        rows = WeightedRows(X, factors.shape[1], device, torch.float64)
-        prior = self.unobserved_weight * gram
-        ridge = self._ridge(rows.lengths, len(factors))
-        return self._solve(rows, factors, prior, ridge).float().cpu().numpy()
+        prior = self.unobserved_weight * self._gram_
+        ridge = self._ridge(np.diff(X.indptr), X.shape[1])
+        solve = partial(solve_rows, X)
+        return self._solve(solve, self.item_factors_, prior, ridge, "float64").astype(np.float32)
 
     def _score_items(self, X):
         return self._user_factors(X) @ self.item_factors_.T

@@ -105,14 +105,18 @@ class WeightedRows:
 
         Raises
         ------
-        torch.linalg.LinAlgError
+        numpy.linalg.LinAlgError
             If a system is singular to the precision.
         """
         vectors = torch.zeros(len(ridge), self.n_factors, dtype=self.dtype, device=self.device)
 
         def solve(rows, width):
             A, b = self.normal_equations(rows, width, factors, prior, ridge)
-            vectors[rows] = torch.cholesky_solve(b.mT, torch.linalg.cholesky(A))[..., 0]
+            try:
+                L = torch.linalg.cholesky(A)
+            except torch.linalg.LinAlgError as error:  # one class for whoever has no torch
+                raise np.linalg.LinAlgError(str(error)) from None
+            vectors[rows] = torch.cholesky_solve(b.mT, L)[..., 0]
 
         self._for_each_group(solve)
         return vectors

@@ -71,9 +71,18 @@ class HistoryIndex:
 
     def _equal_rows(self, X, rows, candidates):
         """Return whether each of the `rows` of `X` equals its candidate training row."""
+        if len(rows) == 1:  # one user, at once
+            A, B = (_row_cells(M, at[0]) for M, at in ((X, rows), (self.X, candidates)))
+            return np.array([all(map(np.array_equal, A, B))])
         A, B = X[rows], self.X[candidates]
         equal = np.diff(A.indptr) == np.diff(B.indptr)
         A, B = A[equal], B[equal]  # now cell stands against cell
         unequal = (A.indices != B.indices) | (A.data != B.data)
         equal[np.flatnonzero(equal)[cell_rows(A)[unequal]]] = False
         return equal
+
+
+def _row_cells(X, row):
+    """Return the items and the values of a row."""
+    cells = slice(X.indptr[row], X.indptr[row + 1])
+    return X.indices[cells], X.data[cells]

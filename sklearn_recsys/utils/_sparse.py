@@ -93,6 +93,25 @@ def canonical_csr(X, *, name="X", copy=False):
     return X
 
 
+def is_canonical(X, dtype):
+    """Return whether scikit-learn's checks and `canonical_csr` would change nothing about `X`.
+
+    It costs a few passes over the stored cells of an intact matrix, where they take a hundred times
+    as long as to score one user.
+    """
+    if type(X) is not sp.csr_array or X.ndim != 2 or X.dtype != dtype or 0 in X.shape:
+        return False
+    data, indices, indptr = X.data, X.indices, X.indptr
+    if {type(data), type(indices), type(indptr)} != {np.ndarray}:  # memory-mapped
+        return False
+    if not indices.dtype == indptr.dtype == np.int32 or len(data) != indptr[-1]:
+        return False
+    rising = indices[1:] > indices[:-1]
+    starts = indptr[1:-1]
+    rising[starts[(starts > 0) & (starts < len(indices))] - 1] = True  # from one row to the next
+    return bool(rising.all() and data.all() and np.isfinite(data).all())
+
+
 def _shares_memory(X, source):
     if not sp.issparse(source):
         return False

@@ -12,7 +12,6 @@ from functools import cache
 import numpy as np
 import scipy.sparse as sp
 from sklearn import get_config
-from sklearn.utils import gen_batches
 from threadpoolctl import ThreadpoolController
 
 _BLOCK_MIB = 64  # larger blocks gain no speed
@@ -31,6 +30,16 @@ def n_threads():
     )
 
 
+def batches(n_rows, size):
+    """Yield consecutive slices of `size` rows.
+
+    As scikit-learn's `gen_batches`, whose check of its parameters takes half as long as to score a
+    user.
+    """
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
 def rows_per_block(row_bytes):
     """Return how many rows of `row_bytes` fit a block, under scikit-learn's `working_memory`."""
     budget = min(get_config()["working_memory"], _BLOCK_MIB) * 2**20
@@ -39,13 +48,13 @@ def rows_per_block(row_bytes):
 
 def row_blocks(n_rows, row_bytes):
     """Return slices over `n_rows`, each of bounded memory."""
-    return gen_batches(n_rows, rows_per_block(row_bytes)) if n_rows else ()
+    return batches(n_rows, rows_per_block(row_bytes))
 
 
 def map_blocks(function, n_rows, size):
     """Return ``function(rows)`` for consecutive slices of `size` rows, run in threads."""
-    blocks = list(gen_batches(n_rows, size)) if n_rows else [slice(0, 0)]
-    threads = min(n_threads(), len(blocks))
+    blocks = list(batches(n_rows, size)) or [slice(0, 0)]
+    threads = min(n_threads(), len(blocks)) if len(blocks) > 1 else 1
     if threads <= 1:
         return [function(rows) for rows in blocks]
     with ThreadPoolExecutor(threads) as pool:
@@ -69,7 +78,7 @@ def sparse_dot(X, B):
     out = np.empty((X.shape[0], B.shape[1]), dtype=np.result_type(X.dtype, B.dtype))
 
     def block(rows):
-        product = X[rows] @ B
+        product = (X if rows == slice(0, X.shape[0]) else X[rows]) @ B
         if sp.issparse(product):
             product.toarray(out=out[rows])
         else:

@@ -18,7 +18,7 @@ from sklearn_recsys.utils._labels import (
     set_item_labels,
 )
 from sklearn_recsys.utils._memory import ask_again, available_memory
-from sklearn_recsys.utils._sparse import as_csr, canonical_csr, check_sparse
+from sklearn_recsys.utils._sparse import as_csr, canonical_csr, check_sparse, is_canonical
 
 _LARGE = 2**26  # bytes, for which memory is asked about anew
 
@@ -71,9 +71,11 @@ def check_csr(X, *, dtype=None, name="X", copy=False):
     _refuse_events_frame(X)
     if sp.issparse(X) and X.ndim != 2:
         raise ValueError(f"{name} must be 2-D (n_users, n_items); got shape {X.shape}.")
-    source = X
+    source, X = X, as_csr(X, name)
+    if dtype is not None and not copy and is_canonical(X, dtype):
+        return X
     X = check_array(
-        as_csr(X, name),
+        X,
         accept_sparse="csr",
         dtype="numeric" if dtype is None else dtype,
         ensure_min_samples=0,
@@ -129,6 +131,8 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
     source = X
     try:
         X = as_csr(X, name)
+        if not (reset or order or copy) and _is_as_fitted(estimator, X, dtype):
+            return X
         X = validate_data(estimator, X, accept_sparse="csr", dtype=dtype, reset=reset)
     except ValueError as error:
         if "contains NaN" in str(error):
@@ -170,6 +174,16 @@ def check_finite(values, what):
             "rate, or smaller values, help."
         )
     return values
+
+
+def _is_as_fitted(estimator, X, dtype):
+    """Return whether an intact `X` is what a fitted estimator reads, as it is."""
+    return (
+        dtype is np.float32
+        and is_canonical(X, dtype)
+        and X.shape[1] == getattr(estimator, "n_features_in_", None)
+        and not hasattr(estimator, "feature_names_in_")  # X has none: scikit-learn warns
+    )
 
 
 def check_indices(indices, size, *, name, what="item"):

@@ -12,8 +12,9 @@ from sklearn.exceptions import NotFittedError
 
 from sklearn_recsys import ALS, load
 from sklearn_recsys.datasets import make_interactions
-from sklearn_recsys.decomposition import _half_step
+from sklearn_recsys.decomposition import _half_step, _new_users
 from sklearn_recsys.decomposition._half_step import WeightedRows
+from sklearn_recsys.decomposition._new_users import solve_rows
 from sklearn_recsys.model_selection import random_holdout
 from sklearn_recsys.utils._fold_in import length_groups
 from sklearn_recsys.utils._history_index import HistoryIndex
@@ -361,6 +362,18 @@ def test_a_memory_mapped_model_predicts(tmp_path):
     mapped = joblib.load(tmp_path / "model", mmap_mode="r")
     assert not mapped.item_factors_.flags.writeable
     assert_array_equal(mapped.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("max_cells", [3, 2**15])
+def test_new_users_are_solved_for_as_in_training(monkeypatch, max_cells):
+    monkeypatch.setattr(_new_users, "_MAX_CELLS", max_cells)
+    X = weighted(n_users=50, density=0.3)
+    rng = np.random.default_rng(0)
+    factors = rng.standard_normal((X.shape[1], 6))
+    prior, ridge = 0.1 * factors.T @ factors, rng.uniform(0.1, 1, 50)
+    rows = WeightedRows(X, 6, torch.device("cpu"), torch.float64)
+    expected = rows.solve(*map(torch.from_numpy, (factors, prior, ridge)))
+    assert_allclose(solve_rows(X, factors, prior, ridge), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_rows_are_padded_in_groups_of_bounded_size():

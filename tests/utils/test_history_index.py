@@ -90,3 +90,10 @@ def test_hashes_depend_on_content_alone():
 def test_hashes_tell_swapped_values_apart():
     X = sp.csr_array(np.array([[1.0, 2.0, 0], [2.0, 1.0, 0], [1.0, 0, 2.0], [3.0, 0, 0]]))
     assert len(set(row_hashes(X).tolist())) == 4
+
+
+def test_rows_one_at_a_time_are_found_as_all_at_once():
+    train, X = random_rows(), random_rows(seed=7)
+    index = HistoryIndex(train)
+    one = [index.lookup(X[[row]]).item() for row in range(X.shape[0])]
+    assert_array_equal(one, index.lookup(X))

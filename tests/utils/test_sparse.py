@@ -22,7 +22,7 @@ from sklearn_recsys import (
     preprocessing,
 )
 from sklearn_recsys.utils._corrupt import corrupt_matrices
-from sklearn_recsys.utils._sparse import as_csr, check_sparse
+from sklearn_recsys.utils._sparse import as_csr, check_sparse, is_canonical
 from sklearn_recsys.utils.validation import check_csr
 
 FORMATS = ["csr", "csc", "coo", "bsr", "dia", "lil", "dok"]
@@ -286,3 +286,60 @@ def test_counts_beyond_what_float32_sums():
     model = PopularityRecommender()
     model._fit(X)
     np.testing.assert_array_equal(model.item_counts_, [n, 0])
+
+
+def changed(**arrays):
+    """Return rows of float32 values with some of their arrays replaced."""
+    given = {"data": [1, 2, 3, 4], "indices": [0, 2, 1, 3], "indptr": [0, 2, 2, 4]} | arrays
+    dtypes = {"data": np.float32, "indices": np.int32, "indptr": np.int32}
+    data, indices, indptr = (np.array(given[name], dtype=dtypes[name]) for name in dtypes)
+    X = sp.csr_array((3, 4), dtype=np.float32)
+    X.data, X.indices, X.indptr = data, indices, indptr
+    return X
+
+
+@pytest.mark.parametrize(
+    ("X", "expected"),
+    [
+        (changed(), True),
+        (changed(indptr=[0, 2, 4, 4]), True),
+        (changed(indptr=[0, 0, 0, 4], indices=[0, 1, 2, 3]), True),
+        (changed(data=[], indices=[], indptr=[0, 0, 0, 0]), True),
+        (changed(indptr=[0, 0, 0, 4]), False),  # unsorted
+        (changed(indices=[0, 0, 1, 3]), False),  # a cell twice
+        (changed(data=[1, 0, 3, 4]), False),
+        (changed(data=[1, np.nan, 3, 4]), False),
+        (changed(data=[1, 2, 3, np.inf]), False),
+        (changed(indptr=[0, 2, 2, 3]), False),
+        (changed().astype(np.float64), False),
+        (changed().tocsc(), False),
+        (sp.csr_matrix(changed()), False),
+    ],
+)
+def test_what_needs_no_change(X, expected):
+    """The short way of one user's history lets through what the long way would not change."""
+    assert is_canonical(X, np.float32) == expected
+    if expected:
+        assert check_csr(X, dtype=np.float32) is X
+
+
+@pytest.mark.parametrize("model", [EASE(), RecommenderPipeline([("ease", EASE())])])
+def test_the_short_way_refuses_what_the_long_way_does(model):
+    X = R.astype(np.float32)
+    model.fit(X)
+    history = X[[3]]
+    expected = model.recommend(history.astype(np.float64), n=3)  # the long way
+    np.testing.assert_array_equal(model.recommend(history, n=3), expected)
+    for value, match in ((np.nan, "NaN"), (np.inf, "infinity")):
+        history.data[0] = value
+        with pytest.raises(ValueError, match=match):
+            model.recommend(history)
+    history.data[0] = 1
+    for column in (-1, 8):
+        history.indices[0] = column
+        with pytest.raises(ValueError, match="corrupt"):
+            model.recommend(history)
+    with pytest.raises(ValueError, match="features"):
+        model.recommend(X[[3], :5])
+    with pytest.raises(ValueError, match="minimum of 1"):
+        model.recommend(X[:0])
