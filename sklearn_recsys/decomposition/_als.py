@@ -12,7 +12,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_non_negative
 
@@ -63,6 +63,9 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
     device : str, default="cpu"
         Where `fit` computes: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which
         takes a GPU if there is one. Predictions need none.
+    init : array-like of shape (n_items, n_factors), default=None
+        The items' first vectors. With the `item_factors_` of a model that was saved, `fit` goes on
+        where that one ended. None: random ones.
     random_state : int, RandomState instance or None, default=None
         Seed of the items' first vectors.
 
@@ -142,6 +145,7 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         "solver": [StrOptions({"cholesky", "cg"})],
         "cg_steps": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
+        "init": ["array-like", None],
         "random_state": ["random_state"],
     }
 
@@ -164,6 +168,7 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         solver="cholesky",
         cg_steps=3,
         device="cpu",
+        init=None,
         random_state=None,
     ):
         self.n_factors = n_factors
@@ -174,6 +179,7 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         self.solver = solver
         self.cg_steps = cg_steps
         self.device = device
+        self.init = init
         self.random_state = random_state
 
     def __sklearn_tags__(self):
@@ -193,7 +199,6 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         from sklearn_recsys.decomposition._half_step import WeightedRows
 
         device = check_device(self.device)
-        rng = check_random_state(self.random_state)
         n_items = X.shape[1]
         check_memory(
             # float64 draws and their cast; factors, their products, the solver's k × k matrices
@@ -202,9 +207,7 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
             f"{self.n_factors:,}",
             "Use fewer factors.",
         )
-        scale = _INIT_NORM / np.sqrt(self.n_factors)
-        items = rng.normal(scale=scale, size=(n_items, self.n_factors)).astype(np.float32)
-        items = torch.from_numpy(items).to(device)
+        items = torch.from_numpy(self._first_vectors(n_items)).to(device)
         users = torch.zeros(X.shape[0], self.n_factors, device=device)
         by_user = WeightedRows(X, self.n_factors, device, torch.float32)
         by_item = WeightedRows(X.T.tocsr(), self.n_factors, device, torch.float32)
@@ -230,6 +233,20 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
                 ConvergenceWarning,
             )
         self._index_ = HistoryIndex(X)
+
+    def _first_vectors(self, n_items):
+        """Return the vectors that the items begin with, as a float32 array of our own."""
+        shape = (n_items, self.n_factors)
+        if self.init is None:
+            rng = check_random_state(self.random_state)
+            scale = _INIT_NORM / np.sqrt(self.n_factors)
+            return rng.normal(scale=scale, size=shape).astype(np.float32)
+        items = check_array(self.init, dtype=np.float32, copy=True, input_name="init")
+        if items.shape != shape:
+            raise ValueError(
+                f"init must have the shape (n_items, n_factors) = {shape}; got {items.shape}."
+            )
+        return items
 
     def _ridge(self, lengths, n_others):
         """Return λ (n_u + α₀ n_items)^ν of each user, and likewise of each item."""

@@ -217,6 +217,23 @@ def test_seeds():
     assert torch.equal(torch.get_rng_state(), torch_state)
 
 
+def test_a_fit_in_stretches_is_one_fit():
+    X = weighted()
+    whole = ALS(**PARAMS, max_iter=8).fit(X)
+    first = ALS(**PARAMS, max_iter=3).fit(X)
+    before = first.item_factors_.copy()
+    second = ALS(**PARAMS, max_iter=5, init=first.item_factors_).fit(X)
+    assert_array_equal(second.item_factors_, whole.item_factors_)
+    assert_array_equal(second.predict(X), whole.predict(X))
+    assert_array_equal(first.item_factors_, before)
+
+
+@pytest.mark.parametrize("init", [np.zeros((3, 6)), np.zeros(6), np.full((40, 6), np.nan)])
+def test_first_vectors_that_do_not_fit_are_refused(init):
+    with pytest.raises(ValueError, match=r"init|Expected 2D"):
+        ALS(**PARAMS, init=init).fit(weighted())
+
+
 def test_partial_fit_adds_users():
     X = weighted()
     model = ALS(**PARAMS).fit(X[:40]).partial_fit(X[40:])

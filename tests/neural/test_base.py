@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import _thread
+import os
 import pickle
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -353,3 +357,35 @@ def test_draws_are_those_of_the_global_generator_with_the_seed():
         assert_array_equal(own[0], torch.nn.functional.dropout(values, 0.3))
         assert_array_equal(own[1], torch.randperm(50))
     assert generator() is None
+
+
+KILLED = """
+import os, signal, sys
+from skorch.callbacks import Callback, Checkpoint, LoadInitState
+from sklearn_recsys import AutoRec
+from sklearn_recsys.datasets import make_ratings
+
+class Kill(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoint = Checkpoint(monitor=None, dirname=sys.argv[1])
+model = AutoRec(
+    n_factors=3, max_epochs=3, early_stopping=False, random_state=0,
+    callbacks=[checkpoint, LoadInitState(checkpoint), Kill()],
+).fit(make_ratings(30, 20, density=0.3, random_state=0))
+print(len(model.history_))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_a_fit_that_was_killed_goes_on(tmp_path):
+    def run(killed_after):
+        command = [sys.executable, "-c", KILLED, str(tmp_path), str(killed_after)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    killed = run(2)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = run(99)
+    assert resumed.stdout.split() == ["5"], resumed.stderr  # two epochs before, three after
