@@ -62,6 +62,7 @@ from sklearn_recsys import (
     UserKNN,
 )
 from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.datasets import make_interactions
 from sklearn_recsys.exceptions import VersionWarning
 from sklearn_recsys.metrics import make_recommender_scorer
 from sklearn_recsys.model_selection import HoldoutSplit
@@ -877,8 +878,7 @@ def test_other_versions_warn(package, version, tmp_path, monkeypatch):
 def test_saving_costs_about_as_much_as_writing_the_arrays(tmp_path):
     """EASE on 3,000 items: 36 MB."""
     n_items = 3000
-    model = EASE().fit(matrix())
-    model.coef_ = np.random.RandomState(0).normal(size=(n_items, n_items)).astype(np.float32)
+    model = EASE().fit(make_interactions(30, n_items, random_state=0))
 
     def time(function):
         start = perf_counter()
