@@ -81,6 +81,7 @@ def test_events(library, values):
     assert_array_equal(plain.transform_histories(library(events))[0].toarray(), X.toarray())
 
 
+@pytest.mark.filterwarnings("ignore::sklearn_recsys.exceptions.LeakWarning")
 @every_library
 def test_pipelines(library):
     events = make_events()
