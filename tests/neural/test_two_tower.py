@@ -30,7 +30,7 @@ from sklearn_recsys import (  # noqa: E402
     load,
 )
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
-from sklearn_recsys.exceptions import ConvergenceWarning
+from sklearn_recsys.exceptions import ConvergenceWarning  # noqa: E402
 from sklearn_recsys.model_selection import cross_validate, random_holdout  # noqa: E402
 from sklearn_recsys.neural import RowDataset, SparseRows, _two_tower  # noqa: E402
 from sklearn_recsys.neural._batches import RowBatches  # noqa: E402
