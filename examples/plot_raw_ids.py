@@ -62,7 +62,7 @@ print(pipe.recommend([bob, "user-of-tomorrow", alice], n=2))
 print(len(pipe.recommend(n=5)), "rows for all users")
 
 # %%
-# To somebody new: their events are all it takes.
+# A new user: their events are all it takes.
 
 watched = past.loc[past["user"] == carol, "item"].tolist()
 new = pd.DataFrame({"user": "you", "item": watched[:4], "rating": 5, "timestamp": cutoff})

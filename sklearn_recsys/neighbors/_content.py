@@ -251,7 +251,7 @@ class ContentRecommender(
 def _columns_of_counts(features):
     """Return a mask of the columns that hold nothing but whole numbers of at least 0.
 
-    Every float32 from 2²⁴ on is whole, which says nothing: such values are no counts.
+    Every float32 from 2²⁴ on is whole, which says nothing: such values are not taken for counts.
     """
     data = features.data
     odd = (data < 0) | (data != np.floor(data)) | (data >= 2**24)

@@ -492,7 +492,7 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
         X = self._read(self.interactions_)
         weights = {name: torch.from_numpy(weight) for name, weight in weights.items()}
         if not type(self).__module__.startswith("sklearn_recsys."):
-            # somebody's own module may hold more than weights, which has to be made
+            # a module of the user's may hold more than weights, which has to be made
             with seeded(0), OwnDraws():  # a module draws weights when it is made
                 module = self._make_module(X)
             module.load_state_dict(weights)

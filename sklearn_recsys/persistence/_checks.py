@@ -141,6 +141,6 @@ def _check_steps(pipeline):
         raise ValueError("its steps are no list of steps")
     for step in steps:
         if not isinstance(step, (tuple, list)) or len(step) != 2 or not isinstance(step[0], str):
-            raise ValueError("its steps are no pairs of a name and an estimator")
+            raise ValueError("its steps are not pairs of a name and an estimator")
         if not (step[1] is None or step[1] == "passthrough" or isinstance(step[1], BaseEstimator)):
             raise ValueError(f"its step {step[0]!r:.50} is no estimator")

@@ -260,7 +260,7 @@ def _array_header(stream, name):
     try:
         dtype = np.dtype(found[1])
         shape = tuple(int(length) for length in found[3].split(",") if length.strip())
-    except (TypeError, ValueError) as error:  # no match, or a dtype that is none
+    except (TypeError, ValueError) as error:  # no match, or an invalid dtype
         raise ModelFileError(f"its member {name} is no array.") from error
     fortran = found[2] == "True"
     if dtype.kind not in PLAIN_KINDS or not dtype.itemsize or dtype.subdtype:

@@ -102,7 +102,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
     0  bob     1     9
     1  bob     2     7
 
-    Items that nobody has yet are in the catalogue:
+    Items without interactions are in the catalogue:
 
     >>> InteractionEncoder(items=[9, 8, 7]).fit_transform(events).toarray()
     array([[4., 0., 5.],

@@ -178,7 +178,7 @@ class Labels(Rule):
             raise ValueError(f"is {_described(value)}, not a 1-D array of labels")
         _fit(value.shape, (self.size,), sizes)
         if self.strings and not all(isinstance(item, str) for item in value.tolist()):
-            raise ValueError("holds names that are no strings")
+            raise ValueError("holds names that are not strings")
         if not pd.Index(value, tupleize_cols=False).is_unique:
             raise ValueError("holds a label twice")
 

@@ -20,7 +20,7 @@ from sklearn_recsys.utils._labels import (
 from sklearn_recsys.utils._memory import ask_again, available_memory
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr, check_sparse, is_canonical
 
-_LARGE = 2**26  # bytes, for which memory is asked about anew
+_LARGE = 2**26  # bytes, for which the available memory is read again
 
 _USER_COLUMNS = set("user customer visitor session member account reader listener u".split())
 _ITEM_COLUMNS = set(

@@ -294,7 +294,7 @@ def test_parameters_are_refused_or_work(case, seed):
         predicted = model.fit(X).predict(X)
     except (ValueError, MemoryError) as error:
         assert len(str(error)) > 20
-    except TypeError as error:  # a step of a pipeline that is none
+    except TypeError as error:  # an invalid step of a pipeline
         assert name in {"steps", "encoder", "memory"}, error
     else:
         assert np.isfinite(predicted).all()
