@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -132,7 +134,7 @@ class Frames:
             )
         return item_features.iloc[places]
 
-    def labelled(self, values):
+    def labelled(self, values) -> Any:  # a float, or a Series; the caller knows which
         """Return values of the rows as a Series by user; an average as it is."""
         return pd.Series(values, index=self.users) if np.ndim(values) else values
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -201,7 +202,7 @@ def padded_hits(y_true, y_pred, k):
     return np.pad(hits, ((0, 0), (0, k - hits.shape[1]))), n_relevant
 
 
-def average_rows(values, average, nothing=NOTHING_HELD_OUT):
+def average_rows(values, average, nothing=NOTHING_HELD_OUT) -> Any:
     """Return the mean of `values` over the rows that have one, or `values` if `average` is None."""
     if average is not None and not (isinstance(average, str) and average == "mean"):
         raise ValueError(f"average must be 'mean' or None (one value per row); got {average!r}.")

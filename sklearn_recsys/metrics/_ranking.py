@@ -7,6 +7,7 @@ items the row holds out. The functions in `_PER_ROW` turn them into one value pe
 from __future__ import annotations
 
 from functools import wraps
+from typing import Any
 
 import numpy as np
 
@@ -109,7 +110,7 @@ _PER_ROW = {
 }
 
 
-def _metric(per_row, y_true, y_pred, k, average, **options):
+def _metric(per_row, y_true, y_pred, k, average, **options) -> Any:
     """Return the average of the values that `per_row` gives to the rows."""
     k = check_k(k)
     frames = None
