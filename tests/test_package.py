@@ -115,6 +115,8 @@ def test_unknown_attribute():
         sklearn_recsys.SVDpp  # noqa: B018
 
 
+# a check of scikit-learn scores on the data that it fitted
+@pytest.mark.filterwarnings("ignore::sklearn_recsys.exceptions.LeakWarning")
 def test_example_in_contributing(tmp_path, monkeypatch):
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)```", text, flags=re.DOTALL).group(1)
