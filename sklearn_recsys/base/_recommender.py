@@ -117,6 +117,20 @@ class RecommenderMixin(ScoringMixin):
     def __sklearn_is_fitted__(self):
         return hasattr(self, "interactions_")
 
+    def _validate_params(self):
+        """Validate the parameters; True is an integer to scikit-learn, and no number here."""
+        super()._validate_params()
+        for name, value in self.get_params(deep=False).items():
+            accepted = self._parameter_constraints.get(name, "no_validation")
+            may_be_bool = accepted == "no_validation" or any(
+                one in accepted for one in ("boolean", "verbose", bool, object)
+            )
+            if isinstance(value, (bool, np.bool_)) and not may_be_bool:
+                raise ValueError(
+                    f"The {name!r} parameter of {type(self).__name__} must not be a bool. Got "
+                    f"{value} instead."
+                )
+
     if not TYPE_CHECKING:  # type checkers would take every name for an attribute
 
         def __getattr__(self, name):

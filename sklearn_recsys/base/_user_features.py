@@ -130,9 +130,14 @@ class UserFeaturesMixin(RecommenderMixin):
         """Return features as a float32 array; `reset` is True in `fit`."""
         names = column_labels(features)
         names = _get_feature_names(features) if names is None else names
-        features = check_array(
-            features, accept_sparse="csr", dtype=np.float32, copy=True, input_name="user_features"
-        )
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+            features = check_array(
+                features,
+                accept_sparse="csr",
+                dtype=np.float32,
+                copy=True,
+                input_name="user_features",
+            )
         if reset:
             self.n_user_features_in_ = features.shape[1]
             if names is not None:

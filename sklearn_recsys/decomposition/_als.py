@@ -241,7 +241,8 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
             rng = check_random_state(self.random_state)
             scale = _INIT_NORM / np.sqrt(self.n_factors)
             return rng.normal(scale=scale, size=shape).astype(np.float32)
-        items = check_array(self.init, dtype=np.float32, copy=True, input_name="init")
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+            items = check_array(self.init, dtype=np.float32, copy=True, input_name="init")
         if items.shape != shape:
             raise ValueError(
                 f"init must have the shape (n_items, n_factors) = {shape}; got {items.shape}."

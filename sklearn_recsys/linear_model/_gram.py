@@ -206,7 +206,7 @@ def inverse_gram(X, l2, device="cpu"):
         if device.type != "cpu":
             return _inverse_on_device(X, l2, device)
     for dtype in (np.float32, np.float64):
-        P = _try_inverse(X, l2, dtype)
+        P = _try_inverse(X, l2, dtype) if l2 <= float(np.finfo(dtype).max) else None
         if P is not None:
             return P
     raise ValueError(f"l2={l2:g} is too small for these interactions: XᵀX + l2·I is singular.")

@@ -150,12 +150,13 @@ class ContentRecommender(
         if isinstance(features, pd.DataFrame) or self.encoder is not None:
             self.encoder_ = FeatureEncoder() if self.encoder is None else clone(self.encoder)
             features = self.encoder_.fit(features).transform(features)
-        features = check_array(
-            as_csr(features, "item_features"),
-            accept_sparse="csr",
-            dtype=np.float32,
-            input_name="item_features",
-        )
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+            features = check_array(
+                as_csr(features, "item_features"),
+                accept_sparse="csr",
+                dtype=np.float32,
+                input_name="item_features",
+            )
         features = canonical_csr(features, name="item_features")
         if isinstance(self.encoder_, FeatureEncoder):
             known = np.ones(features.shape[1], dtype=bool)

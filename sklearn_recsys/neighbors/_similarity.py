@@ -202,11 +202,12 @@ class RowSimilarity:
             similarity = sp.csr_array(parts, shape=common.shape)
         else:
             similarity = self._pearson(P, common, lambda product: product.toarray())
-        if self.shrinkage and thin:
-            common.data /= common.data + self.shrinkage
+        shrinkage = np.float64(self.shrinkage)  # which float32 may not hold
+        if shrinkage and thin:
+            common.data = common.data / (common.data.astype(np.float64) + shrinkage)
             similarity = similarity.multiply(common).tocsr()
-        elif self.shrinkage:
-            similarity *= common / (common + self.shrinkage)
+        elif shrinkage:
+            similarity *= common / (common.astype(np.float64) + shrinkage)
         return similarity.astype(np.float32, copy=False)
 
     def _pearson(self, P, n, at):

@@ -38,6 +38,12 @@ _OPTIMIZERS = {
 }
 
 
+# torch computes in float32
+_GREATEST = float(torch.finfo(torch.float32).max)
+LEARNING_RATES = Interval(Real, 0, _GREATEST, closed="right")
+PENALTIES = Interval(Real, 0, _GREATEST, closed="both")
+
+
 class _EarlyStopping(EarlyStopping):
     """skorch's early stopping, which lets training go on where there is nothing to validate on."""
 
@@ -223,11 +229,11 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr": [LEARNING_RATES],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "optimizer": [str, callable],
-        "l2": [Interval(Real, 0, None, closed="left")],
+        "l2": [PENALTIES],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],

@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn.functional import softplus
 
 from sklearn_recsys.base import FactorsMixin
+from sklearn_recsys.neural._base import LEARNING_RATES, PENALTIES
 from sklearn_recsys.neural._batches import RowBatches, RowDataset, SparseRows
 from sklearn_recsys.neural._modules import ACTIVATIONS, split_biases
 from sklearn_recsys.neural._pair_batches import PairBatches
@@ -263,8 +264,8 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
         "negatives": [StrOptions({"all", "sampled"})],
         "n_negatives": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither"), None],
-        "l2": [Interval(Real, 0, None, closed="left"), None],
+        "lr": [LEARNING_RATES, None],
+        "l2": [PENALTIES, None],
     }
 
     def __init__(

@@ -217,7 +217,8 @@ class SVAEModule(Annealed, RankingModule):
         items, _ = self.histories(targets)
         if len(items) < 2:  # nothing follows anything
             return 0 * self.decoder[-1].bias.sum()
-        following = pad(items, (0, 0, 0, self.next_k), value=-1)[1:].unfold(0, self.next_k, 1)
+        n_next = min(self.next_k, len(items) - 1)  # no step has more to predict
+        following = pad(items, (0, 0, 0, n_next), value=-1)[1:].unfold(0, n_next, 1)
         able = following[..., 0] >= 0  # (n_steps, n_rows)
         stride = self.stride if self.training else 1
         if stride > 1:

@@ -22,6 +22,7 @@ from torch.nn.functional import batch_norm, softplus
 from sklearn_recsys.base import FactorsMixin, UserFeaturesMixin
 from sklearn_recsys.base._user_features import check_aligned
 from sklearn_recsys.model_selection import random_holdout
+from sklearn_recsys.neural._base import PENALTIES
 from sklearn_recsys.neural._batches import RowDataset, SparseRows
 from sklearn_recsys.neural._feature_embedding import FeatureEmbedding, common_codes
 from sklearn_recsys.neural._known_users import KnownUsersMixin
@@ -452,7 +453,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, RowR
 
     _parameter_constraints: dict = {
         **RowRanker._parameter_constraints,
-        "l2": [Interval(Real, 0, None, closed="left"), None],
+        "l2": [PENALTIES, None],
         "item_features": ["array-like", "sparse matrix", None],
         "loss": [StrOptions({"mse", "logistic", "softmax"})],
         "n_factors": [Interval(Integral, 1, None, closed="left")],

@@ -14,6 +14,7 @@ from sklearn_recsys.base._user_features import check_aligned
 from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.pipeline._raw_ids import RawIdsMixin
 from sklearn_recsys.pipeline._translation import RawIds
+from sklearn_recsys.preprocessing import InteractionEncoder
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import as_index, missing_ids, says_nothing
 from sklearn_recsys.utils._state import Interactions, Labels, Optional, Size
@@ -88,7 +89,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        if isinstance(self.steps[-1][1], RecommenderMixin):
+        if self.steps and isinstance(self.steps[-1][1], RecommenderMixin):
             tags.recommender_tags = get_tags(self.steps[-1][1]).recommender_tags
         return tags
 
@@ -222,6 +223,13 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         TypeError
             If a step changes the shape of the matrix, or the last step is no recommender.
         """
+        if not self.steps:
+            raise ValueError("The pipeline has no steps; its last one must be a recommender.")
+        if not (self.encoder is None or isinstance(self.encoder, InteractionEncoder)):
+            raise TypeError(
+                "encoder must be the fitted InteractionEncoder that made the matrix, or None; got "
+                f"{self.encoder!r}."
+            )
         self._refuse_events(X)
         if self.encoder is not None:
             X, user_features = self._aligned(X, user_features)

@@ -74,14 +74,15 @@ def check_csr(X, *, dtype=None, name="X", copy=False):
     source, X = X, as_csr(X, name)
     if dtype is not None and not copy and is_canonical(X, dtype):
         return X
-    X = check_array(
-        X,
-        accept_sparse="csr",
-        dtype="numeric" if dtype is None else dtype,
-        ensure_min_samples=0,
-        ensure_min_features=0,
-        input_name=name,
-    )
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+        X = check_array(
+            X,
+            accept_sparse="csr",
+            dtype="numeric" if dtype is None else dtype,
+            ensure_min_samples=0,
+            ensure_min_features=0,
+            input_name=name,
+        )
     X = canonical_csr(X, name=name, copy=copy)
     summed = dtype is None and sp.issparse(source) and source.dtype not in (X.dtype, np.float16)
     if summed:
@@ -133,7 +134,8 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
         X = as_csr(X, name)
         if not (reset or order or copy) and _is_as_fitted(estimator, X, dtype):
             return X
-        X = validate_data(estimator, X, accept_sparse="csr", dtype=dtype, reset=reset)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+            X = validate_data(estimator, X, accept_sparse="csr", dtype=dtype, reset=reset)
     except ValueError as error:
         if "contains NaN" in str(error):
             raise ValueError(
