@@ -175,7 +175,7 @@ def use(model):
 
 
 def try_file(data, path):
-    """Return what is wrong with how a file is treated, None where it is right."""
+    """Return what is wrong with how a file is treated, None where it is right, and memory taken."""
     import torch
 
     path.write_bytes(data)
@@ -200,7 +200,7 @@ def try_file(data, path):
             except Exception as error:
                 problem = f"use: {type(error).__name__}: {error}"
     torch.compile = compile_
-    return "compiled" if compiled else problem
+    return "compiled" if compiled else problem, grown
 
 
 NAMES = sorted(path.name for path in FOLDER.glob("*.recsys"))
@@ -210,7 +210,7 @@ NAMES = sorted(path.name for path in FOLDER.glob("*.recsys"))
 def test_changed_files(name, tmp_path):
     load(FOLDER / name)  # what is imported is no cost of a file
     for what, data in mutations(name, 6, seed=len(name)):
-        problem = try_file(data, tmp_path / "changed.recsys")
+        problem, _ = try_file(data, tmp_path / "changed.recsys")
         assert problem is None, f"{what}: {problem}"
 
 
@@ -287,26 +287,31 @@ def main_of_model(name, n, seed):
     load(FOLDER / name)
     with tempfile.TemporaryDirectory() as folder:
         for what, data in mutations(name, n, seed):
-            problem = try_file(data, Path(folder, "changed.recsys"))
-            print(f"{name}\t{problem or ''}\t{what}", flush=True)
+            problem, grown = try_file(data, Path(folder, "changed.recsys"))
+            excess = (grown - 2 * len(data)) / 2**20
+            problem = " ".join((problem or "").split())
+            print(f"{name}\t{problem}\t{excess:.1f}\t{what}", flush=True)
 
 
 def main(n=10, seed=0):
-    counts = Counter()
+    counts, most = Counter(), 0.0
     for name in NAMES:
         command = [sys.executable, __file__, "--model", name, str(n), str(seed)]
         child = subprocess.run(command, capture_output=True, text=True)
         lines = child.stdout.splitlines()
         counts["files"] += len(lines)
         for line in lines:
-            if line.split("\t")[1]:
+            problem, excess = line.split("\t")[1:3]
+            most = max(most, float(excess))
+            if problem:
                 counts["violations"] += 1
                 print(line)
         if child.returncode:
             counts["crashes"] += 1
             print(f"{name}: the process ended with {child.returncode}: {child.stderr[-300:]}")
     print(
-        f"{counts['files']} files, {counts['violations']} violations, {counts['crashes']} crashes"
+        f"{counts['files']} files, {counts['violations']} violations, {counts['crashes']} crashes; "
+        f"at most {most:.1f} MiB beyond twice the file while loading"
     )
     return counts["violations"] + counts["crashes"]
 
