@@ -135,6 +135,7 @@ class EASE(RecommenderMixin, BaseEstimator):
                 "or one training row."
             )
         (item,) = check_indices([item], history.shape[1], name="item")
-        contributions = history.data * self.coef_[history.indices, item]
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+            contributions = self._refuse_nan(history.data * self.coef_[history.indices, item])
         order = np.argsort(-contributions, kind="stable")
         return history.indices[order].astype(np.int64), contributions[order]

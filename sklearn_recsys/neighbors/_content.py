@@ -24,7 +24,7 @@ from sklearn_recsys.utils._sparse import as_csr, canonical_csr
 from sklearn_recsys.utils._state import Instance, Maybe, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
 from sklearn_recsys.utils._topk import top_n_cells
-from sklearn_recsys.utils.validation import check_indices, check_length
+from sklearn_recsys.utils.validation import check_finite, check_indices, check_length
 
 
 class ContentRecommender(
@@ -193,7 +193,11 @@ class ContentRecommender(
             nothing is known of.
         """
         check_is_fitted(self)
-        return self._profiles(self._read(self._checked(X)))
+        X = self._read(self._checked(X))
+        with np.errstate(invalid="ignore"):  # what comes of it is refused
+            profiles = self._profiles(X)
+        check_finite(profiles.data, "ContentRecommender has profiles that are")
+        return profiles
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the features of `transform`.

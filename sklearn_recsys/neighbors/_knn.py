@@ -20,7 +20,7 @@ from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._state import Instance, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
 from sklearn_recsys.utils._topk import top_n_cells
-from sklearn_recsys.utils.validation import check_indices, check_length
+from sklearn_recsys.utils.validation import check_finite, check_indices, check_length
 
 _CONSTRAINTS: dict = {
     "n_neighbors": [Interval(Integral, 1, None, closed="left")],
@@ -129,6 +129,7 @@ class ItemKNN(RecommenderMixin, BaseEstimator):
         n = check_length(n)
         items = check_indices(np.atleast_1d(items), self.n_features_in_, name="items")
         neighbors = self.similarity_[items]
+        check_finite(neighbors.data, "ItemKNN has similarities that are")
         return top_n_cells(neighbors, neighbors.data, n)
 
 

@@ -13,6 +13,7 @@ from sklearn_recsys.utils._state import Array, Number, OneOf, Size, Sparse
 from sklearn_recsys.utils._threads import even_blocks, map_blocks, rows_per_block
 from sklearn_recsys.utils._topk import best_cells, top_n
 from sklearn_recsys.utils._warnings import warn
+from sklearn_recsys.utils.validation import check_finite
 
 METRICS = ("cosine", "jaccard", "pearson")
 _THIN = 0.1  # of the cells: fewer are ranked faster than everything
@@ -79,7 +80,11 @@ def similar_rows(P, things, similarity, k, skip, *, row_bytes=24):
     k = min(k, n_things)
 
     def ranked(rows):
-        values, own = similarity(P[rows]), skip[rows]
+        own = skip[rows]
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+            values = similarity(P[rows])
+        # NaN would count as no neighbor, silently
+        check_finite(values.data if sp.issparse(values) else values, "Similarities are")
         if sp.issparse(values):
             values = take_cells(
                 values, (values.data > 0) & (values.indices != own[cell_rows(values)])
@@ -218,11 +223,9 @@ class RowSimilarity:
         covariance = n * at(P @ self.values) - p * q
         p_variance, q_variance = n * p_squares - p**2, n * q_squares - q**2
         # rounding leaves noise where a row is constant over the common cells
-        defined = (p_variance > 1e-10 * n * p_squares) & (q_variance > 1e-10 * n * q_squares)
-        norms = np.sqrt(np.where(defined, p_variance, 1)) * np.sqrt(
-            np.where(defined, q_variance, 1)
-        )
-        return np.where(defined, covariance / norms, 0)
+        flat = (p_variance <= 1e-10 * n * p_squares) | (q_variance <= 1e-10 * n * q_squares)
+        norms = np.sqrt(np.where(flat, 1, p_variance)) * np.sqrt(np.where(flat, 1, q_variance))
+        return np.where(flat, 0, covariance / norms)
 
     def top(self, P, k, skip):
         """Return the `k` most similar things of each row of `P`, as `similar_rows` does."""

@@ -138,6 +138,14 @@ def test_explain_refuses_what_is_not_there():
     assert len(items) == len(contributions) == 0
 
 
+def test_contributions_that_are_not_finite_are_refused():
+    model = EASE(l2=1.0).fit(random_matrix(20, 10))
+    model.coef_[:] *= 10
+    history = sp.csr_array(np.full((1, 10), 3e38, dtype=np.float32))
+    with pytest.raises(ValueError, match="EASE scores items as infinite"):
+        model.explain(history, int(np.abs(model.coef_).max(axis=0).argmax()))
+
+
 def test_partial_fit_is_a_fit_on_all_rows():
     X = random_matrix(90, 40)
     model = EASE(l2=4.0).fit(X[:50])

@@ -351,3 +351,15 @@ def test_profiles_do_not_depend_on_the_scale(scale):
     np.testing.assert_array_equal(scaled.recommend(), model.recommend())
     profiles = scaled.transform(X * np.float32(scale)).toarray()
     np.testing.assert_allclose(profiles, model.transform(X).toarray(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_profiles_that_are_not_finite_are_refused(value):
+    X = random_matrix()
+    model = ContentRecommender(random_features()).fit(X)
+    model._by_feature_.data[3] = value
+    with pytest.raises(ValueError, match="Similarities are"):
+        model.similar_items(np.arange(20))
+    model.item_profiles_.data[:] = value
+    with pytest.raises(ValueError, match="has profiles that are"):
+        model.transform(X)

@@ -352,3 +352,21 @@ def test_a_long_tail_costs_what_it_holds(monkeypatch, metric):
     assert peak < 100 * n_items
     if metric != "pearson":  # nobody shares two users
         assert model.similarity_.nnz > 600
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("shrinkage", [0.0, 5.0])
+@pytest.mark.parametrize("metric", ["cosine", "pearson"])
+def test_similarities_that_are_not_finite_are_refused(value, shrinkage, metric):
+    """NaN compares as less than all neighbors, so that it would go unnoticed."""
+    X = sp.random_array((30, 12), density=0.4, format="csr", rng=np.random.default_rng(0))
+    items = ItemKNN(metric=metric, shrinkage=shrinkage).fit(X)
+    items.similarity_.data[3] = value
+    with pytest.raises(ValueError, match="has similarities that are"):
+        items.similar_items(np.arange(12))
+    users = UserKNN(metric=metric, shrinkage=shrinkage).fit(X)
+    users._similarity_.values.data[:] = value
+    if metric == "pearson":
+        users._similarity_.squares.data[:] = value
+    with pytest.raises(ValueError, match="Similarities are"):
+        users.similar_users()
