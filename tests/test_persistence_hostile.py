@@ -638,6 +638,61 @@ def hostile_frames():
     yield 2, ["category", letters, again, False], "are broken"
 
 
+def pandas_node(kind, parts):
+    """Return the node of a pandas object that says what `split` returns."""
+
+    def node(value):
+        if isinstance(value, tuple):
+            return {"type": "tuple", "items": [node(item) for item in value]}
+        return value
+
+    items = [[name, node(value)] for name, value in parts.items()]
+    return {"type": kind, "parts": {"type": "dict", "items": items}, "id": 10**6}
+
+
+def hostile_sequences():
+    letters = {"type": "objects", "shape": [2], "items": ["x", "y"], "id": 10**6 + 1}
+    values = ("numpy", letters)
+    index = {"values": values, "name": None}
+    series = {**index, "index": ("range", 0, 2, 1), "index_name": None}
+    for parts in ({}, {"values": values}, series):
+        yield pandas_node("index", parts), "other fields"
+    for parts in ({}, index):
+        yield pandas_node("series", parts), "other fields"
+    for part in (("range",), ("range", 0, 2), ("range", 0, 2, 0), ("range", 0, 2, "1")):
+        yield pandas_node("index", {**index, "values": part}), "no range"
+        yield pandas_node("series", {**series, "index": part}), "no range"
+    yield pandas_node("index", {**index, "name": []}), "are broken"
+    yield pandas_node("series", {**series, "index": ("range", 0, 10**12, 1)}), "different lengths"
+    yield pandas_node("series", {**series, "values": ("range", 0, 2, 1)}), "column that is none"
+    for text in ("", "1", "1:2", "1:2:0", "1:2:x", "1:2:3:4", "0:" + "9" * 19 + ":1", None, 7):
+        yield {"type": "range", "value": text}, "are broken"
+    for kind in ("set", "frozenset"):
+        yield {"type": kind, "items": [[]]}, "are broken"
+        yield {"type": kind, "items": 7}, "where a list should be"
+
+
+@pytest.mark.parametrize(("node", "match"), list(hostile_sequences()))
+def test_hostile_sequences(node, match, sound, tmp_path):
+    document, members = unpack(sound)
+    find(document, **{"class": KNN})["params"]["metric"] = node
+    refuse(build(document, members), tmp_path, match)
+
+
+def test_pandas_objects_that_repeat_an_array_are_refused(sound, tmp_path):
+    document, members = unpack(sound)
+    text = np.array(["x" * 100] * 1000)
+    members = {**members, f"{len(members)}.npy": array_bytes(text)}
+    member = {"type": "array", "member": len(members) - 1, "id": 10**6 + 1}
+    again = {"type": "ref", "id": 10**6 + 1}
+    nodes = [
+        {**pandas_node("index", {"values": ("numpy", item), "name": None}), "id": 10**6 + 2 + i}
+        for i, item in enumerate([member] + [again] * 50)
+    ]
+    find(document, **{"class": KNN})["params"]["metric"] = nodes
+    refuse(build(document, members), tmp_path, "larger than the file")
+
+
 def nested(depth):
     value = None
     for _ in range(depth):

@@ -14,10 +14,12 @@ function of numpy), ``MaxAbsScaler``, ``Normalizer``, ``Pipeline``, ``QuantileTr
 saved, too; :func:`load` wants their classes in `trusted`.
 
 *Classes of your own.* An estimator is saved by its parameters and its other attributes, as far as
-they are None, bool, int, float, str, bytes, UUID, list, tuple, dict, numpy scalars, dtypes and
-arrays, object arrays of such values, pandas Timestamps (naive or UTC), DataFrames, scipy CSR and
-CSC matrices, RandomState, and estimators. If its state holds anything else, give the class two
-methods:
+they are None, bool, int, float, str, bytes, UUID, range, list, tuple, set, dict, numpy scalars,
+dtypes and arrays, object arrays of such values, pandas Timestamps (naive or UTC), DataFrames,
+Series and Indexes of one level, scipy CSR and CSC matrices, RandomState, and estimators. Columns of
+Arrow types are saved as numpy's; a parameter that is a frame of another library as a pandas frame,
+one that is an array or a column of another library as a numpy array. If the state of a class holds
+anything else, give it two methods:
 
 ``_save_state(self)``
     returns a dict of attribute names (or other identifiers) to values as above: arrays in place of

@@ -1,4 +1,4 @@
-"""DataFrames as plain values and arrays, which the rest of a file knows."""
+"""pandas objects as plain values and arrays, which the rest of a file knows."""
 
 from __future__ import annotations
 
@@ -6,54 +6,102 @@ import numpy as np
 import pandas as pd
 
 from sklearn_recsys.persistence._container import ModelFileError
+from sklearn_recsys.utils._frames import as_pandas_frame, as_pandas_series, is_frame
 
 _NUMBERS = [f"{kind}{bits}" for kind in ("Int", "UInt") for bits in (8, 16, 32, 64)]
 _EXTENSIONS = {"str", "string", "boolean", "Float32", "Float64", *_NUMBERS}
-_FIELDS = {"columns", "columns_name", "index", "index_name", "data"}
+_FIELDS = {
+    "frame": {"columns", "columns_name", "index", "index_name", "data"},
+    "series": {"values", "name", "index", "index_name"},
+    "index": {"values", "name"},
+}
 
 
-def split_frame(frame):
-    """Return a dict of lists, tuples and arrays; TypeError if the frame cannot be said so."""
+def pandas_kind(value):
+    """Return what a pandas object is called in a file, None for all other objects."""
+    if type(value) is pd.DataFrame:
+        return "frame"
+    if type(value) is pd.Series:
+        return "series"
+    return "index" if isinstance(value, pd.Index) else None
+
+
+def portable(parameter, name):
+    """Return a parameter in a form that can be saved.
+
+    Frames of other libraries become pandas frames, and their columns and arrays become numpy's:
+    values count, and what else their types say is lost.
+    """
+    cls = type(parameter)
+    if isinstance(parameter, type) or cls.__module__.partition(".")[0] in ("numpy", "scipy"):
+        return parameter
+    if is_frame(parameter) and hasattr(cls, "shape") and pandas_kind(parameter) is None:
+        return as_pandas_frame(parameter, name)
+    if hasattr(cls, "__array__") and pandas_kind(parameter) is None:
+        try:
+            return np.asarray(parameter)
+        except (TypeError, ValueError, RuntimeError):  # a tensor on another device
+            return parameter
+    return parameter
+
+
+def split(value):
+    """Return a dict of lists, tuples and arrays; TypeError if the object cannot be said so."""
+    kind = pandas_kind(value)
+    if kind == "index":
+        return {"values": _split(value), "name": value.name}
+    parts = {"index": _split(value.index), "index_name": value.index.name}
+    if kind == "series":
+        return {"values": _split(value), "name": value.name, **parts}
     return {
-        "columns": _split(frame.columns),
-        "columns_name": frame.columns.name,
-        "index": _split(frame.index),
-        "index_name": frame.index.name,
-        "data": [_split(frame.iloc[:, i]) for i in range(frame.shape[1])],
+        "columns": _split(value.columns),
+        "columns_name": value.columns.name,
+        **parts,
+        "data": [_split(value.iloc[:, i]) for i in range(value.shape[1])],
     }
 
 
-def join_frame(parts, size):
-    """Return the frame of what `split_frame` returned; `size` is that of the file."""
-    if type(parts) is not dict or set(parts) != _FIELDS or type(parts["data"]) is not list:
-        raise ModelFileError("it holds a frame with other fields than it should.")
-    if sum(map(_n_bytes, parts["data"])) > 4 * size + 2**20:  # one array as many columns
-        raise ModelFileError("it holds a frame that is larger than the file.")
-    index = pd.Index(_join(parts["index"]), name=parts["index_name"], tupleize_cols=False)
-    data = dict(enumerate(map(_join, parts["data"])))
+def join(kind, parts):
+    """Return the object of what `split` returned."""
+    right = type(parts) is dict and set(parts) == _FIELDS[kind]
+    if not right or (kind == "frame" and type(parts["data"]) is not list):
+        raise ModelFileError(f"it holds a pandas {kind} with other fields than it should.")
+    if kind == "index":
+        return _index(parts["values"], parts["name"])
+    index = _index(parts["index"], parts["index_name"])
+    columns = [parts["values"]] if kind == "series" else parts["data"]
+    data = dict(enumerate(map(_join, columns)))
     if any(len(values) != len(index) for values in data.values()):
-        raise ModelFileError("it holds a frame whose columns have different lengths.")
+        raise ModelFileError(f"it holds a {kind} whose columns have different lengths.")
+    if kind == "series":
+        return pd.Series(data[0], index=index, name=parts["name"])
     frame = pd.DataFrame(data, index=index)
-    columns = _join(parts["columns"])
-    frame.columns = pd.Index(columns, name=parts["columns_name"], tupleize_cols=False)
+    frame.columns = _index(parts["columns"], parts["columns_name"])
     return frame
 
 
-def _n_bytes(part):
-    """Return how large a column is, its categories included."""
+def n_bytes(part):
+    """Return how large the parts of an object are, categories included."""
+    if isinstance(part, dict):
+        return n_bytes(list(part.values()))
     if isinstance(part, (tuple, list)):
-        return sum(map(_n_bytes, part))
+        return sum(map(n_bytes, part))
     return part.nbytes if isinstance(part, np.ndarray) else 0
 
 
 def _split(values):
     """Return the name of the dtype and the values of a Series or Index."""
-    dtype = values.dtype
     if isinstance(values, pd.MultiIndex):
         raise TypeError("an index of several levels")
+    if isinstance(values, pd.RangeIndex):  # the default index says nothing, its values would
+        return "range", values.start, values.stop, values.step
+    dtype = values.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         categorical = pd.Categorical(values)
         return "category", categorical.codes, _split(dtype.categories), bool(dtype.ordered)
+    if isinstance(dtype, pd.ArrowDtype):
+        values = as_pandas_series(pd.Series(values))
+        dtype = values.dtype
     if isinstance(dtype, np.dtype):
         return "numpy", np.asarray(values)
     if str(dtype) not in _EXTENSIONS:
@@ -61,6 +109,14 @@ def _split(values):
     objects = np.array(values.astype(object), dtype=object)
     objects[np.asarray(values.isna())] = None
     return str(dtype), objects
+
+
+def _index(part, name):
+    if type(part) is tuple and part[:1] == ("range",):
+        if len(part) != 4 or not all(type(number) is int for number in part[1:]) or not part[3]:
+            raise ModelFileError("it holds an index that is no range.")
+        return pd.RangeIndex(*part[1:], name=name)
+    return pd.Index(_join(part), name=name, tupleize_cols=False)
 
 
 def _join(part):
@@ -73,8 +129,7 @@ def _join(part):
     if dtype == "numpy":
         return values
     if dtype == "category":
-        categories = pd.Index(_join(part[2]), tupleize_cols=False)
-        return pd.Categorical.from_codes(values, categories, ordered=part[3] is True)
+        return pd.Categorical.from_codes(values, _index(part[2], None), ordered=part[3] is True)
     if type(dtype) is not str or dtype not in _EXTENSIONS:
         raise ModelFileError(f"it holds a column of the dtype {str(dtype)[:100]!r}.")
     if dtype == "str" and isinstance(pd.api.types.pandas_dtype("str"), np.dtype):

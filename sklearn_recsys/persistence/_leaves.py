@@ -30,6 +30,7 @@ _UFUNCS = {
 _UFUNC_NAMES = {function: name for name, function in _UFUNCS.items()}
 _NUMPY_NAMES = {cls: name for name, cls in _NUMPY_TYPES.items()}
 _DTYPE = re.compile(r"[<>|=]?([biufcUSmM])[1-9]\d{0,8}(\[\d{0,9}[A-Za-z]{1,2}\])?")
+_RANGE = re.compile(r"(-?\d{1,18}):(-?\d{1,18}):(-?\d{1,18})")
 _TIME = re.compile(r"(s|ms|us|ns):(-?\d{1,19}):(UTC)?")
 
 
@@ -76,6 +77,14 @@ def _parse_time(text):
     return pd.Timestamp(np.datetime64(int(count), unit)).tz_localize(zone)
 
 
+def _range_text(numbers):
+    return f"{numbers.start}:{numbers.stop}:{numbers.step}"
+
+
+def _parse_range(text):
+    return range(*map(int, _RANGE.fullmatch(text).groups()))
+
+
 # kind: (type, to text, from text); only values of exactly the type are meant
 _LEAVES = {
     "int": (int, hex, _parse_int),  # beyond 64 bits
@@ -84,6 +93,7 @@ _LEAVES = {
     "uuid": (UUID, str, UUID),
     "date": (datetime.date, datetime.date.isoformat, datetime.date.fromisoformat),
     "timestamp": (pd.Timestamp, _time_text, _parse_time),
+    "range": (range, _range_text, _parse_range),
     "numpy.str": (np.str_, str, np.str_),
 }
 _KINDS = {cls: kind for kind, (cls, *_) in _LEAVES.items()}

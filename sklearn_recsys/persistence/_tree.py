@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from sklearn.pipeline import Pipeline
 
@@ -23,7 +22,7 @@ from sklearn_recsys.persistence._checks import (
     derived_attributes,
 )
 from sklearn_recsys.persistence._container import MAX_ARRAYS, PLAIN_KINDS, ModelFileError
-from sklearn_recsys.persistence._frames import join_frame, split_frame
+from sklearn_recsys.persistence._frames import join, n_bytes, pandas_kind, portable, split
 from sklearn_recsys.persistence._leaves import LEAF_KINDS, is_plain, leaf_text, parse_leaf
 
 _MAX_DEPTH = 30  # of containers; a pipeline in a pipeline is three deeper
@@ -72,6 +71,9 @@ class Encoder:
             return self._items(value, where)
         if cls is tuple:
             return {"type": "tuple", "items": self._items(value, where)}
+        if cls in (set, frozenset):
+            items = sorted(value, key=repr)  # the order in memory changes from run to run
+            return {"type": cls.__name__, "items": self._items(items, where)}
         if cls is dict:
             return {
                 "type": "dict",
@@ -90,8 +92,8 @@ class Encoder:
             node = self._array(value, where)
         elif sp.issparse(value):
             node = self._sparse(value, where)
-        elif cls is pd.DataFrame:
-            node = self._frame(value, where)
+        elif pandas_kind(value) is not None:
+            node = self._pandas(value, where)
         elif not isinstance(value, type) and _classes.may_save(cls):
             node = self._object(value, where)
         else:
@@ -142,12 +144,12 @@ class Encoder:
             "parts": [self._member(part) for part in parts],
         }
 
-    def _frame(self, frame, where):
+    def _pandas(self, value, where):
         try:
-            parts = split_frame(frame)
+            parts = split(value)
         except TypeError as error:
-            raise _unsaveable(frame, where, str(error)) from None
-        return {"type": "frame", "parts": self.encode(parts, where)}
+            raise _unsaveable(value, where, str(error)) from None
+        return {"type": pandas_kind(value), "parts": self.encode(parts, where)}
 
     def _random_state(self, random, where):
         state = random.get_state(legacy=False)
@@ -173,7 +175,7 @@ class Encoder:
         except ValueError as error:
             raise ValueError(f"Cannot save {where}: {error}.") from error
         own = _own_parameters(cls, names)
-        params = {name: _classes.parameter(value, name) for name in own}
+        params = {name: portable(_classes.parameter(value, name), name) for name in own}
         apart = {*names, _ROUTING, *derived_attributes(cls)}
         state = {k: item for k, item in getattr(value, "__dict__", {}).items() if k not in apart}
         if _classes.is_splitter(cls):
@@ -202,8 +204,9 @@ def _unsaveable(value, where, reason=None):
     return TypeError(
         f"Cannot save {where}: {cls.__module__}.{cls.__qualname__}"
         f"{f' ({reason})' if reason else ''}. Parameters and fitted state must be numbers, "
-        "strings, None, lists, tuples, dicts, arrays, csr_arrays, DataFrames and estimators; a "
-        "class of your own may turn the rest into them, see sklearn_recsys.persistence."
+        "strings, None, lists, tuples, sets, dicts, arrays, csr_arrays, pandas objects and "
+        "estimators; a class of your own may turn the rest into them, see "
+        "sklearn_recsys.persistence."
     )
 
 
@@ -215,6 +218,7 @@ class Decoder:
         self._size = reader.size
         self._trusted = trusted
         self._known = {}
+        self._n_joined = 0  # bytes of what pandas objects were made of
 
     def decode(self, node, depth=0):
         """Return the value of a node."""
@@ -256,6 +260,12 @@ class Decoder:
     def _decode_tuple(self, node, depth):
         return tuple(self._list(node["items"], depth))
 
+    def _decode_set(self, node, depth):
+        return set(self._list(node["items"], depth))
+
+    def _decode_frozenset(self, node, depth):
+        return frozenset(self._list(node["items"], depth))
+
     def _decode_dict(self, node, depth):
         items = self._list(node["items"], depth)
         if not all(type(pair) is list and len(pair) == 2 for pair in items):
@@ -290,7 +300,20 @@ class Decoder:
         return _sparse(_SPARSE[node["class"]], parts, shape)
 
     def _decode_frame(self, node, depth):
-        return join_frame(self.decode(node["parts"], depth), self._size)
+        return self._join("frame", node, depth)
+
+    def _decode_series(self, node, depth):
+        return self._join("series", node, depth)
+
+    def _decode_index(self, node, depth):
+        return self._join("index", node, depth)
+
+    def _join(self, kind, node, depth):
+        parts = self.decode(node["parts"], depth)
+        self._n_joined += n_bytes(parts)
+        if self._n_joined > 4 * self._size + 2**20:  # one array as many columns
+            raise ModelFileError("it holds pandas objects that are larger than the file.")
+        return join(kind, parts)
 
     def _decode_random_state(self, node, depth):
         key = self._array(node["key"])
@@ -342,12 +365,16 @@ class Decoder:
 _FIELDS = {
     "ref": {"id"},
     "tuple": {"items"},
+    "set": {"items"},
+    "frozenset": {"items"},
     "dict": {"items"},
     "array": {"member", "id"},
     "objects": {"shape", "items", "id"},
     "masked": {"parts", "id"},
     "sparse": {"class", "shape", "parts", "id"},
     "frame": {"parts", "id"},
+    "series": {"parts", "id"},
+    "index": {"parts", "id"},
     "random_state": {"key", "pos", "has_gauss", "gauss"},
     "object": {"class", "params", "state", "routing", "id"},
 }

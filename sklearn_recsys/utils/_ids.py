@@ -41,6 +41,8 @@ def as_index(raw_ids, kind):
         return index(raw_ids)
     if is_scalar(raw_ids):
         raise ValueError(f"Expected a 1-D sequence of {kind} ids; got {raw_ids!r}.")
+    if isinstance(raw_ids, pd.MultiIndex):
+        raw_ids = raw_ids.to_flat_index()  # tuples
     if isinstance(raw_ids, pd.Index) and isinstance(raw_ids.dtype, np.dtype):
         return raw_ids
     if isinstance(raw_ids, (pd.Index, pd.Series)):
