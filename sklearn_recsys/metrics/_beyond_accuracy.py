@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_array
 
-from sklearn_recsys.metrics._frames import Frames, is_lists_frame
+from sklearn_recsys.metrics._frames import Frames, lists_frame
 from sklearn_recsys.metrics._hits import average_rows, check_k, check_lists, list_blocks
 from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils._labels import check_same_columns, check_same_rows
@@ -27,8 +27,9 @@ def _exposure(y_pred, n_items, k):
         raise TypeError(f"n_items must be an integer, the size of the catalogue; got {n_items!r}.")
     if n_items < 1:
         raise ValueError(f"n_items must be at least 1, the size of the catalogue; got {n_items}.")
-    if is_lists_frame(y_pred):
-        y_pred = Frames(y_pred, check_k(k)).lists
+    lists = lists_frame(y_pred)
+    if lists is not None:
+        y_pred = Frames(lists, check_k(k)).lists
     y_pred = check_lists(y_pred, k, n_items)
     return np.bincount(y_pred[y_pred >= 0], minlength=n_items)
 
@@ -183,7 +184,8 @@ def novelty_at_k(y_pred, X, k=10, *, average="mean"):
     >>> novelty_at_k([[0, -1], [1, 2]], X, average=None)
     array([0. , 1.5])
     """
-    frames = Frames(y_pred, check_k(k), X=X) if is_lists_frame(y_pred) else None
+    lists = lists_frame(y_pred)
+    frames = None if lists is None else Frames(lists, check_k(k), X=X)
     if frames is not None:
         X, y_pred = frames.matrix("X", own_rows=True), frames.lists
     X = check_csr(X, name="X")
@@ -250,10 +252,10 @@ def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
     >>> popularity_bias_at_k([[1], [2], [-1]], X, average=None)
     array([0.5, 0.5, nan])
     """
-    frames = None
-    if is_lists_frame(y_pred):
+    frames, lists = None, lists_frame(y_pred)
+    if lists is not None:
         events = {"X": X} if X_train is None else {"X": X, "X_train": X_train}
-        frames = Frames(y_pred, check_k(k), **events)
+        frames = Frames(lists, check_k(k), **events)
         X, *rest = (frames.matrix(name) for name in events)
         X_train, y_pred = (rest or [None])[0], frames.lists
     check_same_rows(X, y_pred, "y_pred")
@@ -293,7 +295,8 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
         Only the first `k` columns are read. Or a frame of raw ids, see :ref:`metrics-on-frames`.
     item_features : {sparse matrix, sparse array, array-like} of shape (n_items, n_features)
         A row of features for each item: genres, an embedding, the columns of the training matrix.
-        If `y_pred` is a frame, a DataFrame of numbers with the raw item ids as its index.
+        If `y_pred` is a frame, a DataFrame of numbers with the raw item ids as its index, or in the
+        column that `y_pred` has them in.
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
@@ -323,7 +326,8 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
     >>> intra_list_diversity_at_k([[0, 1], [0, 2]], genres, average=None)
     array([0., 1.])
     """
-    frames = Frames(y_pred, check_k(k)) if is_lists_frame(y_pred) else None
+    lists = lists_frame(y_pred)
+    frames = None if lists is None else Frames(lists, check_k(k))
     if frames is not None:
         y_pred, item_features = frames.lists, frames.features(item_features)
     features = check_array(

@@ -8,12 +8,21 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
+from sklearn_recsys.utils._ids import says_nothing
+
 _EXPECTED = "a user, the rank from 1, an item and maybe a score, as `recommend` returns them"
 
 
-def is_lists_frame(y_pred):
-    """Return whether `y_pred` is a tidy frame of recommendations rather than an array of ids."""
-    return isinstance(y_pred, pd.DataFrame) and "rank" in y_pred.columns
+def lists_frame(y_pred):
+    """Return a tidy frame of recommendations, of any library, as a pandas frame; None for arrays.
+
+    What has no column "rank" is an array of ids, row by row.
+    """
+    if not is_frame(y_pred):
+        return None
+    frame = as_pandas_frame(y_pred, "y_pred")
+    return frame if "rank" in frame.columns else None
 
 
 class Frames:
@@ -24,11 +33,12 @@ class Frames:
     Parameters
     ----------
     y_pred : DataFrame
-        Recommendations. The two columns other than "rank" and "score" are the user and the item.
+        Recommendations, as `lists_frame` returns them. The two columns other than "rank" and
+        "score" are the user and the item.
     k : int
         Recommendations beyond this rank are dropped.
     **events : DataFrame
-        Frames of events by name, with the same two columns.
+        Frames of events of any library by name, with the same two columns.
 
     Attributes
     ----------
@@ -42,13 +52,14 @@ class Frames:
 
     def __init__(self, y_pred, k, **events):
         self.user, self.item = columns = id_columns(y_pred)
-        frames = {"y_pred": y_pred, **events}
-        for name, frame in frames.items():
-            check_ids(frame, columns, name)
+        frames = {
+            name: check_ids(frame, columns, name)
+            for name, frame in {"y_pred": y_pred, **events}.items()
+        }
         self.users, user_codes = self._match(frames, self.user)
         self.items, item_codes = self._match(frames, self.item)
         self._codes = {name: (user_codes[name], item_codes[name]) for name in frames}
-        self._events = events
+        self._events = frames
         self.lists = self._ranked(y_pred, k)
 
     def _match(self, frames, column):
@@ -119,17 +130,21 @@ class Frames:
         return sp.csr_array((values, (users, items)), shape=(n_rows, len(self.items)))
 
     def features(self, item_features):
-        """Return the features of the items, found by the labels of a frame's index."""
-        if not isinstance(item_features, pd.DataFrame):
+        """Return the features of the items, found by a frame's index or its column of items."""
+        if not is_frame(item_features):
             raise TypeError(
                 "y_pred is a frame of raw ids, so item_features must be a DataFrame with the raw "
-                f"item ids as its index; got {type(item_features).__name__}."
+                f"item ids as its index, or as its column {self.item!r}; got "
+                f"{type(item_features).__name__}."
             )
+        item_features = as_pandas_frame(item_features, "item_features")
+        if says_nothing(item_features.index) and self.item in item_features.columns:
+            item_features = item_features.set_index(self.item)
         places = item_features.index.get_indexer(self.items)
         if np.any(places < 0):
             missing = self.items[places < 0].tolist()
             raise ValueError(
-                f"The index of item_features lacks {len(missing)} of the recommended items: "
+                f"item_features lacks {len(missing)} of the recommended items: "
                 f"{', '.join(map(repr, missing[:5]))}{', …' if len(missing) > 5 else '.'}"
             )
         return item_features.iloc[places]
@@ -150,12 +165,13 @@ def id_columns(y_pred):
 
 
 def check_ids(frame, columns, name):
-    """Raise unless a frame has the columns of users and items, without missing ids."""
-    if not isinstance(frame, pd.DataFrame):
+    """Return a pandas frame; raise unless it has columns of users and items without missing ids."""
+    if not is_frame(frame):
         raise TypeError(
             f"y_pred is a frame of raw ids, so {name} must be one, too, with the columns "
             f"{columns}; got {type(frame).__name__}."
         )
+    frame = as_pandas_frame(frame, name)
     for column in columns:
         if list(frame.columns).count(column) != 1:
             raise ValueError(
@@ -164,13 +180,14 @@ def check_ids(frame, columns, name):
             )
         if frame[column].isna().any():
             raise ValueError(f"Column {column!r} of {name} holds NaN: drop these rows.")
+    return frame
 
 
 def paired_ratings(y_true, y_pred):
     """Return the ratings of a frame of events, and the predictions of these pairs in another."""
+    y_pred = as_pandas_frame(y_pred, "y_pred")
     columns = id_columns(y_pred)
-    for name, frame in (("y_pred", y_pred), ("y_true", y_true)):
-        check_ids(frame, columns, name)
+    y_pred, y_true = check_ids(y_pred, columns, "y_pred"), check_ids(y_true, columns, "y_true")
     scores = y_pred[columns].assign(score=number_column(y_pred, "score", "y_pred"))
     if scores.duplicated(columns).any():
         raise ValueError("y_pred has several scores for one pair of user and item.")
@@ -190,7 +207,7 @@ def number_column(frame, column, name):
     """Return a column of numbers as finite float64."""
     if column not in frame.columns:
         raise ValueError(f"{name} must have a column {column!r}; got {list(frame.columns)}.")
-    values = frame[column].to_numpy(dtype=np.float64)
+    values = frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
     if not np.all(np.isfinite(values)):
         raise ValueError(f"Column {column!r} of {name} holds NaN or infinity.")
     return values

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_recsys.metrics._frames import Frames, is_lists_frame
+from sklearn_recsys.metrics._frames import Frames, lists_frame
 from sklearn_recsys.metrics._hits import (
     NOTHING_HELD_OUT,
     average_rows,
@@ -113,9 +113,9 @@ _PER_ROW = {
 def _metric(per_row, y_true, y_pred, k, average, **options) -> Any:
     """Return the average of the values that `per_row` gives to the rows."""
     k = check_k(k)
-    frames = None
-    if is_lists_frame(y_pred):
-        frames = Frames(y_pred, k, y_true=y_true)
+    frames, lists = None, lists_frame(y_pred)
+    if lists is not None:
+        frames = Frames(lists, k, y_true=y_true)
         frames.check_common_users("y_true")
         y_true, y_pred = frames.matrix("y_true"), frames.lists
     hits, n_relevant = find_hits(y_true, y_pred, k)  # not padded: any k costs the same
@@ -331,9 +331,10 @@ def ndcg_at_k(y_true, y_pred, k=10, *, average="mean", gains="binary"):
     if gains not in GRADED.values():
         raise ValueError(f"gains must be 'binary', 'linear' or 'exponential'; got {gains!r}.")
     k = check_k(k)
-    if not is_lists_frame(y_pred):
+    lists = lists_frame(y_pred)
+    if lists is None:
         return average_rows(_graded_ndcg(*find_gains(y_true, y_pred, k, gains)), average, NO_GAIN)
-    frames = Frames(y_pred, k, y_true=y_true)
+    frames = Frames(lists, k, y_true=y_true)
     frames.check_common_users("y_true")
     y_true = frames.matrix("y_true", ratings=True)
     values = _graded_ndcg(*find_gains(y_true, frames.lists, k, gains))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 from sklearn.utils import check_array
 
 from sklearn_recsys.metrics._frames import paired_ratings
+from sklearn_recsys.utils._frames import is_frame
 from sklearn_recsys.utils._labels import check_same_rows
 
 
@@ -28,7 +28,7 @@ def _check_cells(values, name):
 
 def _check_pair(y_true, y_pred):
     """Return observed and predicted ratings of the same cells as 1-D float64 arrays."""
-    if isinstance(y_pred, pd.DataFrame) and isinstance(y_true, pd.DataFrame):
+    if is_frame(y_pred) and is_frame(y_true):
         return paired_ratings(y_true, y_pred)
     check_same_rows(y_true, y_pred, "y_pred", "y_true")
     return _check_cells(y_true, "y_true"), _check_cells(y_pred, "y_pred")

@@ -16,6 +16,17 @@ from sklearn_recsys import (
     PopularityRecommender,
     RecommenderPipeline,
 )
+from sklearn_recsys.metrics import (
+    coverage_at_k,
+    hr_at_k,
+    intra_list_diversity_at_k,
+    mae,
+    ndcg_at_k,
+    novelty_at_k,
+    popularity_bias_at_k,
+    recall_at_k,
+    rmse,
+)
 from sklearn_recsys.model_selection import leave_last_out, temporal_split
 from sklearn_recsys.preprocessing import FeatureEncoder, InteractionEncoder, filter_k_core
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
@@ -115,6 +126,47 @@ def test_splits_and_filters_return_what_came(library):
             assert_array_equal(got["rating"], expected["rating"])
     filtered = as_pandas_frame(filter_k_core(given, min_user=2, min_item=2), "filtered")
     assert len(filtered) == len(filter_k_core(events, min_user=2, min_item=2)) < len(events)
+
+
+@every_library
+def test_metrics(library):
+    lists = pd.DataFrame({"user": ["ann", "ann", "bob"], "rank": [1, 2, 1], "item": [7, 9, 7]})
+    held_out = pd.DataFrame({"user": ["ann", "bob", "cy"], "item": [9, 7, 7], "rating": [4, 5, 3]})
+    train = pd.DataFrame({"user": ["ann", "bob", "bob"], "item": [11, 9, 7]})
+    scores = held_out[["user", "item"]].assign(score=[4.5, 4.0, 3.5])
+    features = pd.DataFrame({"item": [7, 9, 11], "a": [1.0, 1.0, 0.0], "b": [0.0, 1.0, 2.0]})
+    expected = recall_at_k(held_out, lists, average=None)
+    assert expected.to_dict() == {"ann": 1.0, "bob": 1.0, "cy": 0.0}
+    values = recall_at_k(library(held_out), library(lists), average=None)
+    assert values.to_dict() == expected.to_dict()
+    for ours, given in ((lists, library(lists)), (library(lists), lists)):  # one of them
+        other = held_out if ours is lists else library(held_out)
+        assert ndcg_at_k(other, given, gains="linear") == ndcg_at_k(held_out, lists, gains="linear")
+    assert coverage_at_k(library(lists), 4) == coverage_at_k(lists, 4) == 0.5
+    assert novelty_at_k(library(lists), library(train)) == novelty_at_k(lists, train)
+    got = popularity_bias_at_k(library(lists), library(train), X_train=library(train))
+    assert got == popularity_bias_at_k(lists, train)
+    expected = intra_list_diversity_at_k(lists, features.set_index("item"))
+    assert expected == pytest.approx(1 - 0.5**0.5)
+    assert intra_list_diversity_at_k(library(lists), library(features)) == expected
+    assert rmse(library(held_out), library(scores)) == rmse(held_out, scores)
+    assert mae(held_out, library(scores)) == mae(held_out, scores)
+    with pytest.raises(ValueError, match="y_true must have one column 'item', like y_pred"):
+        hr_at_k(library(held_out[["user", "rating"]]), library(lists))
+    with pytest.raises(TypeError, match="so y_true must be one, too"):
+        hr_at_k([7, 9], library(lists))
+    with pytest.raises(ValueError, match="y_pred has no score for 1 of the 3 pairs"):
+        rmse(library(held_out), library(scores[1:]))
+
+
+def test_ratings_that_are_missing():
+    pl = pytest.importorskip("polars")
+    lists = pl.DataFrame({"user": [1], "rank": [1], "item": [2]})
+    held_out = pl.DataFrame({"user": [1, 1], "item": [2, 3], "rating": [4, None]})
+    with pytest.raises(ValueError, match="Column 'rating' of y_true holds NaN or infinity"):
+        ndcg_at_k(held_out, lists, gains="linear")
+    with pytest.raises(ValueError, match="Column 'item' of y_pred holds NaN"):
+        hr_at_k(held_out, lists.with_columns(item=pl.lit(None)))
 
 
 @every_other_library
