@@ -43,6 +43,8 @@ _GREATEST = float(torch.finfo(torch.float32).max)
 LEARNING_RATES = Interval(Real, 0, _GREATEST, closed="right")
 PENALTIES = Interval(Real, 0, _GREATEST, closed="both")
 
+_SMALLER = "Use smaller layers or fewer factors."
+
 
 class _EarlyStopping(EarlyStopping):
     """skorch's early stopping, which lets training go on where there is nothing to validate on."""
@@ -300,13 +302,18 @@ class NeuralRecommender(RatingUnitsMixin, RecommenderMixin, BaseEstimator):
         try:
             with seeded(0), torch.device("meta"), OwnDraws():
                 weights = list(self._make_module(X).parameters())
-        except (RuntimeError, NotImplementedError, TypeError):  # it looks at its data when made
-            return
+        except (RuntimeError, NotImplementedError, TypeError) as error:
+            if "overflow" not in str(error).lower():  # it looks at its data when it is made
+                return
+            raise MemoryError(
+                f"Training {type(self).__name__} needs weights of a size that no machine can "
+                f"address. {_SMALLER}"
+            ) from error
         n_bytes = sum(weight.numel() * weight.element_size() for weight in weights)
         check_memory(
             5 * n_bytes,  # with gradients, the two moments of Adam, and the best epoch's copy
             f"Training {type(self).__name__} with {n_bytes // 4:,} weights",
-            "Use smaller layers or fewer factors.",
+            _SMALLER,
         )
 
     def _check_convergence(self, resume):

@@ -8,10 +8,14 @@ import pytest
 from sklearn_recsys import (
     ALS,
     EASE,
+    NCF,
+    SVAE,
+    AutoRec,
     ContentRecommender,
     EmbeddingNet,
     ItemKNN,
     MultVAE,
+    RecVAE,
     TwoTowerRecommender,
     UserKNN,
 )
@@ -148,6 +152,16 @@ def test_a_long_list_costs_a_score_no_memory():
 def test_absurd_parameters(model):
     with pytest.raises(MemoryError, match="needs .* GiB, but .* GiB are available.*fewer factors"):
         model.fit(R)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn_recsys.exceptions.ValuesWarning")
+@pytest.mark.parametrize("size", [10**12, 2**62, 10**30])
+def test_sizes_that_overflow_are_refused_for_their_memory(size):
+    """torch has other errors for products and for integers beyond 64 bits."""
+    models = [SVAE(n_recurrent=size), RecVAE(n_hidden=size), NCF(n_factors=size)]
+    for model in [*models, AutoRec(n_factors=size), MultVAE(hidden_layer_sizes=(size, size))]:
+        with pytest.raises(MemoryError, match=f"{type(model).__name__} .*fewer factors"):
+            model.set_params(max_epochs=1).fit(R)
 
 
 def test_the_memory_check_of_a_module_draws_nothing(monkeypatch):
