@@ -24,7 +24,7 @@ from sklearn_recsys import (
 from sklearn_recsys.datasets import make_interactions, make_ratings
 from sklearn_recsys.model_selection import cell_kfold, evaluate, random_holdout
 from sklearn_recsys.neural import NegativeSampler
-from sklearn_recsys.neural._pair_batches import PairDataset
+from sklearn_recsys.neural._data.pair_batches import PairDataset
 from sklearn_recsys.utils._cells import cell_rows
 
 RANKERS = {

@@ -14,7 +14,7 @@ from sklearn_recsys import SVAE, MultVAE
 from sklearn_recsys.datasets import fetch_movielens
 from sklearn_recsys.metrics import ndcg_at_k, precision_at_k, recall_at_k
 from sklearn_recsys.neural import RowDataset
-from sklearn_recsys.neural._batches import HistoryBatches
+from sklearn_recsys.neural._data.row_batches import HistoryBatches
 from sklearn_recsys.preprocessing import InteractionEncoder
 from sklearn_recsys.utils._cells import take_cells
 

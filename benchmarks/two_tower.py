@@ -17,7 +17,7 @@ from sklearn_recsys import (
 from sklearn_recsys.datasets import fetch_movielens
 from sklearn_recsys.metrics import rmse
 from sklearn_recsys.model_selection import random_holdout, user_split
-from sklearn_recsys.neural._batches import RowDataset
+from sklearn_recsys.neural._data.row_batches import RowDataset
 from sklearn_recsys.preprocessing import InteractionEncoder
 from sklearn_recsys.utils._cells import cell_rows, take_cells
 from sklearn_recsys.utils._history_index import HistoryIndex

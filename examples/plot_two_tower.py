@@ -155,7 +155,7 @@ print((-table).round(4).to_string())
 # themselves? An id that is never trained is zeros, so for these movies the model has features
 # alone; ``id_dropout`` is the share of movies, and of users' histories, that it has to do without
 # in training. Among all movies those withheld stand beside the popular ones, whose ids say so.
-# :class:`~sklearn_recsys.neighbors.ContentRecommender` compares features and learns from
+# :class:`~sklearn_recsys.content.ContentRecommender` compares features and learns from
 # nobody; which of the two finds more depends on the data.
 
 likes, liked_withheld = only(X, X > 3.5), only(X_withheld, X_withheld > 3.5)

@@ -15,7 +15,8 @@ _PUBLIC = {
     "sklearn_recsys.dummy": ["PopularityRecommender", "RandomRecommender"],
     "sklearn_recsys.decomposition": ["ALS"],
     "sklearn_recsys.linear_model": ["EASE"],
-    "sklearn_recsys.neighbors": ["ContentRecommender", "ItemKNN", "UserKNN"],
+    "sklearn_recsys.neighbors": ["ItemKNN", "UserKNN"],
+    "sklearn_recsys.content": ["ContentRecommender"],
     "sklearn_recsys.neural": [
         "AutoRec",
         "CDAE",
@@ -111,6 +112,7 @@ __all__ = [*_TOP_LEVEL, *_SUBMODULES]
 if TYPE_CHECKING:  # what type checkers and editors see of the names that `__getattr__` imports
     from sklearn_recsys import (
         base as base,
+        content as content,
         datasets as datasets,
         decomposition as decomposition,
         dummy as dummy,
@@ -125,6 +127,9 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
         preprocessing as preprocessing,
         utils as utils,
     )
+    from sklearn_recsys.content import (
+        ContentRecommender as ContentRecommender,
+    )
     from sklearn_recsys.decomposition import (
         ALS as ALS,
     )
@@ -136,7 +141,6 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
         EASE as EASE,
     )
     from sklearn_recsys.neighbors import (
-        ContentRecommender as ContentRecommender,
         ItemKNN as ItemKNN,
         UserKNN as UserKNN,
     )

@@ -25,7 +25,7 @@ LAYERS = [
     {"utils"},
     {"metrics", "model_selection", "preprocessing", "datasets"},
     {"base"},
-    {"dummy", "linear_model", "neighbors", "decomposition", "neural"},
+    {"dummy", "linear_model", "neighbors", "decomposition", "content", "neural"},
     {"pipeline"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

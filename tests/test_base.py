@@ -29,8 +29,8 @@ from sklearn_recsys import (
 )
 from sklearn_recsys.base import RecommenderMixin, RecommenderTags
 from sklearn_recsys.exceptions import ValuesWarning
-from sklearn_recsys.model_selection._content_split import hold_out_by_content
 from sklearn_recsys.preprocessing import BM25Transformer, LogTransformer
+from sklearn_recsys.utils._content_split import hold_out_by_content
 
 
 class Fixed(RecommenderMixin, BaseEstimator):

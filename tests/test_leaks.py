@@ -25,8 +25,8 @@ from sklearn_recsys.model_selection import (
     random_holdout,
     user_split,
 )
-from sklearn_recsys.model_selection._content_split import hold_out_by_content
 from sklearn_recsys.utils._cells import take_cells
+from sklearn_recsys.utils._content_split import hold_out_by_content
 from sklearn_recsys.utils.validation import check_csr
 
 R = check_csr(make_ratings(120, 60, density=0.15, random_state=0), dtype=np.float32)

@@ -24,8 +24,8 @@ from sklearn_recsys import EASE, ItemKNN, PopularityRecommender, RecommenderPipe
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.metrics import ndcg_at_k
 from sklearn_recsys.model_selection import HoldoutSplit, random_holdout
-from sklearn_recsys.model_selection._content_split import hold_out_by_content
 from sklearn_recsys.preprocessing import BM25Transformer, InteractionEncoder
+from sklearn_recsys.utils._content_split import hold_out_by_content
 
 
 def random_matrix(n_users=50, n_items=25, density=0.35, seed=0):

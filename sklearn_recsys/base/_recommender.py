@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import _fit_context
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,6 +16,7 @@ from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells, union_c
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import row_order
 from sklearn_recsys.utils._labels import check_item_labels, check_same_rows
+from sklearn_recsys.utils._sklearn import fit_context
 from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils._state import Array, Interactions, Labels, Maybe, Optional, Range, Size
 from sklearn_recsys.utils._suggest import MissingMethodError
@@ -157,7 +157,7 @@ class RecommenderMixin(ScoringMixin):
 
     # ---------------------------------------------------------------- fitting
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Fit to a user × item matrix.
 
@@ -175,7 +175,7 @@ class RecommenderMixin(ScoringMixin):
         """
         return self._fit_matrix(X)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
         """Add new users, as if they had been the last rows of `X` in `fit`.
 

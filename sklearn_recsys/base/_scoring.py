@@ -10,8 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_recsys.base._leaks import leaked_share
 from sklearn_recsys.exceptions import LeakWarning
 from sklearn_recsys.metrics import _scorer
-from sklearn_recsys.model_selection._content_split import hold_out_by_content
 from sklearn_recsys.utils._cells import cell_rows, in_cells
+from sklearn_recsys.utils._content_split import hold_out_by_content
 from sklearn_recsys.utils._labels import check_item_labels, check_same_labels, check_same_rows
 from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_held_out

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.utils import check_array
-from sklearn.utils.validation import _get_feature_names
 
 from sklearn_recsys.base._recommender import RecommenderMixin
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._labels import check_same_rows, column_labels, same_labels
+from sklearn_recsys.utils._sklearn import fit_context, get_feature_names
 from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils._state import Array, Labels, Maybe, Optional, Size
 from sklearn_recsys.utils.validation import check_memory
@@ -50,7 +49,7 @@ class UserFeaturesMixin(RecommenderMixin):
     array([[2, 3]])
     """
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, *, user_features=None):
         """Fit to a user × item matrix and features of the users.
 
@@ -73,7 +72,7 @@ class UserFeaturesMixin(RecommenderMixin):
         check_aligned(X, user_features)
         return self._fit_matrix(X, user_features=user_features)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, *, user_features=None):
         """Train for more epochs, on what is handed in.
 
@@ -129,7 +128,7 @@ class UserFeaturesMixin(RecommenderMixin):
     def _encode_features(self, features, reset):
         """Return features as a float32 array; `reset` is True in `fit`."""
         names = column_labels(features)
-        names = _get_feature_names(features) if names is None else names
+        names = get_feature_names(features) if names is None else names
         with np.errstate(over="ignore"):  # what float32 cannot hold is refused
             features = check_array(
                 features,

@@ -7,11 +7,11 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
 from sklearn_recsys.datasets._movielens import _Dataset
 from sklearn_recsys.datasets._sampling import BLOCK, sample_cells
 from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._sklearn import Interval, validate_params
 
 _COMMON_CONSTRAINTS = {
     "n_users": [Interval(Integral, 1, None, closed="left")],

@@ -13,7 +13,6 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_non_negative
 
 from sklearn_recsys.base import FactorsMixin, RecommenderMixin
@@ -21,6 +20,7 @@ from sklearn_recsys.decomposition._new_users import solve_rows
 from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._history_index import HistoryIndex
+from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array, Instance, Number
 from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_device, check_memory

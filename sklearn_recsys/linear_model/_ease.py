@@ -9,11 +9,11 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.linear_model._gram import inverse_gram
+from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Array
 from sklearn_recsys.utils._threads import sparse_dot
 from sklearn_recsys.utils.validation import check_indices

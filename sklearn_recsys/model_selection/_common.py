@@ -93,30 +93,6 @@ def held_out_counts(lengths, size, min_train):
     return np.minimum(counts, np.maximum(lengths - min_train, 0))
 
 
-def sort_within_rows(X, keys):
-    """Return the permutation of the stored cells that sorts `keys` within every row, stably."""
-    rows = cell_rows(X)
-    if np.can_cast(keys.dtype, np.int64):
-        low = int(keys.min(initial=0))
-        span = int(keys.max(initial=0)) - low + 1
-        if span * X.shape[0] < 2**63:
-            # one key, ascending from row to row: timsort sorts rows and has nothing to merge
-            return np.argsort(rows * span + (keys.astype(np.int64) - low), kind="stable")
-    return np.lexsort((keys, rows))
-
-
-def last_cells(X, keys, counts):
-    """Return a mask of the ``counts[row]`` cells with the largest `keys` of every row.
-
-    The sort is stable: among equal keys the higher item index comes later.
-    """
-    order = sort_within_rows(X, keys)
-    first = np.repeat(X.indptr[1:] - counts, np.diff(X.indptr))
-    mask = np.zeros(X.nnz, dtype=bool)
-    mask[order[np.arange(X.nnz) >= first]] = True
-    return mask
-
-
 def reduce_rows(ufunc, X, values, mask):
     """Return `ufunc` over the cells of every row in `mask`, and which rows have any (else 0)."""
     lengths = np.bincount(cell_rows(X)[mask], minlength=X.shape[0])

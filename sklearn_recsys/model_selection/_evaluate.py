@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 from sklearn.model_selection import check_cv
-from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_recsys.metrics import (
@@ -20,6 +20,7 @@ from sklearn_recsys.metrics import (
     popularity_bias_at_k,
 )
 from sklearn_recsys.utils._labels import check_same_labels, check_same_rows
+from sklearn_recsys.utils._sklearn import safe_indexing
 from sklearn_recsys.utils._sparse import as_csr
 
 _BEYOND_ACCURACY = {
@@ -96,15 +97,15 @@ def cross_validate(
     def run(train, test):
         model = clone(estimator)
         fitting, scored = (
-            {name: _safe_indexing(values, rows) for name, values in params.items()}
+            {name: safe_indexing(values, rows) for name, values in params.items()}
             for rows in (train, test)
         )
-        known, held_out = _safe_indexing(X, train), None if y is None else _safe_indexing(y, train)
+        known, held_out = safe_indexing(X, train), None if y is None else safe_indexing(y, train)
         start = time.perf_counter()
         model.fit(known, held_out, **fitting)
         fitted = time.perf_counter()
-        held_out = None if y is None else _safe_indexing(y, test)
-        known = _safe_indexing(X, test)
+        held_out = None if y is None else safe_indexing(y, test)
+        known = safe_indexing(X, test)
         scorer = model.score if scoring is None else partial(scoring, model)
         score = scorer(known, held_out, **scored)
         return model, score, fitted - start, time.perf_counter() - fitted

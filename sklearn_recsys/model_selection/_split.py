@@ -15,7 +15,6 @@ from sklearn_recsys.model_selection._common import (
     check_size,
     check_times,
     held_out_counts,
-    last_cells,
     older_than_train,
     warn_future_trains_past,
     warn_positions,
@@ -27,7 +26,7 @@ from sklearn_recsys.model_selection._events import (
     split_at,
     split_last,
 )
-from sklearn_recsys.utils._cells import take_cells
+from sklearn_recsys.utils._cells import last_cells, take_cells
 from sklearn_recsys.utils._frames import is_frame
 
 

@@ -1,6 +1,5 @@
-"""Neighbours: items and users that are alike, by interactions or by what the items are."""
+"""Nearest neighbors: items and users whose interactions are alike."""
 
-from sklearn_recsys.neighbors._content import ContentRecommender
 from sklearn_recsys.neighbors._knn import ItemKNN, UserKNN
 
-__all__ = ["ContentRecommender", "ItemKNN", "UserKNN"]
+__all__ = ["ItemKNN", "UserKNN"]

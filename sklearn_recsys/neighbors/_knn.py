@@ -11,12 +11,12 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.neighbors._similarity import METRICS, RowSimilarity, warn_if_constant
 from sklearn_recsys.utils._history_index import HistoryIndex
+from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Instance, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
 from sklearn_recsys.utils._topk import top_n_cells

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils import gen_batches
 
 from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells
-from sklearn_recsys.utils._neighbors import unit_rows
+from sklearn_recsys.utils._neighbors import is_sparse_enough, similar_rows, unit_rows
 from sklearn_recsys.utils._state import Array, Number, OneOf, Size, Sparse
-from sklearn_recsys.utils._threads import even_blocks, map_blocks, rows_per_block
-from sklearn_recsys.utils._topk import best_cells, top_n
 from sklearn_recsys.utils._warnings import warn
-from sklearn_recsys.utils.validation import check_finite
 
 METRICS = ("cosine", "jaccard", "pearson")
-_THIN = 0.1  # of the cells: fewer are ranked faster than everything
 
 
 def _support(X):
     ones = X.copy()
     ones.data = np.ones_like(X.data)
     return ones
-
-
-def is_thin(X):
-    """Return whether so few cells are stored that ranking them beats ranking everything."""
-    return X.nnz < _THIN * X.shape[0] * X.shape[1]
 
 
 def _centred(X):
@@ -49,78 +39,6 @@ def _aligned(product, common):
     values = np.zeros(common.nnz)
     values[in_cells(common, product)] = product.data  # products that are zero are not stored
     return values
-
-
-def similar_rows(P, things, similarity, k, skip, *, row_bytes=24):
-    """Return the `k` most similar things of each row, positive similarities only.
-
-    The cost follows what is stored: a thing that shares no cell with a row is not looked at.
-
-    Parameters
-    ----------
-    P : csr_array of shape (n_rows, n_features)
-        The rows to find neighbours for.
-    things : csr_array of shape (n_features, n_things)
-        Where it stores nothing in common with a row, the similarity is zero.
-    similarity : callable
-        ``similarity(P[rows])`` returns a float32 array, or a csr_array where few are not zero.
-    k : int
-        Neighbours per row.
-    skip : ndarray of int64 of shape (n_rows,)
-        The thing that is no neighbour of the row (itself), or −1.
-    row_bytes : int, default=24
-        What `similarity` takes for each similarity, temporaries included.
-
-    Returns
-    -------
-    neighbors : csr_array of float32 of shape (n_rows, n_things)
-        The similarities that were kept, at most `k` in a row.
-    """
-    n_rows, n_things = P.shape[0], things.shape[1]
-    k = min(k, n_things)
-
-    def ranked(rows):
-        own = skip[rows]
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
-            values = similarity(P[rows])
-        # NaN would count as no neighbor, silently
-        check_finite(values.data if sp.issparse(values) else values, "Similarities are")
-        if sp.issparse(values):
-            values = take_cells(
-                values, (values.data > 0) & (values.indices != own[cell_rows(values)])
-            )
-            best = np.zeros(values.nnz, dtype=bool)
-            best[best_cells(values, values.data, k)[0]] = True
-            return take_cells(values, best)
-        named = np.flatnonzero(own >= 0)
-        values[named, own[named]] = 0
-        values[values <= 0] = -np.inf
-        ids, values = top_n(values, k)
-        filled = ids >= 0
-        indptr = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
-        shape = (len(ids), n_things)
-        return sp.csr_array((values[filled], ids[filled].astype(np.int32), indptr), shape=shape)
-
-    # no row has more similarities than it has cells in common with all things
-    weights = np.diff(things.indptr)[P.indices]
-    in_common = np.bincount(cell_rows(P), weights=weights, minlength=n_rows)
-    thin = np.flatnonzero((in_common > 0) & (in_common < _THIN * n_things))
-    rest = np.flatnonzero(in_common >= max(1, _THIN * n_things))
-    block_cells = rows_per_block(row_bytes)
-    blocks = [thin[block] for block in even_blocks(in_common[thin], block_cells)]
-    size = min(256, max(1, block_cells // n_things))
-    blocks += [rest[block] for block in gen_batches(len(rest), size)] if len(rest) else []
-    if not blocks:
-        return sp.csr_array((n_rows, n_things), dtype=np.float32)
-    found = map_blocks(lambda block: ranked(blocks[block.start]), len(blocks), 1)
-    found = sp.vstack(found, format="csr")
-    rows = np.concatenate(blocks)
-    found = found[np.argsort(rows)]
-    found.sort_indices()
-    lengths = np.zeros(n_rows, dtype=found.indptr.dtype)
-    lengths[np.sort(rows)] = np.diff(found.indptr)
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(found.indices.dtype)
-    return sp.csr_array((found.data, found.indices, indptr), shape=(n_rows, n_things))
 
 
 class RowSimilarity:
@@ -181,9 +99,9 @@ class RowSimilarity:
         P = self._prepare(P)
         if self.metric == "cosine" and not self.shrinkage:
             similarity = unit_rows(P) @ self.values
-            return similarity if is_thin(similarity) else similarity.toarray()
+            return similarity if is_sparse_enough(similarity) else similarity.toarray()
         common = self._common(P)
-        thin = is_thin(common)
+        thin = is_sparse_enough(common)
         if not thin:
             common = common.toarray()
         elif self.metric == "pearson":

@@ -1,16 +1,17 @@
 """Neural models, trained by torch through skorch."""
 
 from sklearn_recsys.neural._autorec import AutoRec
-from sklearn_recsys.neural._base import NeuralRecommender
-from sklearn_recsys.neural._batches import RowDataset, SparseRows
+from sklearn_recsys.neural._base.recommender import NeuralRecommender
 from sklearn_recsys.neural._cdae import CDAE
+from sklearn_recsys.neural._data.negatives import NegativeSampler
+from sklearn_recsys.neural._data.row_batches import RowDataset
+from sklearn_recsys.neural._data.sparse_rows import SparseRows
 from sklearn_recsys.neural._deep_autoencoder import DeepAutoencoder
 from sklearn_recsys.neural._embedding_net import EmbeddingNet
 from sklearn_recsys.neural._matrix_factorization import MatrixFactorization
 from sklearn_recsys.neural._mult_vae import MultDAE, MultVAE
 from sklearn_recsys.neural._ncf import NCF
 from sklearn_recsys.neural._rec_vae import RecVAE
-from sklearn_recsys.neural._sampling import NegativeSampler
 from sklearn_recsys.neural._svae import SVAE
 from sklearn_recsys.neural._two_tower import TwoTowerRecommender
 

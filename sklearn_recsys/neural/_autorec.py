@@ -8,11 +8,12 @@ from __future__ import annotations
 from numbers import Integral
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
-from sklearn_recsys.neural._modules import ACTIVATIONS
-from sklearn_recsys.neural._rating_autoencoder import RatingAutoencoder, RatingModule
+from sklearn_recsys.neural._base.rating_autoencoder import RatingAutoencoder
+from sklearn_recsys.neural._nn.layers import ACTIVATIONS
+from sklearn_recsys.neural._nn.rating import RatingModule
+from sklearn_recsys.utils._sklearn import Interval, StrOptions
 
 
 class AutoRecModule(RatingModule):

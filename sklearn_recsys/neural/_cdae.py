@@ -11,15 +11,16 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 from torch.nn.functional import softplus
 
-from sklearn_recsys.neural._batches import SparseRows
-from sklearn_recsys.neural._known_users import KnownUsersMixin
-from sklearn_recsys.neural._modules import ACTIVATIONS, corrupted
-from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
-from sklearn_recsys.neural._sampling import NegativeSampler
+from sklearn_recsys.neural._base.inductive import InductiveRanker
+from sklearn_recsys.neural._base.known_users import KnownUsersMixin
+from sklearn_recsys.neural._data.negatives import NegativeSampler
+from sklearn_recsys.neural._data.sparse_rows import SparseRows
+from sklearn_recsys.neural._nn.layers import ACTIVATIONS, corrupted
+from sklearn_recsys.neural._nn.ranking import RankingModule
+from sklearn_recsys.utils._sklearn import Interval, StrOptions
 
 
 class CDAEModule(RankingModule):
@@ -135,7 +136,7 @@ def _starts(numbers, length):
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
-class CDAE(KnownUsersMixin, RowRanker):
+class CDAE(KnownUsersMixin, InductiveRanker):
     """CDAE, a collaborative denoising autoencoder with a logistic loss.
 
     A user's row, corrupted by dropout, and a node of the user's own feed one hidden layer, which
@@ -234,7 +235,7 @@ class CDAE(KnownUsersMixin, RowRanker):
     """
 
     _parameter_constraints: dict = {
-        **RowRanker._parameter_constraints,
+        **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],

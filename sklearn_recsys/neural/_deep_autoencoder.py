@@ -8,13 +8,14 @@ from __future__ import annotations
 from numbers import Integral, Real
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from sklearn_recsys.base import UserFeaturesMixin
-from sklearn_recsys.neural._modules import ACTIVATIONS
-from sklearn_recsys.neural._random import dropout
-from sklearn_recsys.neural._rating_autoencoder import RatingAutoencoder, RatingModule
+from sklearn_recsys.neural._base.rating_autoencoder import RatingAutoencoder
+from sklearn_recsys.neural._data.random import dropout
+from sklearn_recsys.neural._nn.layers import ACTIVATIONS
+from sklearn_recsys.neural._nn.rating import RatingModule
+from sklearn_recsys.utils._sklearn import Interval, StrOptions
 
 # what ratings are scaled to, so that the last layer can reach them; others are centred
 _REACH = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from numbers import Integral, Real
 
-from sklearn.utils._param_validation import Interval
 from torch import nn
 
-from sklearn_recsys.neural._modules import check_layer_sizes
-from sklearn_recsys.neural._pair_model import PairRecommender
-from sklearn_recsys.neural._pair_modules import PairModule, Tower, exact, normal_vectors
-from sklearn_recsys.neural._random import dropout
+from sklearn_recsys.neural._base.transductive import TransductiveRecommender
+from sklearn_recsys.neural._data.random import dropout
+from sklearn_recsys.neural._nn.layers import check_layer_sizes
+from sklearn_recsys.neural._nn.pair import PairMLP, PairModule, exact, normal_vectors
+from sklearn_recsys.utils._sklearn import Interval
 
 
 class EmbeddingNetModule(PairModule):
@@ -53,7 +53,7 @@ class EmbeddingNetModule(PairModule):
         vectors = (normal_vectors(n, n_factors) for n in (n_users, n_items))
         super().__init__(*vectors, "mse", l2, unit)
         self.embedding_dropout = embedding_dropout
-        self.tower = Tower(n_factors, hidden_layer_sizes, dropout)
+        self.tower = PairMLP(n_factors, hidden_layer_sizes, dropout)
         self.grid_width = max([2 * n_factors, *hidden_layer_sizes])
         self.output = nn.Linear(self.tower.width, 1)
         nn.init.constant_(self.output.bias, intercept)
@@ -70,7 +70,7 @@ class EmbeddingNetModule(PairModule):
         return logits.sigmoid().float()
 
 
-class EmbeddingNet(PairRecommender):
+class EmbeddingNet(TransductiveRecommender):
     """EmbeddingNet, a multilayer perceptron on vectors of users and items, for ratings.
 
     The vectors of a user and an item, side by side, go through hidden layers to a rating [1]_.
@@ -162,7 +162,7 @@ class EmbeddingNet(PairRecommender):
     """
 
     _parameter_constraints: dict = {
-        **PairRecommender._parameter_constraints,
+        **TransductiveRecommender._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like"],
         "embedding_dropout": [Interval(Real, 0, 1, closed="left")],

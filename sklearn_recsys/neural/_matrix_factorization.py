@@ -13,18 +13,19 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn.functional import softplus
 
 from sklearn_recsys.base import FactorsMixin
-from sklearn_recsys.neural._base import LEARNING_RATES, PENALTIES
-from sklearn_recsys.neural._batches import RowBatches, RowDataset, SparseRows
-from sklearn_recsys.neural._modules import ACTIVATIONS, split_biases
-from sklearn_recsys.neural._pair_batches import PairBatches
-from sklearn_recsys.neural._pair_model import PairRecommender
-from sklearn_recsys.neural._pair_modules import PairModule, normal_vectors
-from sklearn_recsys.neural._random import dropout
-from sklearn_recsys.neural._ridge_users import RidgeUsersMixin
+from sklearn_recsys.neural._base.recommender import LEARNING_RATES, PENALTIES
+from sklearn_recsys.neural._base.ridge_users import RidgeUsersMixin
+from sklearn_recsys.neural._base.transductive import TransductiveRecommender
+from sklearn_recsys.neural._data.pair_batches import PairBatches
+from sklearn_recsys.neural._data.random import dropout
+from sklearn_recsys.neural._data.row_batches import RowBatches, RowDataset
+from sklearn_recsys.neural._data.sparse_rows import SparseRows
+from sklearn_recsys.neural._nn.layers import ACTIVATIONS, split_biases
+from sklearn_recsys.neural._nn.pair import PairModule, normal_vectors
+from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array
 
 _FOLD_IN_CELLS = 2**22  # scores of new users that are held at once
@@ -129,7 +130,7 @@ class MatrixFactorizationModule(PairModule):
         return losses, self.l2 / 2 * (totals * u.square().sum(dim=1) + item_squares), totals
 
 
-class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
+class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender):
     r"""Matrix factorisation: dot products of users' and items' vectors, with biases.
 
     The score of an item for a user is :math:`b_u + b_i + p_u \cdot q_i`. On ratings it is added to
@@ -257,7 +258,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, PairRecommender):
     """
 
     _parameter_constraints: dict = {
-        **PairRecommender._parameter_constraints,
+        **TransductiveRecommender._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "loss": [StrOptions({"mse", "logistic", "bpr"})],
         "rating_range": [tuple, list, None],

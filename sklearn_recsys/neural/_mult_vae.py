@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from numbers import Integral, Real
 
-from sklearn.utils._param_validation import Interval, StrOptions
-
-from sklearn_recsys.neural._losses import (
-    divergence_from_normal,
-    draw_codes,
-    multinomial_loss,
-)
-from sklearn_recsys.neural._modules import (
+from sklearn_recsys.neural._base.inductive import InductiveRanker
+from sklearn_recsys.neural._nn.layers import (
     ACTIVATIONS,
     Annealed,
     RowEncoder,
     check_layer_sizes,
     dense_layers,
 )
-from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
+from sklearn_recsys.neural._nn.losses import (
+    divergence_from_normal,
+    draw_codes,
+    multinomial_loss,
+)
+from sklearn_recsys.neural._nn.ranking import RankingModule
+from sklearn_recsys.utils._sklearn import Interval, StrOptions
 
 
 class MultDAEModule(RankingModule):
@@ -114,7 +114,7 @@ class MultVAEModule(Annealed, MultDAEModule):
         return loss + self.beta * divergence / len(targets)
 
 
-class MultDAE(RowRanker):
+class MultDAE(InductiveRanker):
     """MultDAE, a denoising autoencoder with a multinomial likelihood.
 
     A user's row, scaled to a norm of one and corrupted by dropout, is encoded and decoded to a
@@ -195,7 +195,7 @@ class MultDAE(RowRanker):
     """
 
     _parameter_constraints: dict = {
-        **RowRanker._parameter_constraints,
+        **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
@@ -251,7 +251,7 @@ class MultDAE(RowRanker):
         )
 
 
-class MultVAE(RowRanker):
+class MultVAE(InductiveRanker):
     """MultVAE, a variational autoencoder with a multinomial likelihood.
 
     A user's row, scaled to a norm of one and corrupted by dropout, is encoded to the mean and the

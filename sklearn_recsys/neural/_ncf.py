@@ -10,12 +10,12 @@ from numbers import Integral, Real
 
 import torch
 from sklearn.base import clone
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
-from sklearn_recsys.neural._modules import check_layer_sizes
-from sklearn_recsys.neural._pair_model import PairRecommender
-from sklearn_recsys.neural._pair_modules import PairModule, Tower, exact, normal_vectors
+from sklearn_recsys.neural._base.transductive import TransductiveRecommender
+from sklearn_recsys.neural._nn.layers import check_layer_sizes
+from sklearn_recsys.neural._nn.pair import PairMLP, PairModule, exact, normal_vectors
+from sklearn_recsys.utils._sklearn import Interval, StrOptions
 
 _PRETRAINED_SHARE = 0.5  # α of § 3.4.1
 
@@ -54,7 +54,7 @@ class NCFModule(PairModule):
         if "gmf" in branches:
             width += n_factors
         if "mlp" in branches:
-            self.tower = Tower(n_factors, hidden_layer_sizes, dropout)
+            self.tower = PairMLP(n_factors, hidden_layer_sizes, dropout)
             width += self.tower.width
             self.grid_width = max([2 * n_factors, *hidden_layer_sizes])
         self.output = nn.Linear(width, 1)  # h
@@ -109,7 +109,7 @@ class NCFModule(PairModule):
         return alone.requires_grad_(False)
 
 
-class NCF(PairRecommender):
+class NCF(TransductiveRecommender):
     """NCF, neural collaborative filtering: GMF, MLP and NeuMF.
 
     Whether a user interacts with an item is predicted from vectors of both: by a weighted sum over
@@ -206,7 +206,7 @@ class NCF(PairRecommender):
     """
 
     _parameter_constraints: dict = {
-        **PairRecommender._parameter_constraints,
+        **TransductiveRecommender._parameter_constraints,
         "architecture": [StrOptions({"gmf", "mlp", "neumf"})],
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like"],

@@ -11,13 +11,14 @@ import math
 from numbers import Integral, Real
 
 import torch
-from sklearn.utils._param_validation import Interval
 from torch import nn
 from torch.nn.functional import silu
 
-from sklearn_recsys.neural._losses import draw_codes, multinomial_loss
-from sklearn_recsys.neural._modules import corrupted
-from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
+from sklearn_recsys.neural._base.inductive import InductiveRanker
+from sklearn_recsys.neural._nn.layers import corrupted
+from sklearn_recsys.neural._nn.losses import draw_codes, multinomial_loss
+from sklearn_recsys.neural._nn.ranking import RankingModule
+from sklearn_recsys.utils._sklearn import Interval
 
 _MIXTURE = (3 / 20, 3 / 4, 1 / 10)  # standard normal, former posterior, wide normal
 _WIDE_LOG_VARIANCE = 10.0
@@ -131,7 +132,7 @@ def _log_normal(x, mean, log_variance):
     return -(math.log(2 * math.pi) + log_variance + squares) / 2
 
 
-class RecVAE(RowRanker):
+class RecVAE(InductiveRanker):
     """RecVAE, a variational autoencoder with a composite prior, trained by turns.
 
     A user's row, scaled to a norm of one, is encoded by five densely connected layers to a Gaussian
@@ -219,7 +220,7 @@ class RecVAE(RowRanker):
     """
 
     _parameter_constraints: dict = {
-        **RowRanker._parameter_constraints,
+        **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "n_hidden": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],

@@ -10,15 +10,16 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval
 from torch import nn
 from torch.nn.functional import pad
 
-from sklearn_recsys.neural._batches import HistoryBatches, RowDataset
-from sklearn_recsys.neural._losses import divergence_from_normal, draw_codes
-from sklearn_recsys.neural._modules import Annealed, dense_layers
-from sklearn_recsys.neural._random import dropout, generator
-from sklearn_recsys.neural._row_ranker import RankingModule, RowRanker
+from sklearn_recsys.neural._base.inductive import InductiveRanker
+from sklearn_recsys.neural._data.random import dropout, generator
+from sklearn_recsys.neural._data.row_batches import HistoryBatches, RowDataset
+from sklearn_recsys.neural._nn.layers import Annealed, dense_layers
+from sklearn_recsys.neural._nn.losses import divergence_from_normal, draw_codes
+from sklearn_recsys.neural._nn.ranking import RankingModule
+from sklearn_recsys.utils._sklearn import Interval
 
 _LOGITS = 2**20  # of a block of steps: they stay in the cache, and memory is bounded
 _SCORED_USERS = 64  # whose states are computed together
@@ -233,7 +234,7 @@ class SVAEModule(Annealed, RankingModule):
         return stride * (loss / self.next_k + self.beta * divergence) / len(targets)
 
 
-class SVAE(RowRanker):
+class SVAE(InductiveRanker):
     """SVAE, a variational autoencoder that reads a user's history in its order.
 
     A GRU reads the vectors of a user's items, the oldest first. Its state is encoded, at every
@@ -343,7 +344,7 @@ class SVAE(RowRanker):
     _batches = HistoryBatches
 
     _parameter_constraints: dict = {
-        **RowRanker._parameter_constraints,
+        **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "n_embedding": [Interval(Integral, 1, None, closed="left")],
         "n_recurrent": [Interval(Integral, 1, None, closed="left")],

@@ -49,6 +49,12 @@ _SPLITTERS = (
 )
 
 
+# what files of earlier versions call classes that have another name now
+_RENAMED = {
+    "sklearn_recsys.neighbors.ContentRecommender": "sklearn_recsys.content.ContentRecommender",
+}
+
+
 def _allowed():
     """Return the full names of the allow-list: our public estimators, helpers, scikit-learn's."""
     public = import_module("sklearn_recsys")._PUBLIC
@@ -78,6 +84,7 @@ def class_of(name, trusted):
     """Return the class that a file names, from the allow-list or the caller's trusted classes."""
     if type(name) is not str:
         raise ModelFileError(f"it names a class by a {type(name).__name__}.")
+    name = _RENAMED.get(name, name)
     cls = _lookup(name) if name in _allowed() else None
     own = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in trusted}
     cls = cls or own.get(name)

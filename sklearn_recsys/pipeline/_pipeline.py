@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn import config_context, get_config
-from sklearn.base import _clone_parametrized, clone
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
@@ -17,6 +17,7 @@ from sklearn_recsys.pipeline._translation import RawIds
 from sklearn_recsys.preprocessing import InteractionEncoder
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import as_index, missing_ids, says_nothing
+from sklearn_recsys.utils._sklearn import clone_parametrized
 from sklearn_recsys.utils._state import Interactions, Labels, Optional, Size
 from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_csr
@@ -83,7 +84,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         self.encoder = encoder
 
     def __sklearn_clone__(self):
-        clone = _clone_parametrized(self)
+        clone = clone_parametrized(self)
         clone.encoder = self.encoder  # fitted: it stands for the meaning of rows and columns
         return clone
 

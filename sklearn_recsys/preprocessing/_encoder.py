@@ -7,8 +7,7 @@ from collections.abc import Hashable
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils._param_validation import StrOptions
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,6 +21,7 @@ from sklearn_recsys.preprocessing._columns import (
 )
 from sklearn_recsys.utils._frames import as_pandas_frame
 from sklearn_recsys.utils._ids import as_index, find, index_of, missing_ids
+from sklearn_recsys.utils._sklearn import StrOptions, fit_context
 from sklearn_recsys.utils._state import Labels, Size
 from sklearn_recsys.utils.validation import check_csr, check_indices
 
@@ -190,7 +190,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         """
         return self._fit(events)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def _fit(self, events):
         """Set the fitted attributes once the whole encoding has succeeded; return the matrix."""
         events, value, time = self._read(events)

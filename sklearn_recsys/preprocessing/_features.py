@@ -7,12 +7,11 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_recsys.preprocessing._feature_columns import (
     KINDS,
@@ -23,6 +22,7 @@ from sklearn_recsys.preprocessing._feature_columns import (
     recognise,
 )
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
+from sklearn_recsys.utils._sklearn import Interval, check_feature_names_in, fit_context
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr
 from sklearn_recsys.utils._state import Check, Instance, Labels, Maybe, Number, Optional, Size
 from sklearn_recsys.utils.validation import check_memory
@@ -186,7 +186,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         if slots != expected:
             raise ValueError("does not agree with kinds_ and vocabularies_")
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Learn the kinds of the columns, their vocabularies, and the scale of numbers.
 
@@ -309,7 +309,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             unknown ``"gender=<unknown>"``.
         """
         check_is_fitted(self)
-        given = _check_feature_names_in(self, input_features)
+        given = check_feature_names_in(self, input_features)
         given = dict(zip(self.kinds_, given, strict=True))
         names = []
         for column, kind, *_ in self.slots_:

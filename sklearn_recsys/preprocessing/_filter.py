@@ -7,9 +7,9 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from sklearn.utils._param_validation import Interval, validate_params
 
 from sklearn_recsys.utils._frames import as_pandas_frame, take_rows
+from sklearn_recsys.utils._sklearn import Interval, validate_params
 from sklearn_recsys.utils.validation import check_csr
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
-from sklearn.utils._param_validation import Interval
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._sklearn import Interval, fit_context
 from sklearn_recsys.utils._state import Array, Labels, Number, Optional, Size
 from sklearn_recsys.utils.validation import check_interactions
 
@@ -125,7 +125,7 @@ class BM25Transformer(_WeightTransformer, auto_wrap_output_keys=None):
             "mean_length_": Number(low=0),
         }
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Learn the items' document frequencies and the mean row sum.
 
@@ -230,7 +230,7 @@ class LogTransformer(_WeightTransformer, auto_wrap_output_keys=None):
         self.base = base
         self.clip = clip
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Check the matrix; nothing else is learnt from it.
 

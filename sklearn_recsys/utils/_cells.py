@@ -55,7 +55,7 @@ def products_at(left, right, rows, columns):
 def rank_cells(X):
     """Return 1, 2, … for the stored cells of each row by rising value, ties by column."""
     rows = cell_rows(X)
-    order = np.lexsort((X.data, rows))  # stable; rows stay in place
+    order = sort_within_rows(X, X.data)
     ranks = np.empty(X.nnz, dtype=np.int64)
     ranks[order] = np.arange(X.nnz) - X.indptr[rows] + 1
     return ranks
@@ -72,3 +72,27 @@ def value_ranks(X):
     ranks = np.empty(X.nnz, dtype=np.int64)
     ranks[order] = runs - runs[X.indptr[rows]] + 1
     return ranks
+
+
+def sort_within_rows(X, keys):
+    """Return the permutation of the stored cells that sorts `keys` within every row, stably."""
+    rows = cell_rows(X)
+    if np.can_cast(keys.dtype, np.int64):
+        low = int(keys.min(initial=0))
+        span = int(keys.max(initial=0)) - low + 1
+        if span * X.shape[0] < 2**63:
+            # one key, ascending from row to row: timsort sorts rows and has nothing to merge
+            return np.argsort(rows * span + (keys.astype(np.int64) - low), kind="stable")
+    return np.lexsort((keys, rows))
+
+
+def last_cells(X, keys, counts):
+    """Return a mask of the ``counts[row]`` cells with the largest `keys` of every row.
+
+    The sort is stable: among equal keys the higher item index comes later.
+    """
+    order = sort_within_rows(X, keys)
+    first = np.repeat(X.indptr[1:] - counts, np.diff(X.indptr))
+    mask = np.zeros(X.nnz, dtype=bool)
+    mask[order[np.arange(X.nnz) >= first]] = True
+    return mask

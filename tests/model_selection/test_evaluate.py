@@ -29,7 +29,7 @@ from sklearn_recsys.model_selection import (
     random_holdout,
     sample_negatives,
 )
-from sklearn_recsys.model_selection._content_split import hold_out_by_content
+from sklearn_recsys.utils._content_split import hold_out_by_content
 
 
 def random_matrix(n_users=60, n_items=30, density=0.3, seed=0):

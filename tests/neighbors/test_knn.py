@@ -242,7 +242,7 @@ def test_few_common_cells_are_ranked_alone(monkeypatch, model, metric, shrinkage
     answers = []
     for thin in (True, False):
         monkeypatch.setattr(
-            "sklearn_recsys.neighbors._similarity.is_thin", lambda X, thin=thin: thin
+            "sklearn_recsys.neighbors._similarity.is_sparse_enough", lambda X, thin=thin: thin
         )
         answers.append(model(4, metric=metric, shrinkage=shrinkage).fit(X).predict(X))
     assert_allclose(*answers, rtol=1e-5, atol=1e-6)

@@ -37,8 +37,8 @@ from sklearn_recsys import (  # noqa: E402
 )
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
 from sklearn_recsys.exceptions import ConvergenceWarning  # noqa: E402
-from sklearn_recsys.neural._losses import multinomial_loss  # noqa: E402
-from sklearn_recsys.neural._random import dropout, generator, seeded  # noqa: E402
+from sklearn_recsys.neural._data.random import dropout, generator, seeded  # noqa: E402
+from sklearn_recsys.neural._nn.losses import multinomial_loss  # noqa: E402
 from sklearn_recsys.utils.discovery import all_recommenders  # noqa: E402
 
 SMALL = {"n_factors": 4, "max_epochs": 2, "validation_fraction": 0.4, "random_state": 0}

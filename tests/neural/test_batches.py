@@ -9,7 +9,8 @@ from numpy.testing import assert_array_equal
 
 torch = pytest.importorskip("torch")
 
-from sklearn_recsys.neural._batches import RowBatches, RowDataset, SparseRows  # noqa: E402
+from sklearn_recsys.neural._data.row_batches import RowBatches, RowDataset  # noqa: E402
+from sklearn_recsys.neural._data.sparse_rows import SparseRows  # noqa: E402
 
 
 def random_rows(n_rows=7, n_columns=11, density=0.3, seed=0):

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 torch = pytest.importorskip("torch")
 
-from sklearn_recsys.neural._feature_embedding import (  # noqa: E402
+from sklearn_recsys.neural._nn.features import (  # noqa: E402
     FeatureEmbedding,
     TextCNN,
     common_codes,

@@ -17,7 +17,7 @@ from sklearn_recsys import MultDAE, MultVAE, PopularityRecommender, RecVAE  # no
 from sklearn_recsys.datasets import make_interactions  # noqa: E402
 from sklearn_recsys.metrics import ndcg_at_k  # noqa: E402
 from sklearn_recsys.neural import SparseRows  # noqa: E402
-from sklearn_recsys.neural._losses import multinomial_loss, ndcg  # noqa: E402
+from sklearn_recsys.neural._nn.losses import multinomial_loss, ndcg  # noqa: E402
 
 SMALL = {
     MultDAE: {"n_factors": 16},

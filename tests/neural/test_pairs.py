@@ -15,17 +15,17 @@ torch = pytest.importorskip("torch")
 from sklearn_recsys import NCF, EmbeddingNet, MatrixFactorization  # noqa: E402
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
 from sklearn_recsys.neural import NegativeSampler, SparseRows  # noqa: E402
-from sklearn_recsys.neural._embedding_net import EmbeddingNetModule  # noqa: E402
-from sklearn_recsys.neural._matrix_factorization import MatrixFactorizationModule  # noqa: E402
-from sklearn_recsys.neural._ncf import NCFModule  # noqa: E402
-from sklearn_recsys.neural._pair_batches import (  # noqa: E402
+from sklearn_recsys.neural._base.net import OneCycle  # noqa: E402
+from sklearn_recsys.neural._data.pair_batches import (  # noqa: E402
     CandidateBatches,
     CandidateDataset,
     PairBatches,
     PairDataset,
 )
-from sklearn_recsys.neural._pair_model import _OneCycle  # noqa: E402
-from sklearn_recsys.neural._pair_modules import Tower  # noqa: E402
+from sklearn_recsys.neural._embedding_net import EmbeddingNetModule  # noqa: E402
+from sklearn_recsys.neural._matrix_factorization import MatrixFactorizationModule  # noqa: E402
+from sklearn_recsys.neural._ncf import NCFModule  # noqa: E402
+from sklearn_recsys.neural._nn.pair import PairMLP  # noqa: E402
 
 
 def interactions(n_users=60, n_items=30, density=0.2, seed=0):
@@ -138,7 +138,7 @@ def test_epochs_differ_and_a_seed_repeats_them():
 @pytest.mark.parametrize("pairwise", [False, True])
 def test_chunks_change_nothing_but_the_draws(monkeypatch, pairwise):
     X, n = interactions(), 3
-    monkeypatch.setattr("sklearn_recsys.neural._pair_batches._CHUNK", 40)
+    monkeypatch.setattr("sklearn_recsys.neural._data.pair_batches._CHUNK", 40)
     batches = PairBatches(PairDataset(X, NegativeSampler.from_csr(X), n, pairwise), 16)
     sizes = [len(batch[0]) for batch in batches]
     assert len(sizes) == len(batches) and set(sizes[:-1]) == {16}
@@ -163,14 +163,14 @@ def test_no_batch_is_empty():
 
 
 def test_candidates_come_in_order_and_whole(monkeypatch):
-    monkeypatch.setattr("sklearn_recsys.neural._pair_batches._CHUNK", 20)
+    monkeypatch.setattr("sklearn_recsys.neural._data.pair_batches._CHUNK", 20)
     rng = np.random.default_rng(0)
     users, candidates = np.arange(11)[::-1].copy(), rng.integers(50, size=(11, 6))
     parts = list(CandidateBatches(CandidateDataset(users, candidates), 20))
     assert [len(part[0]) for part in parts] == [3, 3, 3, 2]
     assert_array_equal(torch.cat([part[0] for part in parts]), users)
     assert_array_equal(torch.cat([part[1] for part in parts]), candidates)
-    monkeypatch.setattr("sklearn_recsys.neural._pair_batches._CHUNK", 2)
+    monkeypatch.setattr("sklearn_recsys.neural._data.pair_batches._CHUNK", 2)
     batches = CandidateBatches(CandidateDataset(users, candidates), 20)
     assert len(list(batches)) == len(batches) == 11
 
@@ -191,7 +191,7 @@ def test_the_grid_is_all_pairs(name):
 @pytest.mark.parametrize("widths", [[], [5], [6, 5, 3]])
 def test_a_tower(widths):
     torch.manual_seed(0)
-    tower = Tower(4, widths, 0.5).eval()
+    tower = PairMLP(4, widths, 0.5).eval()
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter)
     u, v = torch.randn(3, 4), torch.randn(5, 4)
@@ -459,7 +459,7 @@ def test_threads_sum_gradients_in_one_order(loss):
 def test_one_cycle_takes_every_optimizer(optimizer):
     model = NCF("gmf", 4, schedule="one_cycle", optimizer=optimizer, **{**PARAMS, "max_epochs": 2})
     net = model.fit(interactions()).net_
-    (schedule,) = (callback for _, callback in net.callbacks_ if isinstance(callback, _OneCycle))
+    (schedule,) = (callback for _, callback in net.callbacks_ if isinstance(callback, OneCycle))
     steps = 2 * len(
         net.get_iterator(net.get_dataset(model._examples(interactions())), training=True)
     )

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 import sklearn_recsys  # noqa: E402
 from sklearn_recsys import SVAE  # noqa: E402
 from sklearn_recsys.neural import RowDataset, SparseRows, _svae  # noqa: E402
-from sklearn_recsys.neural._batches import HistoryBatches  # noqa: E402
+from sklearn_recsys.neural._data.row_batches import HistoryBatches  # noqa: E402
 from sklearn_recsys.neural._svae import next_items_loss  # noqa: E402
 
 N_ITEMS = 12

@@ -33,8 +33,8 @@ from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E40
 from sklearn_recsys.exceptions import ConvergenceWarning  # noqa: E402
 from sklearn_recsys.model_selection import cross_validate, random_holdout  # noqa: E402
 from sklearn_recsys.neural import RowDataset, SparseRows, _two_tower  # noqa: E402
-from sklearn_recsys.neural._batches import RowBatches  # noqa: E402
-from sklearn_recsys.neural._two_tower import Tower, TwoTowerModule  # noqa: E402
+from sklearn_recsys.neural._data.row_batches import RowBatches  # noqa: E402
+from sklearn_recsys.neural._nn.two_tower import Tower, TwoTowerModule  # noqa: E402
 from sklearn_recsys.preprocessing import FeatureEncoder  # noqa: E402
 
 N_USERS, N_ITEMS, N_COLD = 120, 40, 4

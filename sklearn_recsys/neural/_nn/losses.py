@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sklearn_recsys.neural._random import generator
+from sklearn_recsys.neural._data.random import generator
 
 
 class _MultinomialLoss(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""Items that are like what a user has, by what the items are."""
+"""ContentRecommender: items whose features are like those of the user's history."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from sklearn.base import (
 )
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base import RecommenderMixin
-from sklearn_recsys.neighbors._similarity import is_thin, similar_rows
 from sklearn_recsys.preprocessing import FeatureEncoder
 from sklearn_recsys.utils._cells import take_cells
-from sklearn_recsys.utils._neighbors import scaled_rows, unit_rows
+from sklearn_recsys.utils._neighbors import is_sparse_enough, scaled_rows, similar_rows, unit_rows
+from sklearn_recsys.utils._sklearn import HasMethods
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr
 from sklearn_recsys.utils._state import Instance, Maybe, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
@@ -250,7 +249,7 @@ class ContentRecommender(
     def _cosines(self, profiles):
         """Return the cosines of profiles and items, sparse where few are not zero."""
         cosines = profiles @ self._by_feature_
-        return cosines if is_thin(cosines) else cosines.toarray()
+        return cosines if is_sparse_enough(cosines) else cosines.toarray()
 
 
 def _columns_of_counts(features):

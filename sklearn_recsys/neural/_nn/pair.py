@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from sklearn_recsys.neural._modules import dense_layers
-from sklearn_recsys.neural._random import dropout
+from sklearn_recsys.neural._data.random import dropout
+from sklearn_recsys.neural._nn.layers import dense_layers
 
 
 class PairModule(nn.Module):
@@ -77,7 +77,7 @@ def _squares(vectors):
     return vectors.square().sum(dim=1)
 
 
-class Tower(nn.Module):
+class PairMLP(nn.Module):
     """Hidden layers over the concatenated vectors of a user and an item.
 
     The first layer is a sum of a product with the user's vector and one with the item's: for a grid

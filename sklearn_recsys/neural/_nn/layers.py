@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import elu, leaky_relu, relu6, selu, silu, softplus
 
-from sklearn_recsys.neural._random import dropout
+from sklearn_recsys.neural._data.random import dropout
 
 ACTIVATIONS = {
     "identity": lambda x: x,

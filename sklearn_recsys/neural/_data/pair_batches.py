@@ -7,8 +7,8 @@ import torch
 from sklearn.utils import gen_batches
 from torch.utils.data import Dataset
 
-from sklearn_recsys.neural._batches import RowBatches
-from sklearn_recsys.neural._random import generator
+from sklearn_recsys.neural._data.random import generator
+from sklearn_recsys.neural._data.row_batches import RowBatches
 from sklearn_recsys.utils._cells import cell_rows
 
 _CHUNK = 2**16  # interactions whose negatives are drawn, or candidates ranked, at once

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from sklearn_recsys.neural._modules import ACTIVATIONS
+from sklearn_recsys.neural._nn.layers import ACTIVATIONS
 from sklearn_recsys.utils._cells import cell_rows, products_at
 from sklearn_recsys.utils._fold_in import ridge_rows
 from sklearn_recsys.utils._state import Array, Number

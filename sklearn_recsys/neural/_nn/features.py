@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
-from sklearn_recsys.neural._random import dropout
+from sklearn_recsys.neural._data.random import dropout
 
 _WINDOWS = (2, 3, 4, 5)  # words
 _EMPTY, _UNKNOWN = 0, 1  # codes of FeatureEncoder

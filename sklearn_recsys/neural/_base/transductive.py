@@ -8,22 +8,22 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
-from sklearn.utils._param_validation import Interval, StrOptions
-from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_recsys.model_selection import random_holdout, sample_negatives
-from sklearn_recsys.neural._base import NeuralRecommender
-from sklearn_recsys.neural._known_users import KnownUsersMixin
-from sklearn_recsys.neural._pair_batches import (
+from sklearn_recsys.neural._base.known_users import KnownUsersMixin
+from sklearn_recsys.neural._base.net import OneCycle
+from sklearn_recsys.neural._base.recommender import NeuralRecommender
+from sklearn_recsys.neural._data.negatives import NegativeSampler
+from sklearn_recsys.neural._data.pair_batches import (
     CandidateBatches,
     CandidateDataset,
     PairBatches,
     PairDataset,
 )
-from sklearn_recsys.neural._sampling import NegativeSampler
 from sklearn_recsys.utils._cells import cell_rows, take_cells
 from sklearn_recsys.utils._history_index import mix, row_hashes
+from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Number, Offset
 from sklearn_recsys.utils.validation import check_device
 
@@ -33,24 +33,7 @@ _FOLD_IN_EXAMPLES = 2**16  # of new users that are folded in at once
 _GRID_CELLS = 2**22  # scores, or hidden units, that are held at once
 
 
-class _OneCycle(Callback):
-    """Raise the learning rate to the net's, and lower it to nothing, over all batches."""
-
-    def on_train_begin(self, net, X=None, **kwargs):
-        steps = net.max_epochs * len(net.get_iterator(net.get_dataset(X), training=True))
-        self.schedule_ = torch.optim.lr_scheduler.OneCycleLR(
-            net.optimizer_,
-            max_lr=net.lr,
-            total_steps=steps + 1,
-            cycle_momentum="betas" in net.optimizer_.defaults,  # not one that nobody asked for
-        )
-
-    def on_batch_end(self, net, training=False, **kwargs):
-        if training:
-            self.schedule_.step()
-
-
-class PairRecommender(KnownUsersMixin, NeuralRecommender):
+class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
     """Base of the models that have a vector for each user.
 
     For early stopping a share of the ratings, or of the interactions, is held out: of these one of
@@ -113,7 +96,7 @@ class PairRecommender(KnownUsersMixin, NeuralRecommender):
     def _make_callbacks(self, valid):
         callbacks = super()._make_callbacks(valid)
         if self.schedule == "one_cycle":
-            callbacks.insert(0, ("schedule", _OneCycle()))
+            callbacks.insert(0, ("schedule", OneCycle()))
         return callbacks
 
     def _fit(self, X, resume=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sklearn_recsys.neural._random import generator
+from sklearn_recsys.neural._data.random import generator
 from sklearn_recsys.utils.validation import check_csr
 
 _BITS = 40  # of the integers that stand for weights, fewer where users are very many

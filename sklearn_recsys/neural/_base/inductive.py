@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from sklearn_recsys.model_selection._content_split import hold_out_by_content
-from sklearn_recsys.neural._base import NeuralRecommender
-from sklearn_recsys.neural._batches import RowDataset, SparseRows
-from sklearn_recsys.neural._losses import ndcg
+from sklearn_recsys.neural._base.recommender import NeuralRecommender
+from sklearn_recsys.neural._data.row_batches import RowDataset
+from sklearn_recsys.neural._data.sparse_rows import SparseRows
+from sklearn_recsys.utils._content_split import hold_out_by_content
 
 _FEWEST_USERS = 20  # fewer held-out users tell too little to stop by
 
 
-class RankingModule(torch.nn.Module):
-    """A module whose output for rows is a score for every item."""
-
-    def validate(self, known, held_out):
-        """Return NDCG@100 on what was held out of the rows, as Liang et al. (2018) do."""
-        return ndcg(self(known), known, held_out)
-
-
-class RowRanker(NeuralRecommender):
+class InductiveRanker(NeuralRecommender):
     """Base of the autoencoders on implicit interactions: a new user is a forward pass.
 
     For early stopping a share of the *users* is left out of training; 20 % of their interactions

@@ -1,4 +1,4 @@
-"""CSR to minibatches: whole blocks of rows, as indices and values, never one row at a time.
+"""Rows of a CSR matrix on a device, as indices and values, and products with them.
 
 A batch is dense nowhere. Products with it cost as much as it has interactions: an input layer is a
 weighted embedding bag over the items present, and a loss over observed cells asks for the outputs
@@ -14,9 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch.nn.functional import embedding_bag
-from torch.utils.data import Dataset
 
-from sklearn_recsys.neural._random import generator
 from sklearn_recsys.utils._sparse import as_csr
 
 with warnings.catch_warnings():  # torch says once in a process that its CSR tensors are in beta
@@ -211,134 +209,3 @@ class _SampledMatmul(torch.autograd.Function):
             _times(ctx.rows, grad, right),
             _transposed_times(ctx.rows, grad, left.contiguous()),
         )
-
-
-class RowDataset(Dataset):
-    """Rows of a csr_array, with the cells that the loss looks at.
-
-    Parameters
-    ----------
-    X : csr_array of shape (n_rows, n_columns)
-        The input.
-    targets : csr_array of shape (n_rows, n_columns), default=None
-        What is to be predicted; None: `X`.
-
-    Attributes
-    ----------
-    numbers : ndarray of int64 of shape (n_rows,)
-        The row of the training matrix that each row is: 0, 1, …, unless something else is assigned.
-    features : ndarray of float32 of shape (n_rows, n_features) or None
-        What is known of the rows beside their cells: None, unless something is assigned.
-
-    Examples
-    --------
-    >>> from scipy.sparse import csr_array
-    >>> from sklearn_recsys.neural import RowDataset
-    >>> len(RowDataset(csr_array([[1.0, 0.0], [0.0, 3.0], [1.0, 1.0]])))
-    3
-    """
-
-    def __init__(self, X, targets=None):
-        self.X = _checked_rows(X, "X")
-        self.targets = None if targets is None else _checked_rows(targets, "targets")
-        self.numbers = np.arange(X.shape[0])
-        self.features = None
-
-    @classmethod
-    def of_filled_rows(cls, X):
-        """Return the data set of the rows that hold a cell; no loss learns from an empty one.
-
-        Parameters
-        ----------
-        X : csr_array of shape (n_rows, n_columns)
-            Input and targets.
-
-        Returns
-        -------
-        dataset : RowDataset
-            Its `numbers` are rows of `X`.
-        """
-        filled = np.flatnonzero(np.diff(X.indptr))
-        if len(filled) == X.shape[0]:
-            return cls(X)
-        dataset = cls(X[filled])
-        dataset.numbers = filled
-        return dataset
-
-    def __len__(self):
-        return self.X.shape[0]
-
-
-def _checked_rows(X, name):
-    """Return a sparse matrix in CSR form, with its explicit zeros: values may be centered."""
-    if not sp.issparse(X):
-        raise TypeError(f"{name} must be a csr_array; got {type(X).__name__}.")
-    X = as_csr(X, name)
-    if not np.isfinite(X.data).all():
-        raise ValueError(f"{name} contains NaN or infinity.")
-    return X
-
-
-class RowBatches:
-    """Iterate over a :class:`RowDataset` in whole batches, in the form that skorch takes.
-
-    Parameters
-    ----------
-    dataset : RowDataset
-        The rows.
-    batch_size : int
-        Rows per batch.
-    device : str or torch.device, default="cpu"
-        Where the batches go.
-    shuffle : bool, default=False
-        Whether every pass has an order of its own, drawn at random.
-    """
-
-    def __init__(self, dataset, batch_size, device="cpu", shuffle=False):
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.device = device
-        self.shuffle = shuffle
-
-    def __len__(self):
-        return -(-len(self.dataset) // self.batch_size)
-
-    def __iter__(self):
-        X, targets, features = self.dataset.X, self.dataset.targets, self.dataset.features
-        for rows in self._batch_rows():
-            known = None if features is None else features[rows]
-            inputs = SparseRows.from_csr(X[rows], self.device, known)
-            inputs.numbers = torch.from_numpy(self.dataset.numbers[rows]).to(self.device)
-            outputs = inputs if targets is None else SparseRows.from_csr(targets[rows], self.device)
-            yield inputs, outputs
-
-    def _batch_rows(self):
-        """Yield the rows of each batch, as a slice or an array."""
-        n_rows = len(self.dataset)
-        whole = not self.shuffle or self.batch_size >= n_rows
-        order = (
-            np.arange(n_rows) if whole else torch.randperm(n_rows, generator=generator()).numpy()
-        )
-        for start in range(0, n_rows, self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            yield rows if whole else order[rows]
-
-
-class HistoryBatches(RowBatches):
-    """Iterate over rows of similar lengths in each batch, as what is padded to a rectangle needs.
-
-    Rows are ordered by length, and batches are cut from this order. If they are shuffled, every
-    pass varies the lengths by up to a tenth before ordering by them, and draws the order of the
-    batches.
-    """
-
-    def _batch_rows(self):
-        lengths = torch.from_numpy(np.diff(self.dataset.X.indptr))
-        if self.shuffle:
-            lengths = lengths * (1 + 0.1 * torch.rand(len(lengths), generator=generator()))
-        order = lengths.argsort(stable=True).numpy()
-        batches = range(len(self))
-        if self.shuffle:
-            batches = torch.randperm(len(self), generator=generator()).tolist()
-        for batch in batches:
-            yield order[batch * self.batch_size :][: self.batch_size]

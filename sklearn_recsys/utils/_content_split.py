@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_recsys.model_selection._common import last_cells
-from sklearn_recsys.utils._cells import cell_rows, take_cells, value_ranks
+from sklearn_recsys.utils._cells import cell_rows, last_cells, take_cells, value_ranks
 from sklearn_recsys.utils._history_index import item_hashes, mix, row_hashes
 
 

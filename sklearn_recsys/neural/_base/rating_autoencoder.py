@@ -6,54 +6,16 @@ from numbers import Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
-from torch import nn
 
 from sklearn_recsys.model_selection import random_holdout
-from sklearn_recsys.neural._base import NeuralRecommender
-from sklearn_recsys.neural._batches import RowDataset, SparseRows
-from sklearn_recsys.neural._modules import ACTIVATIONS
-from sklearn_recsys.neural._ridge_users import RidgeUsersMixin
+from sklearn_recsys.neural._base.recommender import NeuralRecommender
+from sklearn_recsys.neural._base.ridge_users import RidgeUsersMixin
+from sklearn_recsys.neural._data.row_batches import RowDataset
+from sklearn_recsys.neural._data.sparse_rows import SparseRows
+from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array, Number, Offset
 
 _FOLD_IN_L2 = 1000.0  # where nothing is held out to choose it on
-
-
-class RatingModule(nn.Module):
-    """Hidden layers and an output layer, which training asks for the observed cells only.
-
-    A module writes ``hidden(rows)``, what the output layer reads, of shape (n_rows, width), and
-    ``output_layer()``, its weight of shape (n_inputs, width) and its bias.
-
-    Parameters
-    ----------
-    output_activation : str
-        After the output layer.
-    """
-
-    def __init__(self, output_activation):
-        super().__init__()
-        self.output_activation = output_activation
-
-    def forward(self, rows):
-        """Return every output, of shape (n_rows, n_inputs)."""
-        return self.outputs(self.hidden(rows))
-
-    def loss(self, inputs, targets):
-        """Return the squared error over the target cells, per row."""
-        return self.squared_error(self.hidden(inputs), targets) / len(targets)
-
-    def outputs(self, hidden):
-        """Return every output of rows that are hidden vectors here."""
-        weight, bias = self.output_layer()
-        return ACTIVATIONS[self.output_activation](hidden @ weight.T + bias)
-
-    def squared_error(self, hidden, targets):
-        """Return the sum of squared errors over the target cells."""
-        weight, bias = self.output_layer()
-        outputs = targets.sample(hidden, weight) + bias[targets.indices]
-        outputs = ACTIVATIONS[self.output_activation](outputs)
-        return (targets.values - outputs).square().sum()
 
 
 class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):

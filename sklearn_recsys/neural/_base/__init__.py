@@ -1,0 +1,1 @@
+"""What neural recommenders have in common: training, histories, rating units, saved weights."""

@@ -1,0 +1,167 @@
+"""The one place where skorch is spoken to: the training loop, optimizers and callbacks."""
+
+from __future__ import annotations
+
+import inspect
+from copy import deepcopy
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EarlyStopping
+
+OPTIMIZERS = {
+    name.lower(): optimizer
+    for name, optimizer in vars(torch.optim).items()
+    if inspect.isclass(optimizer)
+    and issubclass(optimizer, torch.optim.Optimizer)
+    and optimizer is not torch.optim.Optimizer
+}
+
+
+class StopEarly(EarlyStopping):
+    """skorch's early stopping, which lets training go on where there is nothing to validate on."""
+
+    def on_epoch_end(self, net, dataset_valid=None, **kwargs):
+        if dataset_valid is not None:
+            super().on_epoch_end(net, **kwargs)
+
+
+class Diverged(ArithmeticError):
+    """Training left nothing finite.
+
+    Parameters
+    ----------
+    epoch : int
+        When.
+    """
+
+    def __init__(self, epoch):
+        super().__init__(f"diverged in epoch {epoch}")
+        self.epoch = epoch
+
+
+class Net(NeuralNet):
+    """skorch's training loop over our batches; the module says what its loss is.
+
+    A module may write `begin_epoch(epoch)`, which is called before each epoch.
+    """
+
+    metric = None  # what the module's `validate` measures, greater is better; None: the loss
+    interrupt = None  # the KeyboardInterrupt that ended training
+    diverged = None  # the epoch in which training left what is finite, or grew out of proportion
+
+    def partial_fit(self, X, y=None, **params):
+        self.interrupt, self.diverged = None, None
+        super().partial_fit(X, y, **params)
+        if self.diverged is None:
+            self.diverged = self._exploded()
+        if self.interrupt is not None:
+            raise self.interrupt
+        return self
+
+    def fit_loop(self, X, y=None, **params):
+        try:
+            return super().fit_loop(X, y, **params)
+        except Diverged as error:  # the end of training: callbacks may restore earlier weights
+            self.diverged = error.epoch
+            return self
+        except KeyboardInterrupt as interrupt:
+            if not _stops_early(interrupt):
+                self.interrupt = interrupt
+            raise  # skorch swallows it, and lets the callbacks end what they began
+
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        super().on_batch_end(net, batch=batch, training=training, **kwargs)
+        name = "train_loss" if training else "valid_loss"
+        loss = self.history[-1]["batches"][-1][name]
+        if not np.isfinite(loss):
+            self._stop_diverged(name, loss)
+
+    def run_single_epoch(self, iterator, training, *args, **params):
+        super().run_single_epoch(iterator, training, *args, **params)
+        if training and not self.is_finite():  # by the last batch: its loss was before the step
+            self._stop_diverged("train_loss", np.nan)
+
+    def _stop_diverged(self, name, loss):
+        batches = self.history[-1]["batches"]
+        losses = [batch["train_loss"] for batch in batches if "train_loss" in batch]
+        self.history.record("train_loss", float(np.mean(losses)))
+        self.history.record(name, loss)
+        raise Diverged(self.history[-1]["epoch"])
+
+    def is_finite(self):
+        """Return whether all weights are."""
+        return all(bool(p.isfinite().all()) for p in self.module_.parameters())
+
+    def _exploded(self):
+        """Return the epoch in which the loss became a thousand times the first one for good."""
+        losses = [(row["epoch"], abs(row.get("train_loss", 0.0))) for row in self.history]
+        bound = 1000 * max(losses[0][1], 1.0)
+        exploded = [epoch for epoch, loss in losses if loss > bound]
+        return exploded[0] if exploded and losses[-1][1] > bound else None
+
+    def working_copy(self):
+        """Return a net that trains on from here, and leaves the weights of this one alone.
+
+        Callbacks are shared: they belong to the user, and begin afresh whenever training begins.
+        """
+        net = object.__new__(type(self))
+        vars(net).update(vars(self))
+        vars(net)["history_"] = deepcopy(self.history_)
+        vars(net)["module_"] = deepcopy(self.module_)
+        net.initialize_optimizer()
+        net.optimizer_.load_state_dict(deepcopy(self.optimizer_.state_dict()))
+        return net
+
+    def on_epoch_begin(self, net, **kwargs):
+        super().on_epoch_begin(net, **kwargs)
+        if hasattr(self.module_, "begin_epoch"):
+            self.module_.begin_epoch(len(self.history))
+
+    def train_step_single(self, batch, **fit_params):
+        self._set_training(True)
+        loss = self.module_.loss(*batch)
+        if self.penalty:  # of optimizers that have no weight decay of their own
+            weights = (p for p in self.module_.parameters() if p.ndim > 1)
+            loss = loss + self.penalty / 2 * sum(w.square().sum() for w in weights)
+        loss.backward()
+        return {"loss": loss.detach(), "y_pred": None}
+
+    def validation_step(self, batch, **fit_params):
+        self._set_training(False)
+        with torch.no_grad():
+            if self.metric is None:
+                return {"loss": self.module_.loss(*batch), "y_pred": None}
+            value = self.module_.validate(*batch)
+            self.history.record_batch(self.metric, value.item())
+            return {"loss": -value, "y_pred": None}
+
+
+class OneCycle(Callback):
+    """Raise the learning rate to the net's, and lower it to nothing, over all batches."""
+
+    def on_train_begin(self, net, X=None, **kwargs):
+        steps = net.max_epochs * len(net.get_iterator(net.get_dataset(X), training=True))
+        self.schedule_ = torch.optim.lr_scheduler.OneCycleLR(
+            net.optimizer_,
+            max_lr=net.lr,
+            total_steps=steps + 1,
+            cycle_momentum="betas" in net.optimizer_.defaults,  # not one that nobody asked for
+        )
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        if training:
+            self.schedule_.step()
+
+
+def _stops_early(interrupt):
+    """Return whether skorch's EarlyStopping raised it, which ends training by one; not a Ctrl-C."""
+    traceback = interrupt.__traceback__
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback.tb_frame.f_code is EarlyStopping.on_epoch_end.__code__
+
+
+def silent(*args, **kwargs):
+    """Swallow a message."""

@@ -1,0 +1,1 @@
+"""Sparse rows and pairs as minibatches, sampled negatives, seeded random numbers."""

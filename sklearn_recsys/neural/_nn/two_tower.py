@@ -1,0 +1,261 @@
+"""The module of the two-tower model: dense layers over histories, ids and features."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import batch_norm, softplus
+
+from sklearn_recsys.neural._data.random import dropout, generator
+from sklearn_recsys.neural._nn.features import FeatureEmbedding, common_codes
+from sklearn_recsys.neural._nn.layers import ACTIVATIONS, corrupted, dense_layers
+from sklearn_recsys.neural._nn.ranking import RankingModule
+
+_COMMON = 10  # items that have a word: one of fewer is no more than another id of theirs
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation in which one row, which has no variance, gets the running statistics."""
+
+    def forward(self, inputs):
+        """Return the rows, normalised."""
+        if self.training and len(inputs) < 2:
+            fixed = self.running_mean, self.running_var, self.weight, self.bias
+            return batch_norm(inputs, *fixed, eps=self.eps)
+        return super().forward(inputs)
+
+
+class Tower(nn.Module):
+    """Dense layers over what is known of users, or of items.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Widths, from what comes in to what goes out.
+    activation : str
+        Of the hidden layers.
+    dropout : float
+        Share of a hidden layer's units that are left out while training.
+    batch_norm : bool
+        Whether hidden layers are normalised over the batch.
+    """
+
+    def __init__(self, sizes, activation, dropout, batch_norm):
+        super().__init__()
+        self.activation = activation
+        self.dropout = dropout
+        self.layers = dense_layers(sizes)
+        self.norms = nn.ModuleList(
+            BatchNorm(size) if batch_norm else nn.Identity() for size in sizes[1:-1]
+        )
+
+    def forward(self, inputs):
+        """Return the last layer, of shape (n_rows, sizes[-1])."""
+        *hidden, last = self.layers
+        for layer, norm in zip(hidden, self.norms, strict=True):
+            inputs = ACTIVATIONS[self.activation](norm(layer(inputs)))
+            inputs = dropout(inputs, self.dropout, self.training)
+        return last(inputs)
+
+
+class TwoTowerModule(RankingModule):
+    """A tower for users and one for items; a score is the product of their vectors.
+
+    A vector is the factors and, at its end, the bias.
+
+    Parameters
+    ----------
+    counts : ndarray of int of shape (n_items,)
+        Training users of each item.
+    n_users : int
+        Training users.
+    item_features : ndarray of float32 of shape (n_items, n_item_slots) or None
+        The items, encoded.
+    item_slots, user_slots : list of tuple
+        What the encoders say about their columns; empty without features.
+    sizes : sequence of int
+        Widths of the towers' hidden layers, and the number of factors.
+    n_embedding : int
+        Width of the vectors of ids and histories.
+    n_feature_embedding : int
+        Width of the vectors of categories, tags and words.
+    n_filters : int
+        Filters of each window of the text-CNN.
+    history : bool
+        Whether users are known by their items.
+    user_ids : bool
+        Whether they have vectors of their own.
+    objective : {"mse", "logistic", "softmax"}
+        The loss.
+    n_negatives : int
+        What the items without an interaction weigh, in ``"logistic"``.
+    history_dropout, id_dropout, text_dropout, dropout : float
+        Shares that are left out while training: of the items of a history; of users' and items' ids
+        where there are features; of the maxima of a text-CNN; of the units of hidden layers.
+    activation : str
+        Of the towers' hidden layers.
+    batch_norm : bool
+        Whether these are normalised over the batch.
+    """
+
+    def __init__(
+        self,
+        counts,
+        n_users,
+        item_features,
+        item_slots,
+        user_slots,
+        sizes,
+        n_embedding,
+        n_feature_embedding,
+        n_filters,
+        history,
+        user_ids,
+        objective,
+        n_negatives,
+        history_dropout,
+        id_dropout,
+        text_dropout,
+        dropout,
+        activation,
+        batch_norm,
+    ):
+        super().__init__()
+        n_items = len(counts)
+        self.objective = objective
+        self.n_negatives = n_negatives
+        self.history_dropout = history_dropout
+        self.id_dropout = id_dropout
+        parts = n_feature_embedding, n_filters, text_dropout
+        tower = activation, dropout, batch_norm
+
+        # what is never trained stays zero, which is what an id left out is, too
+        self.item_ids = nn.Parameter(torch.zeros(n_items, n_embedding))
+        self.item_embedding = FeatureEmbedding(item_slots, *parts)
+        width = n_embedding + self.item_embedding.width
+        self.item_tower = Tower([width, *sizes], *tower)
+        if item_features is None:
+            item_features = np.empty((n_items, 0), dtype=np.float32)
+        seen = torch.from_numpy(counts > 0)
+        item_features = torch.from_numpy(item_features.copy())
+        common = common_codes(item_features, item_slots, min(_COMMON, n_items // 100))
+        fixed = {"item_features": item_features, "common_features": common, "counts": None}
+        for name, values in fixed.items():  # no weights: they are not stored with them
+            self.register_buffer(name, values, persistent=False)
+        self.set_counts(counts, n_users)
+        self.item_embedding.keep(self.item_features[seen])
+
+        device = self.item_ids.device  # "meta" where only shapes are asked for
+        n_bags = history * (2 if objective == "mse" else 1)
+        self.bags = nn.ParameterList(
+            torch.randn(n_items, n_embedding) * n_embedding**-0.5 * seen[:, None].to(device)
+            for _ in range(n_bags)
+        )
+        self.user_ids = nn.Parameter(torch.zeros(n_users, n_embedding)) if user_ids else None
+        self.user_embedding = FeatureEmbedding(user_slots, *parts)
+        width = n_embedding * (n_bags + user_ids) + self.user_embedding.width
+        self.user_tower = Tower([width, *sizes], *tower)
+
+    def set_counts(self, counts, n_users):
+        """Set how many of how many users have each item."""
+        counts = torch.from_numpy(np.maximum(counts, 1).astype(np.float32))
+        if not self.item_ids.is_meta:  # a module made for its shapes gets its weights later
+            counts = counts.to(self.item_ids.device)
+        self.counts, self.n_users = counts, n_users
+
+    def items(self, items):
+        """Return the vectors of items, of shape (n_asked, n_factors + 1)."""
+        ids = self.item_ids.index_select(0, items)
+        if not self.item_embedding.width:
+            return self.item_tower(ids)
+        known = self._kept(ids) if self.training else ids.any(dim=1, keepdim=True)
+        both = (
+            self.item_features.index_select(0, items),
+            self.common_features.index_select(0, items),
+        )
+        features = self.item_embedding(torch.where(known.bool(), *both))
+        return self.item_tower(torch.cat([ids * known, features], dim=1))
+
+    def users(self, rows):
+        """Return the vectors of users, of shape (n_rows, n_factors + 1)."""
+        parts = self._histories(rows)
+        if self.user_ids is not None:
+            ids = self.user_ids.new_zeros(len(rows), self.user_ids.shape[1])
+            if rows.numbers is not None:
+                ids = self.user_ids.index_select(0, rows.numbers)
+            parts.append(ids)
+        if self.user_embedding.width:
+            if parts:
+                kept = self._kept(parts[0])
+                parts = [part * kept for part in parts]
+            parts.append(self.user_embedding(rows.features))
+        return self.user_tower(torch.cat(parts, dim=1))
+
+    def _histories(self, rows):
+        """Return the bags of the rows' items: as they are, and for ratings weighted by them."""
+        if not len(self.bags):
+            return []
+        ones = rows.with_values(torch.ones_like(rows.values))
+        there = corrupted(ones, self.history_dropout, self.training)
+        norms = rows.indptr.diff().clamp(min=1).to(rows.values.dtype).rsqrt()[:, None]
+        weights = [there, rows.with_values(there.values * rows.values)]
+        return [w.matmul(bag) * norms for w, bag in zip(weights, self.bags, strict=False)]
+
+    def _kept(self, vectors):
+        """Return zeros for the rows whose ids are left out, ones for the others."""
+        if not self.training:
+            return 1.0
+        draws = {"device": vectors.device, "generator": generator(vectors.device)}
+        return (torch.rand(len(vectors), 1, **draws) >= self.id_dropout).float()
+
+    def forward(self, rows):
+        """Return the scores of all items, of shape (n_rows, n_items)."""
+        items = torch.arange(rows.shape[1], device=self.item_ids.device)
+        return _products(self.users(rows), self.items(items))
+
+    def validate(self, known, held_out):
+        """Return NDCG@100 of users who are not trained on: they have no id."""
+        return super().validate(replace(known, numbers=None), held_out)
+
+    def loss(self, inputs, targets):
+        """Return the loss per row; the item tower is run once for each item of the batch."""
+        there = targets.column_indptr.diff() > 0
+        items = there.nonzero().squeeze(1)  # (n_there,)
+        places = (there.cumsum(0) - 1)[targets.indices]
+        u, v = self.users(inputs), self.items(items)
+        if self.objective == "mse":
+            return self._squared_error(targets, u, v, items) / len(targets)
+        scores, rows = _products(u, v), targets.rows  # (n_rows, n_there)
+        positives = scores[rows, places]
+        log_shares = self._log_shares(items, len(targets))
+        if self.objective == "softmax":
+            norms = (scores - log_shares).logsumexp(dim=1)
+            return (norms[rows] - positives).sum() / len(targets)
+        lengths = targets.indptr.diff()
+        free = (targets.shape[1] - lengths).clamp(min=1)
+        negatives = softplus(scores) * torch.exp(-log_shares)
+        negatives = negatives.sum(dim=1).index_add(0, rows, -negatives[rows, places])
+        negatives = negatives * (self.n_negatives * lengths / free)
+        return (softplus(-positives).sum() + negatives.sum()) / len(targets)
+
+    def _log_shares(self, items, n_rows):
+        """Return how likely it is that a batch has each of the items, as logarithms.
+
+        By its inverse what is in a batch stands for what is not.
+        """
+        skipped = np.log1p(-min(n_rows / self.n_users, 1 - 1e-6))  # a user
+        return torch.log(-torch.expm1(self.counts[items] * skipped))
+
+    def _squared_error(self, targets, u, v, items):
+        v = v.new_zeros(targets.shape[1], v.shape[1]).index_copy(0, items, v)
+        outputs = targets.sample(u[:, :-1].contiguous(), v[:, :-1].contiguous())
+        biases = u[:, -1].index_select(0, targets.rows) + v[:, -1].index_select(0, targets.indices)
+        return (targets.values - outputs - biases).square().sum()
+
+
+def _products(u, v):
+    """Return the scores of all pairs of users' and items' vectors."""
+    return torch.addmm(v[:, -1], u[:, :-1], v[:, :-1].T) + u[:, -1:]
