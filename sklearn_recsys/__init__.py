@@ -34,7 +34,7 @@ _PUBLIC = {
         "SparseRows",
         "TwoTowerRecommender",
     ],
-    "sklearn_recsys.pipeline": ["RecommenderPipeline"],
+    "sklearn_recsys.pipeline": ["RecommenderPipeline", "make_recommender_pipeline"],
     "sklearn_recsys.model_selection": [
         "HoldoutSplit",
         "cell_kfold",
@@ -82,6 +82,7 @@ _PUBLIC = {
         "RecommenderMixin",
         "RecommenderTags",
         "UserFeaturesMixin",
+        "is_recommender",
     ],
     "sklearn_recsys.exceptions": [
         "ConvergenceWarning",
@@ -91,18 +92,31 @@ _PUBLIC = {
         "VersionWarning",
     ],
     "sklearn_recsys.utils.discovery": ["all_recommenders"],
-    "sklearn_recsys.utils.estimator_checks": ["check_recommender", "expected_failed_checks"],
+    "sklearn_recsys.utils.estimator_checks": [
+        "check_recommender",
+        "expected_failed_checks",
+        "parametrize_with_checks",
+        "recommender_checks",
+    ],
 }
 
-# models, the pipeline, save and load are names of the package itself; everything else lives in its
-# submodule, what models are made of, too
+# models, pipelines, save and load are names of the package itself, and so is what takes a first
+# model from events to a score; everything else lives in its submodule, what models are made of, too
+_FIRST_STEPS = {
+    "HoldoutSplit",
+    "InteractionEncoder",
+    "evaluate",
+    "fetch_movielens",
+    "leave_last_out",
+    "random_holdout",
+}
 _BLOCKS = {"NegativeSampler", "NeuralRecommender", "RowDataset", "SparseRows"}
 _BELOW = "base datasets exceptions metrics model_selection preprocessing utils".split()
 _TOP_LEVEL = {
     name: module
     for module, names in _PUBLIC.items()
     for name in names
-    if name not in _BLOCKS and module.split(".")[1] not in _BELOW
+    if name in _FIRST_STEPS or (name not in _BLOCKS and module.split(".")[1] not in _BELOW)
 }
 _SUBMODULES = sorted({module.split(".")[1] for module in _PUBLIC})
 
@@ -130,6 +144,9 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
     from sklearn_recsys.content import (
         ContentRecommender as ContentRecommender,
     )
+    from sklearn_recsys.datasets import (
+        fetch_movielens as fetch_movielens,
+    )
     from sklearn_recsys.decomposition import (
         ALS as ALS,
     )
@@ -139,6 +156,12 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
     )
     from sklearn_recsys.linear_model import (
         EASE as EASE,
+    )
+    from sklearn_recsys.model_selection import (
+        HoldoutSplit as HoldoutSplit,
+        evaluate as evaluate,
+        leave_last_out as leave_last_out,
+        random_holdout as random_holdout,
     )
     from sklearn_recsys.neighbors import (
         ItemKNN as ItemKNN,
@@ -164,6 +187,10 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
     )
     from sklearn_recsys.pipeline import (
         RecommenderPipeline as RecommenderPipeline,
+        make_recommender_pipeline as make_recommender_pipeline,
+    )
+    from sklearn_recsys.preprocessing import (
+        InteractionEncoder as InteractionEncoder,
     )
 
 

@@ -50,6 +50,7 @@ class PopularityRecommender(RecommenderMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.recommender_tags.values = "binary"
         tags.recommender_tags.personalised = False
+        tags.recommender_tags.exact = True
         return tags
 
     def _fitted_state(self):

@@ -58,6 +58,7 @@ class ItemMeanRatings(RecommenderMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.recommender_tags.values = "rating"
         tags.recommender_tags.personalised = False
+        tags.recommender_tags.exact = True
         return tags
 
     def _fit(self, X):
@@ -81,6 +82,7 @@ class NeighbourRatings(RecommenderMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.recommender_tags.values = "rating"
+        tags.recommender_tags.exact = True
         return tags
 
     @staticmethod
@@ -112,6 +114,7 @@ class RecentNeighbours(RecommenderMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.recommender_tags.values = "order"
+        tags.recommender_tags.exact = True
         return tags
 
     def _fit(self, X):

@@ -17,11 +17,19 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Binarizer, MaxAbsScaler
 from sklearn.utils import get_tags
 
-from sklearn_recsys import EASE, ItemKNN, PopularityRecommender, RecommenderPipeline, UserKNN
-from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys import (
+    EASE,
+    ItemKNN,
+    PopularityRecommender,
+    RecommenderPipeline,
+    UserKNN,
+    make_recommender_pipeline,
+)
+from sklearn_recsys.base import RecommenderMixin, is_recommender
 from sklearn_recsys.metrics import ndcg_at_k
 from sklearn_recsys.model_selection import HoldoutSplit, random_holdout
 from sklearn_recsys.preprocessing import BM25Transformer, InteractionEncoder
@@ -533,3 +541,22 @@ def test_rows_of_matrices_are_no_users(raw):
     assert pipe.recommend(R[[3, 1]], n=2).columns[0] == "row"
     assert pipe.recommend(R[[3, 1]], n=2)["row"].tolist() == [0, 0, 1, 1]
     assert pipe.recommend(encoder.user_ids_[[3]], n=2).columns[0] == encoder.user
+
+
+def test_make_recommender_pipeline():
+    encoder = InteractionEncoder(values="one").fit(pd.DataFrame({"user": ["a"], "item": ["b"]}))
+    pipe = make_recommender_pipeline(Binarizer(), EASE(), encoder=encoder, verbose=True)
+    assert isinstance(pipe, RecommenderPipeline)
+    assert [name for name, _ in pipe.steps] == ["binarizer", "ease"]
+    assert pipe.encoder is encoder and pipe.verbose
+    R = random_matrix()
+    expected = RecommenderPipeline([("binarizer", Binarizer()), ("ease", EASE())]).fit(R)
+    pipe = make_recommender_pipeline(Binarizer(), EASE()).fit(R)
+    assert_array_equal(pipe.predict(R), expected.predict(R))
+
+
+def test_is_recommender():
+    assert is_recommender(EASE())
+    assert is_recommender(make_recommender_pipeline(Binarizer(), EASE()))
+    assert is_recommender(GridSearchCV(EASE(), {}))
+    assert not is_recommender(Binarizer()) and not is_recommender(Pipeline([("b", Binarizer())]))

@@ -1,7 +1,13 @@
 """The contract of every recommender."""
 
 from sklearn_recsys.base._factors import FactorsMixin
-from sklearn_recsys.base._recommender import RecommenderMixin, RecommenderTags
+from sklearn_recsys.base._recommender import RecommenderMixin, RecommenderTags, is_recommender
 from sklearn_recsys.base._user_features import UserFeaturesMixin
 
-__all__ = ["FactorsMixin", "RecommenderMixin", "RecommenderTags", "UserFeaturesMixin"]
+__all__ = [
+    "FactorsMixin",
+    "RecommenderMixin",
+    "RecommenderTags",
+    "UserFeaturesMixin",
+    "is_recommender",
+]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils import Tags
+from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base._scoring import ScoringMixin
@@ -49,17 +49,22 @@ class RecommenderTags:
         whether they are greater than zero; the position or time of the interaction.
     personalised : bool, default=True
         Whether the recommendations depend on what a user likes, not only on what they have seen.
+    exact : bool, default=False
+        Whether the fitted model is a function of the set of training rows, up to rounding, as
+        closed forms are: their order and that of the items do not matter, and `partial_fit` with
+        new rows equals a `fit` on all of them. `check_recommender` then checks that.
 
     Examples
     --------
     >>> from sklearn.utils import get_tags
     >>> from sklearn_recsys import PopularityRecommender
     >>> get_tags(PopularityRecommender()).recommender_tags
-    RecommenderTags(values='binary', personalised=False)
+    RecommenderTags(values='binary', personalised=False, exact=True)
     """
 
     values: str = "weight"
     personalised: bool = True
+    exact: bool = False
 
 
 _TAGS = [tag.name for tag in fields(Tags)]
@@ -112,6 +117,7 @@ class RecommenderMixin(ScoringMixin):
         tags = super().__sklearn_tags__()
         tags = _Tags(**{name: getattr(tags, name) for name in _TAGS})
         tags.input_tags.sparse = True
+        tags.estimator_type = "recommender"
         return tags
 
     def __sklearn_is_fitted__(self):
@@ -649,3 +655,34 @@ def _warn_of_counts(values, name):
             '"Counts and weights" in the user guide.',
             ValuesWarning,
         )
+
+
+def is_recommender(estimator):
+    """Return whether an estimator is a recommender, or a search or pipeline that ends in one.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any estimator of scikit-learn's kind.
+
+    Returns
+    -------
+    is_recommender : bool
+        Whether its tag `estimator_type` is ``"recommender"``.
+
+    See Also
+    --------
+    sklearn.base.is_classifier : The same for classifiers.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn_recsys import EASE
+    >>> from sklearn_recsys.base import is_recommender
+    >>> is_recommender(EASE()), is_recommender(GridSearchCV(EASE(), {"l2": [1, 10]}))
+    (True, True)
+    >>> is_recommender(Ridge())
+    False
+    """
+    return get_tags(estimator).estimator_type == "recommender"

@@ -119,6 +119,7 @@ class ContentRecommender(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.recommender_tags.exact = True
         return tags
 
     def _fitted_state(self):

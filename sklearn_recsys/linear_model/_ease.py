@@ -88,6 +88,11 @@ class EASE(RecommenderMixin, BaseEstimator):
         self.l2 = l2
         self.device = device
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.exact = True
+        return tags
+
     def _fitted_state(self):
         return {**super()._fitted_state(), "coef_": Array("n_items", "n_items")}
 

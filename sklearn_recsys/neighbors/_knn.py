@@ -90,6 +90,11 @@ class ItemKNN(RecommenderMixin, BaseEstimator):
         self.metric = metric
         self.shrinkage = shrinkage
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.exact = True
+        return tags
+
     def _fitted_state(self):
         similarities = Sparse("n_items", "n_items", sorted=False)
         return {
@@ -189,6 +194,11 @@ class UserKNN(RecommenderMixin, BaseEstimator):
         self.n_neighbors = n_neighbors
         self.metric = metric
         self.shrinkage = shrinkage
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.exact = True
+        return tags
 
     def _fitted_state(self):
         return {

@@ -1,5 +1,5 @@
-"""A pipeline of transformers and a recommender."""
+"""Pipelines that end in a recommender."""
 
-from sklearn_recsys.pipeline._pipeline import RecommenderPipeline
+from sklearn_recsys.pipeline._pipeline import RecommenderPipeline, make_recommender_pipeline
 
-__all__ = ["RecommenderPipeline"]
+__all__ = ["RecommenderPipeline", "make_recommender_pipeline"]

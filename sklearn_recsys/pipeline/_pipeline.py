@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn import config_context, get_config
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -59,6 +59,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
 
     See Also
     --------
+    make_recommender_pipeline : The same with names made for the steps.
     sklearn_recsys.preprocessing.InteractionEncoder : Events to matrices and back.
 
     Examples
@@ -420,3 +421,47 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
 
     def _in_rating_range(self, scores):
         return self._model._in_rating_range(scores)
+
+
+def make_recommender_pipeline(
+    *steps, encoder=None, transform_input=None, memory=None, verbose=False
+):
+    """Make a pipeline whose steps are named after their classes.
+
+    Parameters
+    ----------
+    *steps : estimator
+        Transformers and a recommender.
+    encoder : InteractionEncoder, default=None
+        As in :class:`RecommenderPipeline`.
+    transform_input : list of str, default=None
+        As in :class:`sklearn.pipeline.Pipeline`.
+    memory : str or object with the joblib.Memory interface, default=None
+        Where fitted transformers are cached.
+    verbose : bool, default=False
+        Whether to print the time of each step.
+
+    Returns
+    -------
+    pipeline : RecommenderPipeline
+        Its steps are called after their classes, in lower case.
+
+    See Also
+    --------
+    sklearn.pipeline.make_pipeline : The same for pipelines of scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import Binarizer
+    >>> from sklearn_recsys import EASE, make_recommender_pipeline
+    >>> pipe = make_recommender_pipeline(Binarizer(threshold=3), EASE(l2=10))
+    >>> list(pipe.named_steps)
+    ['binarizer', 'ease']
+    """
+    return RecommenderPipeline(
+        make_pipeline(*steps).steps,
+        encoder,
+        transform_input=transform_input,
+        memory=memory,
+        verbose=verbose,
+    )

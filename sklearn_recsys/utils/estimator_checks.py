@@ -65,10 +65,6 @@ def _seeded(estimator):
     return estimator.set_params(**dict.fromkeys(seeds, 0))
 
 
-def _closed_form(estimator):
-    return not any(name.endswith("random_state") for name in estimator.get_params())
-
-
 def _matrix(estimator, n_users=40, n_items=30, seed=0):
     """Return random interactions in the values that the estimator reads; nobody is empty."""
     rng = np.random.RandomState(seed)
@@ -246,7 +242,7 @@ def check_blocks(estimator):
 
 
 def check_permutations(estimator):
-    """Check that permuted rows permute answers; for closed forms, items and training rows, too."""
+    """Check that permuted rows permute answers; if `exact`, items and training rows, too."""
     X = _matrix(estimator)
     rng = np.random.RandomState(0)
     rows, items = rng.permutation(X.shape[0]), rng.permutation(X.shape[1])
@@ -255,12 +251,13 @@ def check_permutations(estimator):
     assert_allclose(model.predict(X[rows]), predicted[rows], **_TOLERANCE)
     others = _matrix(estimator, seed=1)
     assert_allclose(model.score(others[rows]), model.score(others), rtol=1e-6)
-    if _closed_form(estimator):
+    if get_tags(estimator).recommender_tags.exact:
         loose = {"rtol": 1e-4, "atol": 1e-5}
+        why = "the tag `exact` says that the order of {} does not matter to `fit`"
         permuted = clone(estimator).fit(X[rows])
-        assert_allclose(permuted.predict(X), predicted, **loose)
-        permuted = clone(estimator).fit(X[:, items])
-        assert_allclose(permuted.predict(X[:, items]), predicted[:, items], **loose)
+        assert_allclose(permuted.predict(X), predicted, **loose, err_msg=why.format("users"))
+        permuted = clone(estimator).fit(X[:, items]).predict(X[:, items])
+        assert_allclose(permuted, predicted[:, items], **loose, err_msg=why.format("items"))
 
 
 def check_containers(estimator):
@@ -532,11 +529,11 @@ def _with_ratings(X, a, b):
 
 
 def check_partial_fit(estimator):
-    """Check that the first `partial_fit` is a fit, and that closed forms then add the new rows."""
+    """Check that the first `partial_fit` is a fit, and that exact models then add the new rows."""
     X = _matrix(estimator)
     first = clone(estimator).partial_fit(X)
     assert_array_equal(first.predict(X), clone(estimator).fit(X).predict(X))
-    if _closed_form(estimator):
+    if get_tags(estimator).recommender_tags.exact:
         first = clone(estimator).fit(X[:25]).partial_fit(X[25:])
         assert_allclose(first.predict(X), estimator.fit(X).predict(X), **_TOLERANCE)
         assert_array_equal(first.interactions_.toarray(), X.toarray())
@@ -610,8 +607,63 @@ def recommender_checks(estimator):
     -------
     checks : list of functools.partial
         Each runs one check when called without arguments; ``check.func.__name__`` is its name.
+
+    See Also
+    --------
+    parametrize_with_checks : A test for each of them.
+
+    Examples
+    --------
+    >>> from sklearn_recsys import EASE
+    >>> from sklearn_recsys.utils.estimator_checks import recommender_checks
+    >>> first, *others = recommender_checks(EASE())
+    >>> first.func.__name__
+    'check_recommend_shape_and_order'
+    >>> first()
     """
     return [partial(check, _seeded(estimator)) for check in _CHECKS]
+
+
+def parametrize_with_checks(estimators):
+    """Make a test of each check of each recommender, with pytest.
+
+    Parameters
+    ----------
+    estimators : list of estimator
+        Recommenders; they are cloned for each check, and their `random_state` is set to 0.
+
+    Returns
+    -------
+    decorator : pytest.MarkDecorator
+        For a test with the arguments `estimator` and `check`, which calls ``check(estimator)``.
+
+    See Also
+    --------
+    sklearn.utils.estimator_checks.parametrize_with_checks : The same with scikit-learn's checks;
+        give it :func:`expected_failed_checks`.
+
+    Examples
+    --------
+    >>> from sklearn_recsys import EASE, ItemKNN
+    >>> from sklearn_recsys.utils.estimator_checks import parametrize_with_checks
+    >>> @parametrize_with_checks([EASE(l2=10), ItemKNN()])
+    ... def test_contract(estimator, check):
+    ...     check(estimator)
+    """
+    import pytest
+
+    return pytest.mark.parametrize(
+        ("estimator", "check"),
+        [
+            pytest.param(estimator, partial(_run, check), id=f"{estimator!r}-{check.__name__}")
+            for estimator in estimators
+            for check in _CHECKS
+        ],
+    )
+
+
+def _run(check, estimator):
+    check(_seeded(estimator))
 
 
 def check_recommender(estimator):
@@ -630,6 +682,7 @@ def check_recommender(estimator):
 
     See Also
     --------
+    parametrize_with_checks : A test for each check.
     sklearn.utils.estimator_checks.check_estimator : scikit-learn's own checks; see
         :func:`expected_failed_checks`.
 

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
+from sklearn.utils import get_tags
 
 from sklearn_recsys import EASE, RandomRecommender, RecommenderPipeline
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.utils.estimator_checks import (
     check_recommender,
     expected_failed_checks,
+    parametrize_with_checks,
     recommender_checks,
 )
 
@@ -20,6 +22,11 @@ class Sound(RecommenderMixin, BaseEstimator):
     """A co-occurrence model that keeps the contract; the broken ones differ in one point."""
 
     _parameter_constraints: dict = {}
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.exact = True
+        return tags
 
     def _fit(self, X):
         counts = (X.T @ X).toarray()
@@ -308,3 +315,37 @@ def test_a_fitted_estimator_is_left_as_it_is():
 def test_expected_failures_are_a_fresh_dict():
     expected_failed_checks(EASE()).clear()
     assert expected_failed_checks(EASE())
+
+
+class FirstItemsFirst(Sound):
+    """The order of the items decides, which the tag `exact` denies."""
+
+    def _fit(self, X):
+        super()._fit(X)
+        self.counts_ = self.counts_ + np.linspace(1, 0, X.shape[1], dtype=np.float32)
+
+
+def test_the_order_of_items_matters_to_exact_models_only():
+    checks = {check.func.__name__: check for check in recommender_checks(FirstItemsFirst())}
+    with pytest.raises(AssertionError, match="the tag `exact` says that the order of items"):
+        checks["check_permutations"]()
+    assert not get_tags(RandomRecommender()).recommender_tags.exact
+    checks = {check.func.__name__: check for check in recommender_checks(RandomRecommender())}
+    checks["check_permutations"]()
+
+
+@parametrize_with_checks([EASE(), RandomRecommender()])
+def test_parametrize_with_checks(estimator, check):
+    check(estimator)
+    assert not hasattr(estimator, "interactions_"), "the check fits a clone"
+
+
+def test_parametrize_with_checks_makes_a_test_of_each_check():
+    names, cases = parametrize_with_checks([Sound(), NarrowAnswer()]).args
+    assert names == ("estimator", "check")
+    assert len(cases) == 2 * len(recommender_checks(Sound()))
+    assert len({case.id for case in cases}) == len(cases)
+    broken = {case.id: case.values for case in cases}
+    estimator, check = broken["NarrowAnswer()-check_recommend_shape_and_order"]
+    with pytest.raises(AssertionError):
+        check(estimator)
