@@ -6,8 +6,6 @@ import ast
 import doctest
 import inspect
 import re
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -140,35 +138,6 @@ def test_the_walk_sees_every_form_of_import(tmp_path):
     assert len(files()) > 20
 
 
-def loaded_by(code):
-    """Return the modules that an interpreter has loaded after some code."""
-    run = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return set(run.stdout.split())
-
-
-def test_importing_the_package_loads_neither_torch_nor_a_model():
-    loaded = loaded_by("import sklearn_recsys; sklearn_recsys.__version__; dir(sklearn_recsys)")
-    assert PACKAGE in loaded
-    assert not TORCH & loaded
-    assert {module for module in loaded if module.startswith(PACKAGE)} == {PACKAGE}
-
-
-def test_using_the_models_on_a_cpu_loads_no_torch():
-    loaded = loaded_by(
-        "import sklearn_recsys as s, numpy as np\n"
-        "for m in (s.EASE(), s.ItemKNN(), s.UserKNN(), s.PopularityRecommender()):\n"
-        "    m.fit(np.eye(3) + np.eye(3, k=1)).recommend()\n"
-        "import sklearn_recsys.utils.estimator_checks, sklearn_recsys.model_selection"
-    )
-    assert "sklearn_recsys.linear_model._ease" in loaded
-    assert not TORCH & loaded
-
-
 # ------------------------------------------------------------------------------- public names
 
 PUBLIC = [(module, name) for module, names in sklearn_recsys._PUBLIC.items() for name in names]
@@ -209,11 +178,6 @@ def test_names_are_reached_from_the_package():
         _ = sklearn_recsys.SVD
     with pytest.raises(ImportError):
         from sklearn_recsys import nothing  # noqa: F401
-
-
-def test_star_import_works():
-    loaded = loaded_by("from sklearn_recsys import *\nEASE, ItemKNN, RecommenderPipeline, metrics")
-    assert "sklearn_recsys.linear_model._ease" in loaded
 
 
 @pytest.mark.parametrize(("module", "name"), PUBLIC, ids=[name for _, name in PUBLIC])
@@ -270,7 +234,10 @@ def test_estimators_document_what_fit_sets():
     from sklearn_recsys.utils.discovery import all_recommenders
 
     for name, recommender in all_recommenders():
-        model = recommender().fit(np.eye(4) + 2 * np.eye(4, k=1))
+        model = recommender()
+        if hasattr(model, "max_epochs"):
+            model.set_params(max_epochs=1)
+        model.fit(np.eye(4) + 2 * np.eye(4, k=1))
         fitted = {a for a in vars(model) if a.endswith("_") and not a.startswith("_")}
         fitted |= {"history_"} & set(dir(model))  # a view of net_
         listed = set(documented(recommender, "Attributes"))

@@ -7,7 +7,6 @@ import io
 import json
 import math
 import os
-import pickle
 import stat
 import subprocess
 import sys
@@ -17,7 +16,6 @@ import zipfile
 from pathlib import Path
 from time import perf_counter
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,9 +80,10 @@ def matrix(n_users=30, n_items=12, seed=0):
 
 
 def fitted(recommender):
+    params = {"max_epochs": 2, "random_state": 0}
     model = recommender()
-    seeds = [name for name in model.get_params() if name.endswith("random_state")]
-    return model.set_params(**dict.fromkeys(seeds, 0)).fit(matrix())
+    quick = {name: value for name, value in params.items() if name in model.get_params()}
+    return model.set_params(**quick).fit(matrix())
 
 
 def round_trip(model, tmp_path, **kwargs):
@@ -161,14 +160,6 @@ def test_unfitted_models(recommender, tmp_path):
     loaded = round_trip(recommender(), tmp_path)
     assert loaded.get_params() == recommender().get_params()
     assert not hasattr(loaded, "interactions_")
-
-
-@pytest.mark.parametrize("recommender", MODELS, ids=lambda cls: cls.__name__)
-def test_pickle_and_joblib_still_work(recommender, tmp_path):
-    model, X = fitted(recommender), matrix(seed=1)
-    assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
-    joblib.dump(model, tmp_path / "model.joblib")
-    assert_array_equal(joblib.load(tmp_path / "model.joblib").predict(X), model.predict(X))
 
 
 @pytest.mark.parametrize("metric", ["cosine", "jaccard", "pearson"])
@@ -693,14 +684,6 @@ def test_paths(tmp_path, monkeypatch):
     with pytest.raises(IsADirectoryError):
         model.save(tmp_path)
     assert sorted(os.listdir()) == ["bytes", "plain", "Ünïcode 1"]
-
-
-def test_loading_loads_no_torch(tmp_path):
-    EASE().fit(matrix()).save(tmp_path / "m")
-    code = f"import sys, sklearn_recsys; sklearn_recsys.load({str(tmp_path / 'm')!r})\n"
-    code += "print(sorted({'torch', 'skorch', 'sklearn_recsys.neighbors'} & set(sys.modules)))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"
 
 
 # ------------------------------------------------------------------------------- own classes

@@ -84,7 +84,7 @@ def test_outputs_start_at_the_mean_rating():
 
 def test_losses_are_squared_errors_in_ratings():
     R = ratings()
-    model = small(max_epochs=30, lr=0.01, n_iter_no_change=30).fit(R)
+    model = small(max_epochs=5, batch_size=64, lr=0.03).fit(R)
     _, valid = model._make_datasets(R, np.random.RandomState(0))
     rows, items = valid.X.nonzero()
     _, scores = model.recommend(R, n=50, exclude_seen=False, return_scores=True)
@@ -98,7 +98,7 @@ def test_losses_are_squared_errors_in_ratings():
 def test_learns_more_than_item_means_for_known_and_new_users():
     R = ratings(300, 60)
     known, held_out = random_holdout(R, 0.2, random_state=0)
-    model = small(n_factors=8, max_epochs=60, lr=0.01).fit(known[:240])
+    model = small(n_factors=8, max_epochs=20, lr=0.03, batch_size=256).fit(known[:240])
     counts = np.diff(known[:240].tocsc().indptr)
     means = known[:240].sum(axis=0) / np.maximum(counts, 1)
     for rows in (slice(0, 240), slice(240, 300)):
@@ -131,7 +131,7 @@ def test_saving(tmp_path):
 def test_going_on_with_other_ratings_keeps_the_scale():
     """What the net has learned does not change its meaning with the range of a later matrix."""
     R = ratings()
-    model = small(max_epochs=20, early_stopping=False).fit(R)
+    model = small(max_epochs=10, batch_size=128, lr=0.02, early_stopping=False).fit(R)
     before = model.predict(R)
     low = R.copy()
     low.data = np.minimum(low.data, 3)
@@ -147,7 +147,9 @@ def test_going_on_with_other_ratings_keeps_the_scale():
 
 def test_the_penalty_shrinks_the_vectors():
     R = ratings()
-    free, held = (small(l2=l2, early_stopping=False, max_epochs=10).fit(R) for l2 in (0.0, 5.0))
+    free, held = (
+        small(l2=l2, early_stopping=False, lr=0.03, batch_size=128).fit(R) for l2 in (0.0, 5.0)
+    )
     norms = [model.net_.module_.item_vectors.detach().norm().item() for model in (free, held)]
     assert norms[1] < 0.5 * norms[0]
 
@@ -155,7 +157,7 @@ def test_the_penalty_shrinks_the_vectors():
 def test_search():
     R_fit, R_valid = random_holdout(ratings(), 0.1, random_state=0)
     grid = {"lr": [1e-6, 1e-2], "hidden_layer_sizes": [(), (8, 4)]}
-    search = GridSearchCV(small(max_epochs=6), grid, cv=HoldoutSplit()).fit(R_fit, R_valid)
+    search = GridSearchCV(small(batch_size=64), grid, cv=HoldoutSplit()).fit(R_fit, R_valid)
     assert search.best_params_["lr"] == 1e-2
 
 

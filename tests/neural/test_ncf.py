@@ -207,8 +207,9 @@ def test_learns_more_than_popularity_for_known_and_new_users():
     X, held_out = random_holdout(
         make_interactions(600, 80, density=0.15, random_state=0), 0.2, per_user=True, random_state=0
     )
-    params = {"n_factors": 8, "max_epochs": 10, "lr": 0.01, "early_stopping": False}
-    model = small("gmf", **params).fit(X[:480])
+    params = {"n_factors": 8, "max_epochs": 8, "lr": 0.02, "l2": 0.02}
+    params |= {"n_negatives": 4, "batch_size": 128}
+    model = small("gmf", early_stopping=False, **params).fit(X[:480])
     popular = PopularityRecommender().fit(X[:480])
     for rows in (slice(0, 480), slice(480, 600)):
         gain = model.score(X[rows], held_out[rows]) - popular.score(X[rows], held_out[rows])

@@ -312,7 +312,7 @@ RANKERS = {
     "neumf": NCF("neumf", 4, (6,), pretrain=False),
 }
 MODELS = {**RANKERS, "net": EmbeddingNet(4, (6,))}
-PARAMS = {"max_epochs": 6, "batch_size": 32, "early_stopping": False, "random_state": 0}
+PARAMS = {"max_epochs": 6, "batch_size": 64, "early_stopping": False, "random_state": 0}
 
 
 def fitted(name, n_users=50):
@@ -420,7 +420,7 @@ def test_partial_fit_keeps_known_users(name):
 def test_a_loaded_model_trains_on_like_the_one_it_was():
     X = make_interactions(200, 60, density=0.3, random_state=0)
     for model in (NCF("gmf", 4), NCF("neumf", 4, (6,)), MatrixFactorization(4, loss="bpr")):
-        model.set_params(max_epochs=1, random_state=0, early_stopping=False).fit(X)
+        model.set_params(max_epochs=1, n_negatives=1, random_state=0, early_stopping=False).fit(X)
         loaded = pickle.loads(pickle.dumps(model))
         assert loaded.net_.batch_size == model.net_.batch_size == X.nnz // 100
         assert loaded.net_.lr == model.net_.lr
