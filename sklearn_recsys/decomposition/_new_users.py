@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg.lapack import dposv
 
-from sklearn_recsys.utils._fold_in import length_groups
 from sklearn_recsys.utils._threads import map_blocks
 
-_BLOCK_BYTES = 2**22  # what a core's cache holds
 _MAX_CELLS = 2**15  # of a row at once: longer ones go in pieces
 
 
@@ -39,29 +38,25 @@ def solve_rows(X, factors, prior, ridge):
     """
     n_factors = factors.shape[1]
     vectors = np.zeros((X.shape[0], n_factors))
-    lengths = np.diff(X.indptr)
-    groups = length_groups(
-        lengths,
-        lambda width: 8 * n_factors * (min(width, _MAX_CELLS) + n_factors),
-        _BLOCK_BYTES,
-    )
     diagonal = np.arange(n_factors)
 
     def solve(block):
-        for rows in groups[block]:
-            A = np.repeat(prior[None], len(rows), axis=0)  # (rows, factors, factors)
-            A[:, diagonal, diagonal] += ridge[rows, None]
-            b = np.zeros((len(rows), 1, n_factors))
-            for start in range(0, lengths[rows].max(), _MAX_CELLS):
-                slots = np.arange(start, min(start + _MAX_CELLS, lengths[rows].max()))
-                filled = slots < lengths[rows, None]
-                cells = np.where(filled, X.indptr[rows, None] + slots, 0)
-                weights = np.where(filled, X.data[cells], 0.0)[:, None]  # (rows, 1, slots)
-                y = factors[X.indices[cells]].astype(np.float64)  # (rows, slots, factors)
-                A += (y.swapaxes(1, 2) * weights) @ y
+        for row in range(block.start, block.stop):
+            start, stop = X.indptr[row : row + 2].tolist()
+            if start == stop:
+                continue
+            A, b = prior.copy(), np.zeros(n_factors)
+            A[diagonal, diagonal] += ridge[row]
+            for cell in range(start, stop, _MAX_CELLS):
+                cells = slice(cell, min(cell + _MAX_CELLS, stop))
+                weights = X.data[cells].astype(np.float64)
+                y = factors[X.indices[cells]].astype(np.float64)  # (cells, factors)
                 b += weights @ y
-            np.linalg.cholesky(A)  # raises where a system is singular to the precision
-            vectors[rows] = np.linalg.solve(A, b.swapaxes(1, 2))[..., 0]
+                y *= np.sqrt(weights)[:, None]
+                A += y.T @ y  # a product that BLAS knows to be symmetric
+            _, vectors[row], info = dposv(A, b)
+            if info > 0:
+                raise np.linalg.LinAlgError(f"The system of row {row} is singular.")
 
-    map_blocks(solve, len(groups), max(1, len(groups) // 16))
+    map_blocks(solve, X.shape[0], 64)
     return vectors

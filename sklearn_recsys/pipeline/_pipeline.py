@@ -400,9 +400,12 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         return X
 
     def _transformed(self, X):
+        steps = [step for _, _, step in self._iter(with_final=False)]
+        if not steps:
+            return X
         X = X.copy()  # a step may work in place
         with config_context(transform_output="default"):
-            for _, _, step in self._iter(with_final=False):
+            for step in steps:
                 X = step.transform(X)
         return check_csr(X, dtype=np.float32)
 

@@ -386,4 +386,4 @@ def _tidy(name, labels, found, scores):
     frame = {name: labels.take(rows), "rank": slots + 1, column: raw_ids[ids[rows, slots]]}
     if scores is not None:
         frame["score"] = scores[rows, slots]
-    return pd.DataFrame(frame)
+    return pd.DataFrame(frame, copy=False)  # the arrays are new ones

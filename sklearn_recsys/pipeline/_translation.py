@@ -69,8 +69,8 @@ class RawIds:
     """
 
     def __init__(self, pipeline, fitting=False):
-        if not fitting:
-            check_is_fitted(pipeline)
+        if not (fitting or pipeline.__sklearn_is_fitted__()):
+            check_is_fitted(pipeline)  # raises; it takes as long as a user's scores
         self.pipeline = pipeline
         self.fitting = fitting
         self.encoder = pipeline.encoder
@@ -83,8 +83,7 @@ class RawIds:
         """Return the raw ids of the training rows."""
         ids = getattr(self.pipeline, "user_ids_", None)
         if ids is None:
-            check_is_fitted(self.encoder)
-            ids = self.encoder.user_ids_
+            ids = self._of_encoder("user_ids_")
         if len(ids) != self.pipeline.interactions_.shape[0]:
             self._refuse()
         return ids
@@ -92,10 +91,15 @@ class RawIds:
     @property
     def item_ids(self):
         """Return the raw ids of the columns."""
-        check_is_fitted(self.encoder)
-        if not self.fitting and len(self.encoder.item_ids_) != self.pipeline.n_features_in_:
+        ids = self._of_encoder("item_ids_")
+        if not self.fitting and len(ids) != self.pipeline.n_features_in_:
             self._refuse()
-        return self.encoder.item_ids_
+        return ids
+
+    def _of_encoder(self, name):
+        if not hasattr(self.encoder, name):
+            check_is_fitted(self.encoder)  # raises
+        return getattr(self.encoder, name)
 
     def _refuse(self):
         raise ValueError(
