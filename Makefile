@@ -52,13 +52,14 @@ $(OLDEST)/.installed: setup.cfg pyproject.toml constraints-oldest.txt
 demo: $(VENV)/.installed
 	MPLBACKEND=Agg $(VENV)/bin/python examples/plot_quickstart.py $(DATA) --save build/quickstart.png --save build/demo.png
 
-# A process for each core, and one thread in each: the tests' matrices are tiny. scipy reads the
-# variable when it is imported; test-oldest runs without it.
+# A process for each core, and one thread in each: the tests' matrices are tiny. A process without
+# work takes some from the other. scipy reads the variable when it is imported; test-oldest runs
+# without it.
 test: $(VENV)/.installed
-	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 test-oldest: $(OLDEST)/.installed
-	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS) tests/test_common.py
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS) tests/test_common.py
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
