@@ -10,7 +10,7 @@ from sklearn_recsys.utils._threads import map_blocks
 _MAX_CELLS = 2**15  # of a row at once: longer ones go in pieces
 
 
-def solve_rows(X, factors, prior, ridge):
+def solve_rows(X, factors, prior, ridge, max_cells=_MAX_CELLS):
     """Return the vectors that minimize each row's part of the loss, in float64.
 
     Row u has v_u = argmin Σ_i x_ui (1 − v · y_i)² + vᵀ prior v + ridge_u ‖v‖².
@@ -25,6 +25,8 @@ def solve_rows(X, factors, prior, ridge):
         Σ_i y_i y_iᵀ over all columns, times the weight of unobserved cells.
     ridge : ndarray of float64 of shape (n_rows,)
         The penalty of each row.
+    max_cells : int, default=2**15
+        Cells of a row that are summed at once.
 
     Returns
     -------
@@ -47,8 +49,8 @@ def solve_rows(X, factors, prior, ridge):
                 continue
             A, b = prior.copy(), np.zeros(n_factors)
             A[diagonal, diagonal] += ridge[row]
-            for cell in range(start, stop, _MAX_CELLS):
-                cells = slice(cell, min(cell + _MAX_CELLS, stop))
+            for cell in range(start, stop, max_cells):
+                cells = slice(cell, min(cell + max_cells, stop))
                 weights = X.data[cells].astype(np.float64)
                 y = factors[X.indices[cells]].astype(np.float64)  # (cells, factors)
                 b += weights @ y

@@ -34,6 +34,22 @@ def _exposure(y_pred, n_items, k):
     return np.bincount(y_pred[y_pred >= 0], minlength=n_items)
 
 
+def _squared_sums(y_pred, unit, n_values, block_values=_BLOCK_VALUES):
+    """Return |s|² of each list, s the sum of its items' vectors, some rows at a time."""
+    n_listed = np.count_nonzero(y_pred >= 0, axis=1)
+    squares = np.zeros(len(y_pred))
+    for rows in even_blocks(_sum_per_list(y_pred, n_values), block_values):
+        items = y_pred[rows][y_pred[rows] >= 0]
+        bounds = np.append(0, np.cumsum(n_listed[rows]))
+        shape = (len(bounds) - 1, unit.shape[0])
+        sums = sp.csr_array((np.ones(len(items)), items, bounds), shape=shape) @ unit
+        if sp.issparse(sums):
+            squares[rows] = sums.power(2).sum(axis=1)
+        else:
+            squares[rows] = np.einsum("rf,rf->r", sums, sums)
+    return squares
+
+
 def _sum_per_list(y_pred, values):
     """Return each row's sum of the listed items' `values`."""
     values = np.append(values, 0.0)  # what an empty slot, -1, picks up
@@ -351,16 +367,7 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
     # The sum s of a list's unit vectors has |s|² = Σ |f_i|² + 2 Σ_{i<j} cos(f_i, f_j), so that no
     # pair has to be formed.
     n_listed = np.count_nonzero(y_pred >= 0, axis=1)
-    cosines = -_sum_per_list(y_pred, lengths)
-    for rows in even_blocks(_sum_per_list(y_pred, n_values), _BLOCK_VALUES):
-        items = y_pred[rows][y_pred[rows] >= 0]
-        bounds = np.append(0, np.cumsum(n_listed[rows]))
-        lists = sp.csr_array((np.ones(len(items)), items, bounds), shape=(len(bounds) - 1, n_items))
-        sums = lists @ unit  # (n_rows_of_block, n_features)
-        if sp.issparse(sums):
-            cosines[rows] += sums.power(2).sum(axis=1)
-        else:
-            cosines[rows] += np.einsum("rf,rf->r", sums, sums)
+    cosines = _squared_sums(y_pred, unit, n_values) - _sum_per_list(y_pred, lengths)
     n_ordered_pairs = n_listed * (n_listed - 1)
     values = np.clip(1.0 - cosines / np.maximum(n_ordered_pairs, 1), 0.0, 2.0)
     values[n_ordered_pairs == 0] = np.nan

@@ -79,8 +79,14 @@ def sample_negatives(X, n=99, *, exclude=None, weights=None, random_state=None):
     rng = check_random_state(random_state)
     n_users, n_items = X.shape
     check_list_memory(n_users, n, n_items, slot_bytes=8)
+    return _sample(sets, n, weights, rng)
+
+
+def _sample(sets, n, weights, rng, block_cells=_BLOCK_CELLS, max_rounds=_MAX_ROUNDS):
+    """Return n items of each row that are in none of the matrices, as `sample_negatives` does."""
+    n_users, n_items = sets[0].shape
     negatives = np.full((n_users, n), -1, dtype=np.int64)
-    step = max(1, _BLOCK_CELLS // n_items)
+    step = max(1, block_cells // n_items)
     for start in range(0, n_users, step):
         out = negatives[start : start + step]
         taken = np.zeros((len(out), n_items), dtype=bool)
@@ -90,7 +96,7 @@ def sample_negatives(X, n=99, *, exclude=None, weights=None, random_state=None):
             indptr = cells.indptr[start : start + len(out) + 1]
             rows = np.repeat(np.arange(len(out)), np.diff(indptr))
             taken[rows, cells.indices[indptr[0] : indptr[-1]]] = True
-        _fill_block(out, taken, weights, rng)
+        _fill_block(out, taken, weights, rng, block_cells, max_rounds)
     return negatives
 
 
@@ -119,7 +125,7 @@ def _check_weights(weights, X):
     return weights / weights.sum()
 
 
-def _fill_block(out, taken, weights, rng):
+def _fill_block(out, taken, weights, rng, block_cells, max_rounds):
     """Fill the rows of `out` with items that are free in `taken`, which is used up.
 
     Drawing items one after the other and rejecting those taken or drawn before is sampling without
@@ -130,7 +136,7 @@ def _fill_block(out, taken, weights, rng):
     filled = np.zeros(len(out), dtype=np.int64)
     cumulative = None if weights is None else np.cumsum(weights)
     open_rows = np.flatnonzero(need > 0)
-    for _ in range(_MAX_ROUNDS):
+    for _ in range(max_rounds):
         if open_rows.size == 0:
             return
         width = (need - filled).max()
@@ -141,7 +147,7 @@ def _fill_block(out, taken, weights, rng):
         keys = keys[np.sort(np.unique(keys, return_index=True)[1])]
         _accept(out, taken, need, filled, keys)
         open_rows = open_rows[filled[open_rows] < need[open_rows]]
-    step = max(1, _BLOCK_CELLS // (8 * n_items))  # the race takes a float64 for each cell
+    step = max(1, block_cells // (8 * n_items))  # the race takes a float64 for each cell
     for start in range(0, len(open_rows), step):
         rows = open_rows[start : start + step]
         _accept(out, taken, need, filled, _race(rows, taken, need - filled, weights, rng))

@@ -6,7 +6,7 @@ import numpy as np
 
 from sklearn_recsys.utils._threads import map_blocks
 
-_BLOCK_BYTES = 2**26
+_BLOCK_BYTES = 2**26  # of the systems that are solved at once
 
 
 def length_groups(lengths, row_bytes, block_bytes):
@@ -39,7 +39,7 @@ def length_groups(lengths, row_bytes, block_bytes):
     return groups
 
 
-def ridge_rows(X, features):
+def ridge_rows(X, features, block_bytes=_BLOCK_BYTES):
     """Solve ``argmin_v Σ_i (x_i − v · features_i)² + ‖v‖²`` over the stored cells of each row.
 
     Penalties are scaled into the features. Solved in float64, in the smaller of the primal and the
@@ -51,6 +51,8 @@ def ridge_rows(X, features):
         The targets, with explicit zeros where a target is zero.
     features : ndarray of float64 of shape (n_items, n_features)
         The item side.
+    block_bytes : int, default=2**26
+        Memory of the systems that are solved at once.
 
     Returns
     -------
@@ -61,7 +63,7 @@ def ridge_rows(X, features):
     V = np.zeros((X.shape[0], n_features))
     lengths = np.diff(X.indptr)
     groups = length_groups(
-        lengths, lambda width: 8 * (width + n_features) * (n_features + width), _BLOCK_BYTES
+        lengths, lambda width: 8 * (width + n_features) * (n_features + width), block_bytes
     )
 
     def solve(block):

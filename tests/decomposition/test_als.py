@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from sklearn_recsys import ALS, load
 from sklearn_recsys.datasets import make_interactions
-from sklearn_recsys.decomposition import _half_step, _new_users
+from sklearn_recsys.decomposition import _half_step
 from sklearn_recsys.decomposition._half_step import WeightedRows
 from sklearn_recsys.decomposition._new_users import solve_rows
 from sklearn_recsys.model_selection import random_holdout
@@ -382,15 +382,15 @@ def test_a_memory_mapped_model_predicts(tmp_path):
 
 
 @pytest.mark.parametrize("max_cells", [3, 2**15])
-def test_new_users_are_solved_for_as_in_training(monkeypatch, max_cells):
-    monkeypatch.setattr(_new_users, "_MAX_CELLS", max_cells)
+def test_new_users_are_solved_for_as_in_training(max_cells):
     X = weighted(n_users=50, density=0.3)
     rng = np.random.default_rng(0)
     factors = rng.standard_normal((X.shape[1], 6))
     prior, ridge = 0.1 * factors.T @ factors, rng.uniform(0.1, 1, 50)
     rows = WeightedRows(X, 6, torch.device("cpu"), torch.float64)
     expected = rows.solve(*map(torch.from_numpy, (factors, prior, ridge)))
-    assert_allclose(solve_rows(X, factors, prior, ridge), expected, rtol=1e-9, atol=1e-12)
+    solved = solve_rows(X, factors, prior, ridge, max_cells)
+    assert_allclose(solved, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_rows_are_padded_in_groups_of_bounded_size():

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from sklearn_recsys.model_selection import _negatives
-from sklearn_recsys.model_selection._negatives import sample_negatives
+from sklearn_recsys.model_selection._negatives import _check_weights, _sample, sample_negatives
 
 
 def make_interactions(seed=0, shape=(50, 40), density=0.3):
@@ -16,6 +15,12 @@ def make_interactions(seed=0, shape=(50, 40), density=0.3):
     cells = rng.random(shape) < density
     cells[0], cells[1] = False, True
     return sp.csr_array(cells.astype(np.float32))
+
+
+def sampled(X, n, weights=None, **sizes):
+    """Return what `sample_negatives` returns, in blocks and rounds of other sizes."""
+    X = sp.csr_array(X)
+    return _sample([X], n, _check_weights(weights, X), np.random.RandomState(0), **sizes)
 
 
 def assert_valid(negatives, taken, n):
@@ -34,13 +39,12 @@ def assert_valid(negatives, taken, n):
 @pytest.mark.parametrize("block_cells", [1, 1000, 2**24])
 @pytest.mark.parametrize("max_rounds", [0, 1, 6])
 @pytest.mark.parametrize("n", [1, 10, 28, 40, 60])
-def test_distinct_and_unseen(monkeypatch, block_cells, max_rounds, n):
-    monkeypatch.setattr(_negatives, "_BLOCK_CELLS", block_cells)
-    monkeypatch.setattr(_negatives, "_MAX_ROUNDS", max_rounds)
+def test_distinct_and_unseen(block_cells, max_rounds, n):
     X = make_interactions()
-    assert_valid(sample_negatives(X, n, random_state=0), X.toarray() > 0, n)
+    sizes = {"block_cells": block_cells, "max_rounds": max_rounds}
+    assert_valid(sampled(X, n, **sizes), X.toarray() > 0, n)
     uneven = np.linspace(0, 1, 40) ** 4  # item 0 is never drawn
-    negatives = sample_negatives(X, n, weights=uneven, random_state=0)
+    negatives = sampled(X, n, uneven, **sizes)
     taken = X.toarray() > 0
     taken[:, 0] = True
     assert_valid(negatives, taken, n)
@@ -67,12 +71,11 @@ def test_exclude():
 
 
 @pytest.mark.parametrize("max_rounds", [0, 1, 6])
-def test_uniform_in_every_slot(monkeypatch, max_rounds):
-    monkeypatch.setattr(_negatives, "_MAX_ROUNDS", max_rounds)
+def test_uniform_in_every_slot(max_rounds):
     n_users, n_items, n = 20_000, 12, 4
     X = np.zeros((n_users, n_items))
     X[:, [2, 7]] = 1
-    negatives = sample_negatives(X, n, random_state=0)
+    negatives = sampled(X, n, max_rounds=max_rounds)
     free = np.delete(np.arange(n_items), [2, 7])
     expected = n_users / len(free)
     for slot in range(n):
@@ -87,12 +90,11 @@ def test_uniform_in_every_slot(monkeypatch, max_rounds):
 
 
 @pytest.mark.parametrize("max_rounds", [0, 1, 6])
-def test_weights_are_those_of_successive_draws(monkeypatch, max_rounds):
-    monkeypatch.setattr(_negatives, "_MAX_ROUNDS", max_rounds)
+def test_weights_are_those_of_successive_draws(max_rounds):
     weights = np.array([8.0, 4.0, 2.0, 1.0, 0.0])
     X = np.zeros((20_000, 5))
     X[:, 4] = 1
-    negatives = sample_negatives(X, 2, weights=weights, random_state=0)
+    negatives = sampled(X, 2, weights, max_rounds=max_rounds)
     p = weights[:4] / weights.sum()
     expected = p[:, None] * p / (1 - p[:, None])  # first i, then j among the others
     np.fill_diagonal(expected, 0)
@@ -103,12 +105,11 @@ def test_weights_are_those_of_successive_draws(monkeypatch, max_rounds):
 
 
 @pytest.mark.parametrize("max_rounds", [0, 1, 6])
-def test_long_rows_come_in_the_order_of_the_draw(monkeypatch, max_rounds):
-    monkeypatch.setattr(_negatives, "_MAX_ROUNDS", max_rounds)
+def test_long_rows_come_in_the_order_of_the_draw(max_rounds):
     weights = np.arange(1.0, 1001.0)
     X = np.zeros((2000, 1001))
     X[:, 1000] = 1
-    negatives = sample_negatives(X, 500, weights=np.append(weights, 0), random_state=0)
+    negatives = sampled(X, 500, np.append(weights, 0), max_rounds=max_rounds)
     p = weights.reshape(10, 100).sum(axis=1) / weights.sum()
     observed = np.bincount(negatives[:, 0] // 100, minlength=10) / 2000
     assert np.all(np.abs(observed - p) <= 4 * np.sqrt(p * (1 - p) / 2000))

@@ -7,7 +7,6 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_recsys.utils import _fold_in
 from sklearn_recsys.utils._fold_in import ridge_rows
 
 
@@ -22,15 +21,14 @@ def one_at_a_time(X, features):
 
 @pytest.mark.parametrize("n_features", [1, 4, 30])
 @pytest.mark.parametrize("block_bytes", [2**10, 2**26])
-def test_rows_of_every_length(monkeypatch, n_features, block_bytes):
+def test_rows_of_every_length(n_features, block_bytes):
     """Shorter and longer than the features are many: dual and primal, padded or not."""
-    monkeypatch.setattr(_fold_in, "_BLOCK_BYTES", block_bytes)
     rng = np.random.default_rng(0)
     cells = rng.random((60, 50)) < rng.random((60, 1))
     cells[7] = False
     X = sp.csr_array(cells * rng.normal(size=cells.shape))
     features = rng.normal(size=(50, n_features))
-    V = ridge_rows(X, features)
+    V = ridge_rows(X, features, block_bytes)
     assert_allclose(V, one_at_a_time(X, features), atol=1e-10)
     assert_array_equal(V[7], 0)
 
