@@ -25,6 +25,7 @@ from benchmarks import (
     rating_units,
     speed,
     svae,
+    threads,
     two_tower,
 )
 
@@ -76,6 +77,7 @@ SECTIONS = {
         "genres that an item shares with its neighbours",
     ),
     "two-tower-speed": (two_tower.speed, "an epoch against a bare loop, lists against a product"),
+    "threads": (threads.seeds, "neural models fitted by six threads at once, three seeds each"),
     "ease-20k": (speed.ease_fit_20k, "EASE fit on 20,000 items against LAPACK"),
     "ease-large": (ease_large.fit, "EASE fit on 41,000 items, on 21,000 in float64"),
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
@@ -92,7 +94,7 @@ NEURAL = (
 )
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
-LONG |= {"ease-20k", "ease-large", "ease-ml20m", "memory"}
+LONG |= {"ease-20k", "ease-large", "ease-ml20m", "memory", "threads"}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
