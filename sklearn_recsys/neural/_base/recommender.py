@@ -24,7 +24,7 @@ from sklearn_recsys.neural._base.saved_net import SavedNetMixin
 from sklearn_recsys.neural._data.random import OwnDraws, seeded
 from sklearn_recsys.neural._data.row_batches import RowBatches
 from sklearn_recsys.utils._sklearn import Interval, fit_context
-from sklearn_recsys.utils._state import Instance, Number
+from sklearn_recsys.utils._state import Instance, Number, Optional
 from sklearn_recsys.utils._suggest import did_you_mean
 from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_device, check_memory
@@ -144,6 +144,7 @@ class NeuralRecommender(SavedNetMixin, RatingUnitsMixin, RecommenderMixin, BaseE
                 self.net_.set_params(train_split=split, max_epochs=self.max_epochs)
             else:
                 self._n_trained_ = len(train)
+                self._fit_params_ = self._net_params()
                 self._check_module_memory(X)
                 with OwnDraws():
                     module = self._make_module(X)
@@ -258,6 +259,7 @@ class NeuralRecommender(SavedNetMixin, RatingUnitsMixin, RecommenderMixin, BaseE
         return {
             **super()._fitted_state(),
             "_n_trained_": Number(low=0, type=Integral),
+            "_fit_params_": Optional(Instance(dict)),
             "net_": Instance(NeuralNet),
         }
 

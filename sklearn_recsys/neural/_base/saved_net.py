@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from numbers import Integral, Real
+from numbers import Integral, Number, Real
 
 import numpy as np
+import pandas as pd
 import torch
 from skorch.callbacks import Callback
 
@@ -19,12 +20,35 @@ class SavedNetMixin:
 
     They load on any machine and with any version of torch and skorch, by pickle and by `save`
     alike. The state of the optimizer is not saved: `partial_fit` starts with a new one.
+
+    The net is that of the parameters that `fit` found, whatever they are set to afterwards:
+    `_fit_params_` holds them, and a file those of them that have changed.
     """
+
+    def _net_params(self):
+        """Return the parameters that a net is made of; those of a run or a machine are not."""
+        params = self.get_params(deep=False).items()
+        plain = {name: _plain(value) for name, value in params if name not in _OF_A_RUN}
+        return {name: value for name, value in plain.items() if value is not _NOT_PLAIN}
+
+    def _as_fitted(self):
+        """Return a model with the attributes of this one and the parameters that `fit` found."""
+        model = self._working_copy()
+        vars(model).update(self._fit_params_)
+        return model
 
     def _save_state(self):
         """Return the attributes, the net as arrays; see `sklearn_recsys.persistence`."""
         state = {name: value for name, value in vars(self).items() if name != "net_"}
         if "net_" in vars(self):
+            now, missing = self._net_params(), object()
+            changed = {
+                name: value
+                for name, value in state.pop("_fit_params_").items()
+                if now.get(name, missing) != value
+            }
+            if changed:
+                state["_fit_params_"] = changed
             weights = self.net_.module_.state_dict()
             state["weights_"] = {name: weight.cpu().numpy() for name, weight in weights.items()}
             state["epochs_"] = self.history_.reset_index().to_dict("list")
@@ -38,6 +62,7 @@ class SavedNetMixin:
         """Set what `_save_state` returned."""
         state = dict(state)
         weights, epochs = state.pop("weights_", None), state.pop("epochs_", None)
+        changed = state.pop("_fit_params_", {})
         vars(self).update(state)
         if weights is None:
             return
@@ -46,11 +71,16 @@ class SavedNetMixin:
         except ValueError:  # trained on a device that is not here
             device = check_device("cpu")
         if checked:
+            self._check_fit_params(changed)
+        self._fit_params_ = {**self._net_params(), **changed}
+        made = self._as_fitted()
+        if checked:
+            made._validate_params()
             rules = {name: rule for name, rule in self._fitted_state().items() if name != "net_"}
             check_state(self, rules=rules)
             _check_curve(epochs)
         try:
-            net = self._make_net(self._loaded_module(weights), device, self._n_trained_, None)
+            net = made._make_net(made._loaded_module(weights), device, self._n_trained_, None)
             net.initialize()
             for values in zip(*epochs.values(), strict=True):
                 net.history.append(dict(zip(epochs, values, strict=True)))
@@ -86,6 +116,13 @@ class SavedNetMixin:
         module.load_state_dict(weights, assign=True)
         return module
 
+    def _check_fit_params(self, changed):
+        """Raise ValueError unless a file holds plain values of parameters of the net."""
+        names = set(self._get_param_names()) - _OF_A_RUN
+        right = isinstance(changed, dict) and set(changed) <= names
+        if not right or any(_plain(value) is _NOT_PLAIN for value in changed.values()):
+            raise ValueError(f"the parameters that {type(self).__name__} was fitted with are none")
+
     def _n_layers(self):
         """Return the number of layers that the parameters ask for, at least."""
         return len(getattr(self, "hidden_layer_sizes", ()))
@@ -101,6 +138,19 @@ class SavedNetMixin:
                 raise ValueError(f"callbacks holds {item!r:.50}, which is no callback of skorch")
         if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d{1,4})?", str(self.device)):
             raise ValueError(f"device is {self.device!r:.50}")
+        if "net_" in vars(self):
+            self._check_kind()
+
+    def _check_kind(self):
+        """Raise ValueError if parameters that were set after `fit` ask for what it did not fit."""
+        found, now = self._as_fitted(), self._net_params()
+        if set(found._fitted_state()) == set(self._fitted_state()):
+            return
+        changed = sorted(k for k, v in self._fit_params_.items() if now.get(k, _NOT_PLAIN) != v)
+        raise ValueError(
+            f"{' and '.join(changed)} of {type(self).__name__} changed after fit, and what was "
+            "fitted does not go with it: set it back, or fit again"
+        )
 
     def __getstate__(self):
         return self._save_state()
@@ -110,6 +160,21 @@ class SavedNetMixin:
         if "weights_" in state:  # copy.copy hands over the arrays of the other model
             state["weights_"] = {name: weight.copy() for name, weight in state["weights_"].items()}
         self._set_state(state)
+
+
+# parameters that may change from run to run, and between machines
+_OF_A_RUN = {"callbacks", "device", "net_params", "random_state", "verbose"}
+_NOT_PLAIN = object()
+
+
+def _plain(value):
+    """Return a number, a text or None as it is, a few numbers as a list, else `_NOT_PLAIN`."""
+    if value is None or isinstance(value, (str, Number, np.generic)):
+        return value
+    sequence = isinstance(value, (list, tuple, range, np.ndarray, pd.Index, pd.Series))
+    if sequence and len(value) <= 1000 and all(isinstance(item, Number) for item in value):
+        return list(value)
+    return _NOT_PLAIN
 
 
 # what a file may say in net_params, beside numbers for the optimizer: nothing that names code

@@ -14,7 +14,7 @@ from sklearn_recsys.model_selection import random_holdout, sample_negatives
 from sklearn_recsys.neural._base.known_users import KnownUsersMixin
 from sklearn_recsys.neural._base.net import OneCycle
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
-from sklearn_recsys.neural._data.negatives import NegativeSampler
+from sklearn_recsys.neural._data.negatives import NegativeSampler, check_negatives_memory
 from sklearn_recsys.neural._data.pair_batches import (
     CandidateBatches,
     CandidateDataset,
@@ -205,7 +205,13 @@ class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
 
     def _fold_in_blocks(self, X):
         """Yield slices of rows that are folded in at once."""
-        cells = X.indptr.astype(np.int64) * (1 if self._on_ratings else 1 + self.n_negatives)
+        n = 1
+        if not self._on_ratings:
+            n += self.n_negatives
+            longest = int(np.diff(X.indptr).max(initial=0))  # a row is not divided
+            width = 4 * self.net_.module_.user_vectors.shape[1]
+            check_negatives_memory(longest * n, self.n_negatives, width)
+        cells = X.indptr.astype(np.int64) * n
         start = 0
         while start < X.shape[0]:
             stop = int(np.searchsorted(cells, cells[start] + _FOLD_IN_EXAMPLES, side="right")) - 1

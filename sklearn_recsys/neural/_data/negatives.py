@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from sklearn_recsys.neural._data.random import generator
-from sklearn_recsys.utils.validation import check_csr
+from sklearn_recsys.utils.validation import check_csr, check_memory
 
+_DRAW_BYTES = 64  # while an item is drawn
 _BITS = 40  # of the integers that stand for weights, fewer where users are very many
 
 
@@ -114,6 +115,7 @@ class NegativeSampler:
         items : Tensor of int64 of shape (n_asked, n)
             -1 for users to whom no item is free.
         """
+        check_negatives_memory(len(users) * n, n)
         draws = {"device": users.device, "generator": generator(users.device)}
         shares = torch.rand(len(users), n, dtype=torch.float64, **draws)
         return self.at(users, shares)
@@ -146,3 +148,22 @@ class NegativeSampler:
             items = places
         items = torch.where(free > 0, items, -1)
         return torch.empty_like(items).index_copy_(0, order, items)
+
+
+def check_negatives_memory(n_draws, n, width=0):
+    """Raise MemoryError before negatives are drawn that cannot fit.
+
+    Parameters
+    ----------
+    n_draws : int
+        Drawn at once.
+    n : int
+        Of each interaction.
+    width : int, default=0
+        Numbers that are computed of each in float64, on top of what drawing takes.
+    """
+    check_memory(
+        n_draws * (_DRAW_BYTES + 8 * width),
+        f"Drawing {n_draws:,} negatives at once, n_negatives={n} for each interaction,",
+        "Use a smaller n_negatives.",
+    )
