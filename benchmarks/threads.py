@@ -62,7 +62,7 @@ def _same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def seeds(n_threads=N_THREADS, seeds=SEEDS, max_epochs=5, n_users=300, n_items=100):
+def seeds(n_threads=N_THREADS, seeds=SEEDS, max_epochs=3, n_users=120, n_items=50):
     """Fit each model in threads, several at a time for each seed, and compare with a fit alone."""
     ratings = make_ratings(n_users, n_items, density=0.1, random_state=0)
     interactions = make_interactions(n_users, n_items, random_state=0)

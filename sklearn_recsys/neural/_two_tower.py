@@ -443,7 +443,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
 
     def _computed(self, X, features, numbers=None):
         """Return the vectors of rows; `numbers` says which training users they are."""
-        vectors = np.empty((X.shape[0], self.n_factors + 1), dtype=np.float32)
+        vectors = np.empty((X.shape[0], self.item_factors_.shape[1] + 1), dtype=np.float32)
         for block in gen_batches(X.shape[0], _BLOCK):
             known = None if features is None else features[block]
             rows = SparseRows.from_csr(self._centred(X[block]), self.net_.device, known)

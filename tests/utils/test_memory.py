@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+from sklearn.base import clone
 
 from sklearn_recsys import (
     ALS,
+    CDAE,
     EASE,
     NCF,
     SVAE,
@@ -14,6 +17,7 @@ from sklearn_recsys import (
     ContentRecommender,
     EmbeddingNet,
     ItemKNN,
+    MatrixFactorization,
     MultVAE,
     RecVAE,
     TwoTowerRecommender,
@@ -162,6 +166,26 @@ def test_sizes_that_overflow_are_refused_for_their_memory(size):
     for model in [*models, AutoRec(n_factors=size), MultVAE(hidden_layer_sizes=(size, size))]:
         with pytest.raises(MemoryError, match=f"{type(model).__name__} .*fewer factors"):
             model.set_params(max_epochs=1).fit(R)
+
+
+@pytest.mark.parametrize("n", [10**11, 2**63, 10**30])
+def test_absurd_numbers_of_negatives(n):
+    """In fit, and where a loaded model asks for them to fold a new user in."""
+    models = [
+        NCF("gmf", n_factors=2, early_stopping=False),
+        MatrixFactorization(2, loss="bpr"),
+        CDAE(2, n_negatives=1, early_stopping=False),
+    ]
+    for model in models:
+        model.set_params(max_epochs=1, random_state=0)
+        with pytest.raises(MemoryError, match="negatives at once.*smaller n_negatives"):
+            clone(model).set_params(n_negatives=n).fit(R)
+    new = sp.csr_array(np.eye(3, 20))
+    for model in models[:2]:
+        model.fit(R).set_params(n_negatives=n)
+        for ask in (model.predict, model.recommend):
+            with pytest.raises(MemoryError, match="negatives at once.*smaller n_negatives"):
+                ask(new)
 
 
 def test_the_memory_check_of_a_module_draws_nothing(monkeypatch):

@@ -7,6 +7,7 @@ import torch
 from sklearn.utils import gen_batches
 from torch.utils.data import Dataset
 
+from sklearn_recsys.neural._data.negatives import check_negatives_memory
 from sklearn_recsys.neural._data.random import generator
 from sklearn_recsys.neural._data.row_batches import RowBatches
 from sklearn_recsys.utils._cells import cell_rows
@@ -30,6 +31,7 @@ class PairDataset(Dataset):
     """
 
     def __init__(self, X, sampler=None, n_negatives=0, pairwise=False):
+        check_negatives_memory(n_negatives, n_negatives)
         self.X = X
         self.sampler = sampler
         self.n_negatives = n_negatives
