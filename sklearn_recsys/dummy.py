@@ -1,4 +1,4 @@
-"""Recommenders that look at nothing personal: the baselines to beat."""
+"""Non-personalized recommenders: the baselines to beat."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class PopularityRecommender(RecommenderMixin, BaseEstimator):
         return {**super()._fitted_state(), "item_counts_": Array("n_items")}
 
     def _fit(self, X):
-        # a sum of float32 ones would stop at 2**24
+        # bincount counts in integers: a sum of float32 ones would stop at 2**24
         self.item_counts_ = np.bincount(X.indices, minlength=X.shape[1]).astype(np.float32)
 
     def _score_items(self, X):
@@ -70,8 +70,8 @@ class PopularityRecommender(RecommenderMixin, BaseEstimator):
 class RandomRecommender(RecommenderMixin, BaseEstimator):
     """Recommend in random order.
 
-    The order follows from the seed and the content of a history: it is the same wherever a row
-    stands, and however often it is asked for.
+    The order depends only on the seed and the content of a history: it is the same in every row of
+    a matrix, and in every call.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class RandomRecommender(RecommenderMixin, BaseEstimator):
     Attributes
     ----------
     seed_ : int
-        The seed drawn in `fit`.
+        The seed sampled in `fit`.
     interactions_ : csr_array of shape (n_users, n_items)
         The training matrix.
     n_features_in_ : int
@@ -119,8 +119,8 @@ class RandomRecommender(RecommenderMixin, BaseEstimator):
 
     def _fit(self, X):
         self.seed_ = int(check_random_state(self.random_state).randint(2**31))
-        nobody = sp.csr_array((1, X.shape[1]), dtype=X.dtype)
-        self._fallback_ = self._score_items(nobody)[0]
+        empty_history = sp.csr_array((1, X.shape[1]), dtype=X.dtype)
+        self._fallback_ = self._score_items(empty_history)[0]
 
     def _score_items(self, X):
         users = mix(row_hashes(X) + np.uint64(self.seed_))

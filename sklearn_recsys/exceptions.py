@@ -1,4 +1,4 @@
-"""Warning categories of the package, so that a filter can name them."""
+"""Warning categories of the package, for use in warning filters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = [
 
 
 class RecommenderWarning(UserWarning):
-    """Base of every warning of this package.
+    """Base class of all warnings of this package.
 
     Examples
     --------
@@ -28,7 +28,7 @@ class RecommenderWarning(UserWarning):
 class ConvergenceWarning(RecommenderWarning, _ConvergenceWarning):
     """Training diverged, or stopped before it converged.
 
-    It is a :class:`sklearn.exceptions.ConvergenceWarning`, too: a filter for either catches it.
+    It is also a :class:`sklearn.exceptions.ConvergenceWarning`: a filter for either one applies.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class ConvergenceWarning(RecommenderWarning, _ConvergenceWarning):
 
 
 class LeakWarning(RecommenderWarning):
-    """A score is optimistic: the model was fitted on what it is scored against.
+    """A score is too optimistic: the model was fitted on the data that it is scored on.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class LeakWarning(RecommenderWarning):
 
 
 class ValuesWarning(RecommenderWarning):
-    """The stored values of a matrix do not look like what the model reads.
+    """The stored values of a matrix do not look like the kind that the model expects.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class ValuesWarning(RecommenderWarning):
 
 
 class VersionWarning(RecommenderWarning):
-    """A model was saved with other versions of the package or of what it stands on.
+    """A model was saved with other versions of the package or its dependencies.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""ContentRecommender: items whose features are like those of the user's history."""
+"""ContentRecommender: recommends items whose features are similar to those of the history."""
 
 from __future__ import annotations
 
@@ -33,31 +33,32 @@ class ContentRecommender(
     BaseEstimator,
     auto_wrap_output_keys=None,
 ):
-    r"""Profiles of items and users in the space of the items' features.
+    r"""Content-based recommender: profiles of items and users in the space of item features.
 
-    The profile of an item is its features, weighted by TF-IDF and scaled to length one [1]_. The
-    profile of a user is the sum of those of the items in the history, weighted by its values, and
-    the score of an item is the cosine of the two. Nothing is learnt from other users, so items that
-    nobody has are recommended like all others.
+    The profile of an item is its feature vector, weighted by TF-IDF and scaled to unit length [1]_.
+    The profile of a user is the sum of the profiles of the items in the history, weighted by its
+    values, and the score of an item is the cosine similarity of the two profiles. Nothing is
+    learned from other users, so cold-start items without interactions are recommended like all
+    others.
 
     Parameters
     ----------
     item_features : {DataFrame, array-like, sparse matrix}, default=None
-        Of shape (n_items, n_columns): a row for each item, in the order of the columns of `X`; in a
-        pipeline with an encoder the rows of a frame are found by the raw item ids of its index. A
-        frame is encoded by `encoder`; an array or a sparse matrix holds numbers. None: an item is
-        described by its users, which says nothing about an item that has none.
+        Of shape (n_items, n_columns): a row for each item, in the order of the columns of `X`. In a
+        pipeline with an encoder, the rows of a frame are matched to the items by the raw item ids
+        in its index. A frame is encoded by `encoder`; an array or a sparse matrix must hold
+        numbers. None: an item is described by its users, so an item without users has no features.
     encoder : transformer, default=None
-        Makes numbers of the features; a clone of it is fitted. None, for a frame: a
-        :class:`~sklearn_recsys.preprocessing.FeatureEncoder` with default parameters. What columns
-        it is to read, and how, is its parameter `kinds`.
+        Converts the features to numbers; a clone of it is fitted. None: frames are encoded by a
+        :class:`~sklearn_recsys.preprocessing.FeatureEncoder` with default parameters; its parameter
+        `kinds` selects the columns and how they are read.
 
     Attributes
     ----------
     item_profiles_ : csr_array of float32 of shape (n_items, n_features)
         The profiles of the items.
     encoder_ : transformer or None
-        The fitted encoder, if there is one.
+        The fitted encoder; None if the features were numbers already.
     interactions_ : csr_array of shape (n_users, n_items)
         The training matrix.
     n_features_in_ : int
@@ -69,21 +70,21 @@ class ContentRecommender(
 
     See Also
     --------
-    ItemKNN : Items alike by who has them, with the few nearest kept.
+    ItemKNN : Compares items by their users instead of their features.
 
     Notes
     -----
-    TF-IDF weighs the columns of counts, those that hold nothing but whole numbers of at least 0:
-    whether an item has a category or tag, how often it has a word. Their weights are those of
-    scikit-learn's TfidfTransformer, :math:`\ln\frac{1 + n}{1 + n_f} + 1` with n the number of
-    items and :math:`n_f` of those with the feature. All other columns are taken as they are, so
-    they should have about unit variance, as the encoder makes them.
+    TF-IDF applies to the columns of counts, that is to columns that only contain nonnegative
+    integers: whether an item has a category or tag, or how often it has a word. The weights are
+    those of scikit-learn's TfidfTransformer, :math:`\ln\frac{1 + n}{1 + n_f} + 1`, where n is the
+    number of items and :math:`n_f` the number of items with the feature. All other columns are used
+    as they are and should have about unit variance, as the encoder's output does.
 
-    What a :class:`~sklearn_recsys.preprocessing.FeatureEncoder` does not know of items, such as a
-    missing category, makes them like no others: its columns for the unknown are zero here.
+    Items are not similar because a :class:`~sklearn_recsys.preprocessing.FeatureEncoder` found
+    their values missing or unknown: its columns for unknown values are set to zero here.
 
-    A history whose profile is zero, because nothing is known of its items, gets the most popular
-    ones, like an empty history.
+    A history whose profile is zero, because its items have no features, gets the most popular
+    items, like an empty history.
 
     References
     ----------
@@ -97,7 +98,7 @@ class ContentRecommender(
     >>> from sklearn_recsys import ContentRecommender
     >>> genres = ["Crime|Drama", "Comedy", "Drama", "Comedy|Drama", "Crime"]
     >>> items = pd.DataFrame({"genres": genres})
-    >>> R = csr_array([[1, 0, 1, 0, 0], [0, 1, 0, 0, 0]])  # nobody has the last two
+    >>> R = csr_array([[1, 0, 1, 0, 0], [0, 1, 0, 0, 0]])  # the last two items have no users
     >>> model = ContentRecommender(items).fit(R)
     >>> model.recommend(n=2)
     array([[3, 4],
@@ -145,12 +146,12 @@ class ContentRecommender(
         self._by_feature_ = self.item_profiles_.T.tocsr()
 
     def _encoded_features(self):
-        """Return the features as a csr_array, by the encoder if there is one."""
+        """Return the features as a csr_array, encoded if they are a frame or have an encoder."""
         features = self._ordered_item_features()
         if isinstance(features, pd.DataFrame) or self.encoder is not None:
             self.encoder_ = FeatureEncoder() if self.encoder is None else clone(self.encoder)
             features = self.encoder_.fit(features).transform(features)
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+        with np.errstate(over="ignore"):  # check_array refuses values too large for float32
             features = check_array(
                 as_csr(features, "item_features"),
                 accept_sparse="csr",
@@ -159,13 +160,13 @@ class ContentRecommender(
             )
         features = canonical_csr(features, name="item_features")
         if isinstance(self.encoder_, FeatureEncoder):
-            known = np.ones(features.shape[1], dtype=bool)
-            known[self.encoder_._unknown_columns()] = False
-            features = take_cells(features, known[features.indices])
+            informative = np.ones(features.shape[1], dtype=bool)
+            informative[self.encoder_._unknown_columns()] = False
+            features = take_cells(features, informative[features.indices])
         return features
 
     def _profiles(self, X):
-        """Return the profiles of canonical histories, of length one or zero."""
+        """Return the profiles of canonical histories, of unit length or zero."""
         profiles = unit_rows(scaled_rows(X) @ self.item_profiles_)
         profiles.eliminate_zeros()
         return profiles
@@ -173,9 +174,9 @@ class ContentRecommender(
     def _score_items(self, X):
         profiles = self._profiles(X)
         scores = sparse_dot(profiles, self._by_feature_)
-        unknown = np.diff(profiles.indptr) == 0
-        if unknown.any():
-            scores[unknown] = self._fallback_
+        is_zero = np.diff(profiles.indptr) == 0
+        if is_zero.any():
+            scores[is_zero] = self._fallback_
         return scores
 
     def transform(self, X):
@@ -184,17 +185,17 @@ class ContentRecommender(
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            The histories of known or new users.
+            Histories of any users.
 
         Returns
         -------
         profiles : csr_array of float32 of shape (n_rows, n_features)
-            In the features of `item_profiles_`, scaled to length one; zero for a history that
-            nothing is known of.
+            In the feature space of `item_profiles_`, scaled to unit length; zero for a history
+            whose items have no features.
         """
         check_is_fitted(self)
         X = self._read(self._checked(X))
-        with np.errstate(invalid="ignore"):  # what comes of it is refused
+        with np.errstate(invalid="ignore"):  # check_finite refuses the results
             profiles = self._profiles(X)
         check_finite(profiles.data, "ContentRecommender has profiles that are")
         return profiles
@@ -205,12 +206,12 @@ class ContentRecommender(
         Parameters
         ----------
         input_features : Ignored
-            Exists for scikit-learn's tools.
+            For compatibility with scikit-learn.
 
         Returns
         -------
         names : ndarray of str of shape (n_features,)
-            Those of the encoder, if it has names; else numbered.
+            The encoder's feature names if it has any; else the class name and a number.
         """
         check_is_fitted(self)
         if hasattr(self.encoder_, "get_feature_names_out"):
@@ -222,7 +223,7 @@ class ContentRecommender(
         return self.item_profiles_.shape[1]
 
     def similar_items(self, items, n=10):
-        """Return the items whose profiles point most nearly the same way.
+        """Return the items with the most similar profiles.
 
         Parameters
         ----------
@@ -234,8 +235,8 @@ class ContentRecommender(
         Returns
         -------
         ids : ndarray of int64 of shape (n_asked, n)
-            Nearest first, the item itself and items with a cosine of 0 or less left out; −1 in
-            empty slots.
+            Nearest first, except the item itself and items with a cosine of 0 or less; −1 in empty
+            slots.
         similarities : ndarray of float32 of shape (n_asked, n)
             Their cosines, −inf in empty slots.
         """
@@ -248,16 +249,16 @@ class ContentRecommender(
         return top_n_cells(neighbors, neighbors.data, n)
 
     def _cosines(self, profiles):
-        """Return the cosines of profiles and items, sparse where few are not zero."""
+        """Return the cosines of profiles and items, sparse if most are zero, else dense."""
         cosines = profiles @ self._by_feature_
         return cosines if is_sparse_enough(cosines) else cosines.toarray()
 
 
 def _columns_of_counts(features):
-    """Return a mask of the columns that hold nothing but whole numbers of at least 0.
+    """Return a mask of the columns that contain only nonnegative integers.
 
-    Every float32 from 2²⁴ on is whole, which says nothing: such values are not taken for counts.
+    Values from 2²⁴ on are not taken for counts: every float32 of that size is an integer.
     """
     data = features.data
-    odd = (data < 0) | (data != np.floor(data)) | (data >= 2**24)
-    return np.bincount(features.indices[odd], minlength=features.shape[1]) == 0
+    not_count = (data < 0) | (data != np.floor(data)) | (data >= 2**24)
+    return np.bincount(features.indices[not_count], minlength=features.shape[1]) == 0

@@ -58,7 +58,7 @@ Minnesota: {n_events} events, {n_users} users, {n_items} rated items.
 - items: title, year, genres (joined by "|"), indexed by raw item id ({n_titles} of them).
 - users: {users}.
 
-Licence: for research. The data may not be redistributed, nor used commercially, without
+License: for research. The data may not be redistributed, nor used commercially, without
 permission from GroupLens; publications that use it must cite it. The README in the archive has
 the whole text.
 
@@ -108,7 +108,7 @@ def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None
           and zip for "100k" and "1m" (where the age is the lower end of a range, 1 for under 18),
           else None;
         - ``train``, ``test`` : DataFrames like ``interactions``, only with `fold`;
-        - ``name`` : str; ``DESCR`` : str, with licence and citation.
+        - ``name`` : str; ``DESCR`` : str, with license and citation.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None
 
     Notes
     -----
-    The licence forbids to redistribute the data or to use it commercially.
+    The license forbids to redistribute the data or to use it commercially.
 
     References
     ----------
@@ -269,7 +269,7 @@ def fetch_ncf_split(name="ml-1m", data_home=None):
             f"{name} as split by He et al. (2017), Neural Collaborative Filtering, WWW: the last "
             f"event of each user is held out and ranked against 99 sampled items.\n"
             f"{len(train)} training events, {len(test)} held-out events.\n"
-            "Derived from MovieLens: the licence of fetch_movielens applies."
+            "Derived from MovieLens: the license of fetch_movielens applies."
         ),
     )
 

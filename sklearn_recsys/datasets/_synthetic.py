@@ -51,7 +51,7 @@ def make_interactions(
         The number of latent factors behind the tastes; 1: no tastes, only popularity.
     exponent : float, default=1.0
         The popularity of the item at rank r falls like ``(r + sqrt(n_items) / 2) ** -exponent``:
-        Zipf's law with the flat head of real catalogues. 0: all items are equally popular. Which
+        Zipf's law with the flat head of real catalogs. 0: all items are equally popular. Which
         item is how popular is drawn at random.
     counts : bool, default=False
         Whether the values are how often users came back to the items, heavy-tailed like the play
@@ -145,7 +145,7 @@ def make_ratings(
     rating_range : (float, float), default=(1, 5)
         The lowest and the highest rating; the lowest is above 0, since 0 means *not observed*.
     step : float or None, default=1
-        Distance of neighbouring ratings on the scale, which begins at the lowest one. None: ratings
+        Distance of neighboring ratings on the scale, which begins at the lowest one. None: ratings
         are not rounded.
     random_state : int, RandomState instance or None, default=None
         Seed of the generator.

@@ -1,4 +1,4 @@
-"""Matrix factorisation by alternating least squares."""
+"""Matrix factorization by alternating least squares."""
 
 from sklearn_recsys.decomposition._als import ALS
 

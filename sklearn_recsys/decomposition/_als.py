@@ -1,4 +1,4 @@
-"""ALS: matrix factorisation of implicit feedback by alternating least squares.
+"""ALS: matrix factorization of implicit feedback by alternating least squares.
 
 Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008; Rendle,
 Krichene, Zhang and Koren, "Revisiting the Performance of iALS on Item Recommendation Benchmarks",
@@ -93,7 +93,7 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
 
     See Also
     --------
-    sklearn_recsys.linear_model.EASE : More accurate on catalogues that can be squared.
+    sklearn_recsys.linear_model.EASE : More accurate on catalogs that can be squared.
 
     Notes
     -----

@@ -85,7 +85,7 @@ class WeightedRows:
         return A, b
 
     def solve(self, factors, prior, ridge):
-        """Return the vectors that minimise each row's part of the loss.
+        """Return the vectors that minimize each row's part of the loss.
 
         Row u has v_u = argmin Σ_i x_ui (1 − v · y_i)² + vᵀ prior v + ridge_u ‖v‖².
 
@@ -164,7 +164,7 @@ def _use_one_thread():
 
 
 def _conjugate_gradients(times, b, v, n_steps):
-    """Take steps towards v A = b for a batch of symmetric systems; ``times(v)`` is v A."""
+    """Take steps toward v A = b for a batch of symmetric systems; ``times(v)`` is v A."""
     tiny = torch.finfo(b.dtype).tiny  # a system that is solved stays where it is
     residual = b - times(v)  # (n_rows, 1, n_factors)
     direction = residual

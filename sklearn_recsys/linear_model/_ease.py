@@ -22,19 +22,19 @@ from sklearn_recsys.utils.validation import check_indices
 class EASE(RecommenderMixin, BaseEstimator):
     """Embarrassingly shallow autoencoder.
 
-    An item-item weight matrix B of zero diagonal that reconstructs histories, ``X ≈ X B``: the
-    closed-form solution of a ridge regression of every item on all others [1]_. It has one
-    parameter, and new users cost a product.
+    Learns an item-item weight matrix B with a zero diagonal that reconstructs histories,
+    ``X ≈ X B``: the closed-form solution of a ridge regression of every item on all others [1]_. It
+    has one hyperparameter, and scoring a new user is one matrix product.
 
     Parameters
     ----------
     l2 : float, default=500.0
-        The ridge penalty λ, in units of squared values of `X`: the diagonal of XᵀX, which it is
-        added to, counts users where the values are ones. Good values lie between 100 and 2000 on
-        most data; choose it on held-out interactions.
+        The ridge penalty λ, in units of squared values of `X`: it is added to the diagonal of XᵀX,
+        which holds the items' user counts if all values are ones. Good values lie between 100 and
+        2000 on most data; choose it on held-out interactions.
     device : str, default="cpu"
-        Where `fit` inverts the items × items matrix: ``"cpu"``, or with torch ``"cuda"``,
-        ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is one.
+        Where `fit` inverts the items × items matrix: ``"cpu"``, or, if torch is installed,
+        ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which uses a GPU if there is one.
 
     Attributes
     ----------
@@ -52,17 +52,18 @@ class EASE(RecommenderMixin, BaseEstimator):
     Raises
     ------
     MemoryError
-        In `fit`, before anything is allocated, if one float32 items × items matrix doesn't fit.
+        In `fit`, before anything is allocated, if a float32 items × items matrix does not fit.
 
     See Also
     --------
-    sklearn_recsys.neighbors.ItemKNN : Sparse item weights, for catalogues too large to square.
+    sklearn_recsys.neighbors.ItemKNN : Sparse item weights, for catalogs whose items × items matrix
+        does not fit in memory.
 
     Notes
     -----
-    With P̂ = (XᵀX + λI)⁻¹ the solution is B̂ = I − P̂ · diagMat(1 ⊘ diag(P̂)), eq. 8 of [1]_. The one
-    matrix of items × items is built, inverted and turned into B̂ in place. Where float32 is too
-    short for a small `l2`, the inverse is computed in float64.
+    With P̂ = (XᵀX + λI)⁻¹ the solution is B̂ = I − P̂ · diagMat(1 ⊘ diag(P̂)), eq. 8 of [1]_. A single
+    items × items matrix is built, inverted and turned into B̂ in place. If float32 is not precise
+    enough for a small `l2`, the inverse is computed in float64.
 
     References
     ----------
@@ -75,7 +76,7 @@ class EASE(RecommenderMixin, BaseEstimator):
     >>> from sklearn_recsys import EASE
     >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
     >>> model = EASE(l2=1.0).fit(R)
-    >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=1)  # somebody new
+    >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=1)  # a new user
     array([[2]])
     """
 
@@ -111,17 +112,17 @@ class EASE(RecommenderMixin, BaseEstimator):
         Parameters
         ----------
         users : int, or {array-like, sparse matrix, sparse array} of shape (1, n_items)
-            One user, as `recommend` takes them: a training row, or a history.
+            One user, as in `recommend`: a training row, or a history.
         item : int
             The item whose score is to be explained.
 
         Returns
         -------
         items : ndarray of int64 of shape (n_history,)
-            The items of the user's history, the greatest contribution first.
+            The items of the user's history, the largest contribution first.
         contributions : ndarray of float32 of shape (n_history,)
-            What each adds to the score of `item`; they sum to it. An empty history, which is
-            answered by popularity, has none.
+            What each adds to the score of `item`; they sum to the score. Both arrays are empty for
+            an empty history, which is scored by popularity.
 
         Examples
         --------
@@ -136,11 +137,11 @@ class EASE(RecommenderMixin, BaseEstimator):
         history, _ = self._histories(users)
         if history.shape[0] != 1:
             raise ValueError(
-                f"explain answers for one user at a time; got {history.shape[0]}: pass X[[row]], "
-                "or one training row."
+                f"explain takes one user at a time; got {history.shape[0]}: pass X[[row]] or the "
+                "number of a training row."
             )
         (item,) = check_indices([item], history.shape[1], name="item")
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # the results are checked instead
             contributions = self._refuse_nan(history.data * self.coef_[history.indices, item])
         order = np.argsort(-contributions, kind="stable")
         return history.indices[order].astype(np.int64), contributions[order]

@@ -1,12 +1,12 @@
-"""The inverse of a regularized Gram matrix: lean, in place, and on every core.
+"""The inverse of a regularized Gram matrix: in place, with little memory, and on every core.
 
-No call of BLAS or LAPACK sees a large matrix. The threaded ``syrk`` of OpenBLAS packs a thread's
+No call to BLAS or LAPACK sees a large matrix. The threaded ``syrk`` of OpenBLAS packs a thread's
 whole share of the rows into a buffer of fixed size: with the kernels for AVX-512 it writes past the
-end, and kills the interpreter, from some 33,000 rows on in float32 and 20,000 in float64 on two
-threads, and so do ``potrf``, which calls it, and ``A @ A.T`` of numpy
+end of the buffer and crashes the interpreter, starting at about 33,000 rows in float32 and 20,000
+in float64 on two threads; so do ``potrf``, which calls it, and ``A @ A.T`` of numpy
 (https://github.com/numpy/numpy/issues/19685). So the matrix is inverted tile by tile. Sweeping
-blocks of columns needs the n³ multiplications of ``potrf`` and ``potri``, nearly all in ``gemm``,
-where BLAS is fastest, and no memory but the matrix and a few of its rows.
+blocks of columns takes the same n³ multiplications as ``potrf`` and ``potri``, nearly all of them
+in ``gemm``, where BLAS is fastest, and no memory except the matrix and a few of its rows.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from sklearn.utils import gen_batches
 from sklearn_recsys.utils._threads import map_blocks, row_blocks
 from sklearn_recsys.utils.validation import check_device, check_memory
 
-_WHOLE = 4096  # up to here LAPACK inverts the matrix at once: it is safe, and faster
-_TILE = 2048  # rows and columns of a tile beyond: calls are long enough to keep every core busy
+_WHOLE = 4096  # matrices up to this size are inverted by LAPACK at once, which is safe and faster
+_TILE = 2048  # rows and columns of a tile of larger ones: enough work to keep every core busy
 _BLOCK = 512  # columns swept at once
 
 
 def lower_gram(X, dtype=np.float32):
     """Return an array of shape (n_items, n_items) with the lower triangle of XᵀX of a csr_array.
 
-    What lies above the diagonal is undefined.
+    The values above the diagonal are undefined.
     """
     n_items = X.shape[1]
     out = np.empty((n_items, n_items), dtype=dtype)
@@ -37,8 +37,8 @@ def lower_gram(X, dtype=np.float32):
     def block(items):
         product = Xt[items] @ X[:, : items.stop]
         shape = (product.shape[0], n_items)
-        parts = (product.data, product.indices, product.indptr)
-        sp.csr_array(parts, shape=shape).toarray(out=out[items])
+        widened = sp.csr_array((product.data, product.indices, product.indptr), shape=shape)
+        widened.toarray(out=out[items])
 
     map_blocks(block, n_items, max(1, min(256, 2**23 // n_items)))
     return out
@@ -49,7 +49,8 @@ def invert_in_place(A, *, whole=_WHOLE, tile=_TILE, block=_BLOCK):
 
     For each block k of columns with Cholesky factor L of the pivot A_kk, the symmetric sweep
     operator takes A_ij to A_ij − A_ik A_kk⁻¹ A_kj, A_ik to A_ik A_kk⁻¹ and A_kk to −A_kk⁻¹; after
-    all blocks A holds −A⁻¹ (Goodnight, The American Statistician 33, 1979). One triangle is kept.
+    all blocks A holds −A⁻¹ (Goodnight, The American Statistician 33, 1979). Only one triangle is
+    stored.
 
     Parameters
     ----------
@@ -58,14 +59,14 @@ def invert_in_place(A, *, whole=_WHOLE, tile=_TILE, block=_BLOCK):
     whole : int, default=4096
         The largest n that LAPACK inverts at once.
     tile : int, default=2048
-        Rows and columns of a tile: no other call of BLAS or LAPACK sees a larger matrix.
+        Rows and columns of a tile, the largest matrix passed to BLAS or LAPACK otherwise.
     block : int, default=512
         Columns swept at once.
 
     Returns
     -------
     A : ndarray of shape (n, n)
-        The same memory, both triangles.
+        The input array with both triangles filled.
 
     Raises
     ------
@@ -98,12 +99,12 @@ def _cholesky(potrf, A, **options):
 class _Tiles:
     """The lower triangle of a matrix as tiles, each contiguous, in the memory of the matrix.
 
-    scipy's BLAS updates a contiguous array in place and would copy any other.
+    scipy's BLAS updates contiguous arrays in place but copies all others.
 
     Parameters
     ----------
     A : ndarray of shape (n, n), C-contiguous
-        Its lower triangle is cut into tiles; `restore` makes rows of it again.
+        Its lower triangle is cut into tiles; `restore` puts them back into rows.
     size : int
         Rows and columns of a tile.
     """
@@ -111,13 +112,13 @@ class _Tiles:
     def __init__(self, A, size):
         self.A, self.size = A, size
         self.panels = list(gen_batches(len(A), size))
-        for rows in self.panels:  # one after the other: a panel is copied
+        for rows in self.panels:  # one panel at a time bounds the memory of the copy
             panel = A[rows, : rows.stop].copy()
             for columns in self.up_to(rows):
                 self.tile(rows, columns)[:] = panel[:, columns]
 
     def restore(self):
-        """Put the negatives of the tiles back in place."""
+        """Write the negated tiles back into the rows of the matrix."""
         for rows in self.panels:
             panel = np.empty((rows.stop - rows.start, rows.stop), dtype=self.A.dtype)
             for columns in self.up_to(rows):
@@ -125,20 +126,20 @@ class _Tiles:
             self.A[rows, : rows.stop] = panel
 
     def up_to(self, rows):
-        """Return the panels up to that of the diagonal."""
+        """Return the panels up to the diagonal one."""
         return self.panels[: rows.start // self.size + 1]
 
     def tile(self, rows, columns):
-        """Return the tile of two panels, on or below the diagonal."""
+        """Return the tile at two panels, on or below the diagonal."""
         n_rows, n_columns = rows.stop - rows.start, columns.stop - columns.start
         start = rows.start * len(self.A) + n_rows * columns.start
         tile = self.A.reshape(-1)[start : start + n_rows * n_columns]
         return tile.reshape(n_rows, n_columns)
 
     def column_tiles(self, panel, columns):
-        """Yield each panel of rows with a view of its part of some columns of `panel`.
+        """Yield each panel of rows with a view of its share of some columns of `panel`.
 
-        Above the diagonal it is the transpose of a part of the rows.
+        Above the diagonal it is a transposed view of the tile below.
         """
         for rows in self.panels:
             if rows.start < panel.start:
@@ -148,7 +149,7 @@ class _Tiles:
 
 
 def _sweep(tiles, block):
-    """Overwrite the lower triangle of the matrix of `tiles` with that of its inverse."""
+    """Overwrite the lower triangle of a tiled matrix with the lower triangle of its inverse."""
     A = tiles.A
     gemm, syrk, trsm = get_blas_funcs(("gemm", "syrk", "trsm"), (A,))
     potrf, potri = get_lapack_funcs(("potrf", "potri"), (A,))
@@ -157,8 +158,8 @@ def _sweep(tiles, block):
         for pivot in gen_batches(len(square), block):  # columns of the panel
             L = _cholesky(potrf, square[pivot, pivot].T)
             W = np.empty((len(A), len(L)), dtype=A.dtype)
-            for rows, part in tiles.column_tiles(panel, pivot):
-                W[rows] = part
+            for rows, tile in tiles.column_tiles(panel, pivot):
+                W[rows] = tile
             above = slice(panel.start + pivot.start, panel.start + pivot.stop)
             W[panel.start : above.start] = square[pivot, : pivot.start].T
             W[above] = 0
@@ -174,8 +175,8 @@ def _sweep(tiles, block):
                 syrk(-1.0, W[rows].T, beta=1.0, c=tile, trans=1, overwrite_c=1)
             for rows in tiles.panels:  # A_ik A_kk⁻¹
                 trsm(1.0, L, W[rows].T, overwrite_b=1)
-            for rows, part in tiles.column_tiles(panel, pivot):
-                part[:] = W[rows]
+            for rows, tile in tiles.column_tiles(panel, pivot):
+                tile[:] = W[rows]
             square[pivot, : pivot.start] = W[panel.start : above.start].T
             inverse, _ = potri(L, overwrite_c=1)
             np.negative(inverse, out=square[pivot, pivot].T)
@@ -183,7 +184,7 @@ def _sweep(tiles, block):
 
 
 def inverse_gram(X, l2, device="cpu"):
-    """Return (XᵀX + l2 I)⁻¹ as a dense array, in float32 wherever that is accurate.
+    """Return (XᵀX + l2 I)⁻¹ as a dense array, in float32 if that is accurate, else in float64.
 
     Parameters
     ----------
@@ -192,14 +193,14 @@ def inverse_gram(X, l2, device="cpu"):
     l2 : float
         The ridge penalty.
     device : str, default="cpu"
-        Where to compute; another device than the CPU does so by torch, in float32 only.
+        Where to compute it; devices other than the CPU use torch, in float32 only.
 
     Raises
     ------
     MemoryError
-        If the matrix cannot fit, before it is allocated.
+        If the matrix does not fit, before it is allocated.
     ValueError
-        If the matrix is too close to singular for float64, too, or the device is not there.
+        If the matrix is too close to singular even for float64, or the device is unavailable.
     """
     if device != "cpu":
         device = check_device(device)
@@ -215,14 +216,15 @@ def inverse_gram(X, l2, device="cpu"):
 def _check_memory(n_items, dtype):
     dtype = np.dtype(dtype)
     check_memory(
-        (dtype.itemsize + (4 if dtype.itemsize > 4 else 0)) * n_items**2,  # and its float32 copy
+        # EASE copies a float64 inverse to float32
+        (dtype.itemsize + (4 if dtype.itemsize > 4 else 0)) * n_items**2,
         f"EASE's {dtype} matrix of {n_items:,} × {n_items:,} items",
-        "ItemKNN keeps a few neighbours per item instead; filter_k_core drops rare items.",
+        "ItemKNN stores only a few neighbors per item; filter_k_core drops rare items.",
     )
 
 
 def _is_inverse(P, X, l2):
-    """Return whether P inverts XᵀX + l2 I well enough, tried on a random vector."""
+    """Return whether P inverts XᵀX + l2 I accurately enough, tested on a random vector."""
     probe = np.random.RandomState(0).uniform(-1, 1, size=X.shape[1])
     image, vector = np.empty_like(probe), probe.astype(P.dtype)
     for rows in row_blocks(len(P), P[0].nbytes):
@@ -232,7 +234,7 @@ def _is_inverse(P, X, l2):
 
 
 def _try_inverse(X, l2, dtype):
-    """Return (XᵀX + l2 I)⁻¹, or None if this precision is too short for it."""
+    """Return (XᵀX + l2 I)⁻¹, or None if `dtype` is not precise enough."""
     _check_memory(X.shape[1], dtype)
     P = lower_gram(X, dtype)
     P[np.diag_indices_from(P)] += dtype(l2)

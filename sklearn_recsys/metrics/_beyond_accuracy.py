@@ -24,9 +24,9 @@ _NOTHING_RECOMMENDED = "y_pred recommends nothing: all of its top k slots are em
 def _exposure(y_pred, n_items, k):
     """Return how often each of the `n_items` items is in a top k."""
     if not isinstance(n_items, Integral) or isinstance(n_items, bool):
-        raise TypeError(f"n_items must be an integer, the size of the catalogue; got {n_items!r}.")
+        raise TypeError(f"n_items must be an integer, the size of the catalog; got {n_items!r}.")
     if n_items < 1:
-        raise ValueError(f"n_items must be at least 1, the size of the catalogue; got {n_items}.")
+        raise ValueError(f"n_items must be at least 1, the size of the catalog; got {n_items}.")
     lists = lists_frame(y_pred)
     if lists is not None:
         y_pred = Frames(lists, check_k(k)).lists
@@ -67,7 +67,7 @@ def _mean_per_list(y_pred, values):
 
 
 def coverage_at_k(y_pred, n_items, k=10):
-    """Catalogue coverage at k: the share of the items that are in at least one top k.
+    """Catalog coverage at k: the share of the items that are in at least one top k.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def coverage_at_k(y_pred, n_items, k=10):
         Ranked item ids, best first, each at most once per row; -1 is an empty slot and is ignored.
         Only the first `k` columns are read. Or a frame of raw ids, see :ref:`metrics-on-frames`.
     n_items : int
-        The size of the catalogue.
+        The size of the catalog.
     k : int, default=10
         The number of slots that count.
 
@@ -110,7 +110,7 @@ def gini_at_k(y_pred, n_items, k=10):
         Ranked item ids, best first, each at most once per row; -1 is an empty slot and is ignored.
         Only the first `k` columns are read. Or a frame of raw ids, see :ref:`metrics-on-frames`.
     n_items : int
-        The size of the catalogue. Items that are never recommended count, with an exposure of 0.
+        The size of the catalog. Items that are never recommended count, with an exposure of 0.
     k : int, default=10
         The number of slots that count.
 
@@ -126,7 +126,7 @@ def gini_at_k(y_pred, n_items, k=10):
     Notes
     -----
     With :math:`c_{(1)} \le \dots \le c_{(n)}` the numbers of lists that the items are in, over all
-    :math:`n` items of the catalogue,
+    :math:`n` items of the catalog,
 
     .. math:: G = \frac{\sum_{i=1}^{n} (2i - n - 1)\, c_{(i)}}{n \sum_{i=1}^{n} c_{(i)}}.
 
@@ -206,11 +206,11 @@ def novelty_at_k(y_pred, X, k=10, *, average="mean"):
         X, y_pred = frames.matrix("X", own_rows=True), frames.lists
     X = check_csr(X, name="X")
     n_users, n_items = X.shape
-    y_pred = check_lists(y_pred, k, n_items, catalogue="X")
+    y_pred = check_lists(y_pred, k, n_items, catalog="X")
     popularity = np.bincount(X.indices, minlength=n_items)
     information = np.log2(n_users + 1) - np.log2(popularity + 1)
     novelty = average_rows(_mean_per_list(y_pred, information), average, _NOTHING_RECOMMENDED)
-    return novelty if frames is None else frames.labelled(novelty)
+    return novelty if frames is None else frames.labeled(novelty)
 
 
 def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
@@ -278,7 +278,7 @@ def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
     check_same_columns(X, X_train, "X_train")
     X = check_csr(X, name="X")
     n_users, n_items = X.shape
-    y_pred = check_lists(y_pred, k, n_items, catalogue="X")
+    y_pred = check_lists(y_pred, k, n_items, catalog="X")
     if len(y_pred) != n_users:
         raise ValueError(
             "y_pred and X must have the same users, row by row; got "
@@ -298,7 +298,7 @@ def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
         "No row has both a history of items with training users and a recommendation in the top k "
         "of y_pred.",
     )
-    return bias if frames is None else frames.labelled(bias)
+    return bias if frames is None else frames.labeled(bias)
 
 
 def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
@@ -355,7 +355,7 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
     if sp.issparse(features):
         features = canonical_csr(features, name="item_features")
     n_items, n_features = features.shape
-    y_pred = check_lists(y_pred, k, n_items, catalogue="item_features")
+    y_pred = check_lists(y_pred, k, n_items, catalog="item_features")
     unit = unit_rows(features)
     if sp.issparse(unit):
         n_values = np.diff(unit.indptr)
@@ -374,4 +374,4 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
     diversity = average_rows(
         values, average, "No row of y_pred has two items in its top k to compare."
     )
-    return diversity if frames is None else frames.labelled(diversity)
+    return diversity if frames is None else frames.labeled(diversity)

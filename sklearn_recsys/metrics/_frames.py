@@ -149,7 +149,7 @@ class Frames:
             )
         return item_features.iloc[places]
 
-    def labelled(self, values) -> Any:  # a float, or a Series; the caller knows which
+    def labeled(self, values) -> Any:  # a float, or a Series; the caller knows which
         """Return values of the rows as a Series by user; an average as it is."""
         return pd.Series(values, index=self.users) if np.ndim(values) else values
 

@@ -30,7 +30,7 @@ def check_k(k):
     return int(k)
 
 
-def check_lists(y_pred, k, n_items=None, *, catalogue="the catalogue"):
+def check_lists(y_pred, k, n_items=None, *, catalog="the catalog"):
     """Return the first `k` columns of `y_pred`, checked, as int64; narrower if `y_pred` is."""
     k = check_k(k)
     expected = "ranked item ids, best first, of shape (n_rows, at least k), with -1 for empty slots"
@@ -56,7 +56,7 @@ def check_lists(y_pred, k, n_items=None, *, catalogue="the catalogue"):
             raise ValueError(f"y_pred must hold item ids, or -1 for an empty slot; got {low}.")
         if n_items is not None and high >= n_items:
             raise ValueError(
-                f"y_pred holds the item id {high}, but {catalogue} has {n_items} items "
+                f"y_pred holds the item id {high}, but {catalog} has {n_items} items "
                 f"(ids 0 … {n_items - 1})."
             )
     y_pred = y_pred.astype(np.int64, copy=False)
@@ -115,7 +115,7 @@ def find_hits(y_true, y_pred, k):
     else:
         y_true = check_csr(y_true, name="y_true")
         n_items = y_true.shape[1]
-    y_pred = check_lists(y_pred, k, n_items, catalogue="y_true")
+    y_pred = check_lists(y_pred, k, n_items, catalog="y_true")
     _check_rows(y_true, y_pred)
     if one_each:
         return y_pred == y_true[:, np.newaxis], np.ones(len(y_true), dtype=np.int64)
@@ -167,7 +167,7 @@ def find_gains(y_true, y_pred, k, gains):
         return hits.astype(np.float64), sp.csr_array(np.ones((len(hits), 1)))
     check_same_rows(y_true, y_pred, "y_pred", "y_true")
     y_true = _as_gains(check_csr(y_true, name="y_true"), gains)
-    y_pred = check_lists(y_pred, k, y_true.shape[1], catalogue="y_true")
+    y_pred = check_lists(y_pred, k, y_true.shape[1], catalog="y_true")
     _check_rows(y_true, y_pred)
     gained = np.zeros(y_pred.shape)
     for rows, found, cells in _found_cells(y_true, y_pred):

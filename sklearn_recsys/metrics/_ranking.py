@@ -120,7 +120,7 @@ def _metric(per_row, y_true, y_pred, k, average, **options) -> Any:
         y_true, y_pred = frames.matrix("y_true"), frames.lists
     hits, n_relevant = find_hits(y_true, y_pred, k)  # not padded: any k costs the same
     values = average_rows(per_row(hits, n_relevant, k, **options), average)
-    return values if frames is None else frames.labelled(values)
+    return values if frames is None else frames.labeled(values)
 
 
 def hr_at_k(y_true, y_pred, k=10, *, average="mean"):
@@ -266,7 +266,7 @@ def precision_at_k(y_true, y_pred, k=10, *, average="mean"):
 
 
 def ndcg_at_k(y_true, y_pred, k=10, *, average="mean", gains="binary"):
-    r"""Normalised discounted cumulative gain at k.
+    r"""NDCG at k: the normalized discounted cumulative gain of a row's top k.
 
     Parameters
     ----------
@@ -338,7 +338,7 @@ def ndcg_at_k(y_true, y_pred, k=10, *, average="mean", gains="binary"):
     frames.check_common_users("y_true")
     y_true = frames.matrix("y_true", ratings=True)
     values = _graded_ndcg(*find_gains(y_true, frames.lists, k, gains))
-    return frames.labelled(average_rows(values, average, NO_GAIN))
+    return frames.labeled(average_rows(values, average, NO_GAIN))
 
 
 def map_at_k(y_true, y_pred, k=10, *, average="mean"):

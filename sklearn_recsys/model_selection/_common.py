@@ -50,7 +50,7 @@ def check_order(order, X, *, name="order"):
 
 
 def check_times(times, *, name):
-    """Refuse times in a float type that cannot tell neighbouring seconds apart."""
+    """Refuse times in a float type that cannot tell neighboring seconds apart."""
     if times.dtype.kind == "f" and times.dtype.itemsize < 8:
         exact = 2 ** (np.finfo(times.dtype).nmant + 1)
         if np.abs(times).max() > exact:

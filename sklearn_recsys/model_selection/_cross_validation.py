@@ -23,7 +23,7 @@ from sklearn_recsys.utils._sparse import as_csr
 class HoldoutSplit(BaseCrossValidator):
     """One split that trains and scores on all rows: `y` carries the held-out cells.
 
-    For searches over weak generalisation, where the same users are in train and validation:
+    For searches over weak generalization, where the same users are in train and validation:
     every candidate is fitted on `X` and scored by ``score(X, y)``.
 
     See Also
@@ -33,7 +33,7 @@ class HoldoutSplit(BaseCrossValidator):
 
     Notes
     -----
-    Plain k-fold, ``cv=5`` without `y`, splits users instead (strong generalisation) and needs no
+    Plain k-fold, ``cv=5`` without `y`, splits users instead (strong generalization) and needs no
     cross-validator of its own.
 
     After a search the best candidate is refitted on `X`, without the cells in `y`. Before the test,

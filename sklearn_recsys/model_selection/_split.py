@@ -309,10 +309,10 @@ def user_split(
     drop_unseen_items=False,
     random_state=None,
 ):
-    """Split users into train, validation and test users: strong generalisation.
+    """Split users into train, validation and test users: strong generalization.
 
     The model never sees the validation and test users while it is fitted; it is given most of
-    their history afterwards and asked for the rest [1]_.
+    their history afterward and asked for the rest [1]_.
 
     Parameters
     ----------
@@ -359,7 +359,7 @@ def user_split(
 
     See Also
     --------
-    leave_last_out : Weak generalisation, the same users in train and test.
+    leave_last_out : Weak generalization, the same users in train and test.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""Item-based and user-based nearest neighbours.
+"""Item-based and user-based nearest neighbors.
 
 Sarwar, Karypis, Konstan and Riedl, "Item-based collaborative filtering recommendation algorithms",
 WWW 2001; Herlocker, Konstan, Borchers and Riedl, "An algorithmic framework for performing
@@ -30,27 +30,27 @@ _CONSTRAINTS: dict = {
 
 
 class ItemKNN(RecommenderMixin, BaseEstimator):
-    """Item-based nearest neighbours.
+    """Item-based nearest neighbors.
 
     The score of an item is the sum of its similarities to the items of the history, weighted by
-    their values, over the `n_neighbors` items most similar to it. Only these are kept: memory grows
-    with items × neighbours, never with items × items.
+    their values, over the `n_neighbors` items most similar to it. Only these are stored: memory
+    grows with items × neighbors, never with items × items.
 
     Parameters
     ----------
     n_neighbors : int, default=100
-        Neighbours kept for each item, those with a positive similarity.
+        Neighbors stored for each item; only positive similarities count.
     metric : {"cosine", "jaccard", "pearson"}, default="cosine"
         Similarity of two items: cosine of their columns; Jaccard index of the users with positive
         values; Pearson's correlation over the users who rated both.
     shrinkage : float, default=5.0
-        Similarities are multiplied by n / (n + shrinkage), n the number of common users: it keeps
-        similarities that few users vouch for from leading.
+        Similarities are multiplied by n / (n + shrinkage), where n is the number of common users.
+        This ranks down similarities that are based on few users.
 
     Attributes
     ----------
     similarity_ : csr_array of float32 of shape (n_items, n_items)
-        Row i holds the similarities of the neighbours of item i.
+        Row i holds the similarities of the neighbors of item i.
     interactions_ : csr_array of shape (n_users, n_items)
         The training matrix.
     n_features_in_ : int
@@ -62,8 +62,8 @@ class ItemKNN(RecommenderMixin, BaseEstimator):
 
     See Also
     --------
-    UserKNN : The same over users.
-    sklearn_recsys.linear_model.EASE : Item weights learnt together; usually more accurate, dense.
+    UserKNN : The same method over users.
+    sklearn_recsys.linear_model.EASE : Item weights learned jointly; usually more accurate, dense.
 
     References
     ----------
@@ -76,7 +76,7 @@ class ItemKNN(RecommenderMixin, BaseEstimator):
     >>> from sklearn_recsys import ItemKNN
     >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
     >>> model = ItemKNN(n_neighbors=2).fit(R)
-    >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=2)  # somebody new
+    >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=2)  # a new user
     array([[2, 0]])
     >>> ids, similarities = model.similar_items([0], n=1)
     >>> ids
@@ -121,12 +121,12 @@ class ItemKNN(RecommenderMixin, BaseEstimator):
         items : int or array-like of int of shape (n_asked,)
             Item indices.
         n : int, default=10
-            Items per row; of the `n_neighbors` that `fit` kept.
+            Items per row, from the `n_neighbors` stored by `fit`.
 
         Returns
         -------
         ids : ndarray of int64 of shape (n_asked, n)
-            Nearest first, the item itself left out; −1 in empty slots.
+            Nearest first, except the item itself; −1 in empty slots.
         similarities : ndarray of float32 of shape (n_asked, n)
             Their similarities, −inf in empty slots.
         """
@@ -139,26 +139,26 @@ class ItemKNN(RecommenderMixin, BaseEstimator):
 
 
 class UserKNN(RecommenderMixin, BaseEstimator):
-    """User-based nearest neighbours.
+    """User-based nearest neighbors.
 
     The score of an item is the sum of the values that the `n_neighbors` training users most similar
     to the history gave it, weighted by their similarity. A history that is a training row is not
-    its own neighbour.
+    its own neighbor.
 
     Parameters
     ----------
     n_neighbors : int, default=50
-        Neighbours of each history, those with a positive similarity.
+        Neighbors of each history; only positive similarities count.
     metric : {"cosine", "jaccard", "pearson"}, default="cosine"
         Similarity of two users: cosine of their rows; Jaccard index of the items with positive
         values; Pearson's correlation over the items that both rated.
     shrinkage : float, default=5.0
-        Similarities are multiplied by n / (n + shrinkage), n the number of common items.
+        Similarities are multiplied by n / (n + shrinkage), where n is the number of common items.
 
     Attributes
     ----------
     interactions_ : csr_array of shape (n_users, n_items)
-        The training matrix; the model itself.
+        The training matrix, which is what the model searches for neighbors.
     n_features_in_ : int
         Number of items.
     feature_names_in_ : ndarray of shape (n_items,)
@@ -168,7 +168,7 @@ class UserKNN(RecommenderMixin, BaseEstimator):
 
     See Also
     --------
-    ItemKNN : The same over items; faster at answering.
+    ItemKNN : The same method over items; recommends faster.
 
     References
     ----------
@@ -224,14 +224,14 @@ class UserKNN(RecommenderMixin, BaseEstimator):
         Parameters
         ----------
         users : None, int, 1-D array-like of int or bool, or matrix, default=None
-            As in `recommend`: training rows, or the histories of anyone.
+            As in `recommend`: training rows, or histories of any users.
         n : int, default=10
             Users per row.
 
         Returns
         -------
         ids : ndarray of int64 of shape (n_rows, n)
-            Training rows, nearest first, the user left out; −1 in empty slots.
+            Training rows, nearest first, except the user; −1 in empty slots.
         similarities : ndarray of float32 of shape (n_rows, n)
             Their similarities, −inf in empty slots.
         """

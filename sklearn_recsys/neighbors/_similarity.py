@@ -1,4 +1,4 @@
-"""Similarities between the rows of sparse matrices, of which only the best are kept."""
+"""Similarities between the rows of sparse matrices, reduced to the nearest neighbors."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def _support(X):
     return ones
 
 
-def _centred(X):
-    """Return float64 rows less their medians.
+def _median_centered(X):
+    """Subtract each row's median, in float64.
 
-    A correlation does not see a shift, but rounding does. One huge value would take the mean with
-    it, and the digits of all others.
+    A shift does not change a correlation, but it reduces rounding errors. A mean would not do: one
+    huge value would dominate it and cost all others their precision.
     """
     lengths = np.diff(X.indptr)
     ordered = X.data[np.lexsort((X.data, cell_rows(X)))]
@@ -34,10 +34,10 @@ def _centred(X):
 
 
 def _aligned(product, common):
-    """Return the values of a sparse product at the cells of `common`, which include its own."""
+    """Return the values of a sparse product at the cells of `common`, a superset of its own."""
     product.sort_indices()
     values = np.zeros(common.nnz)
-    values[in_cells(common, product)] = product.data  # products that are zero are not stored
+    values[in_cells(common, product)] = product.data  # zero products are not stored
     return values
 
 
@@ -46,19 +46,19 @@ class RowSimilarity:
 
     Parameters
     ----------
-    Q : csr_array of shape (n_things, n_features)
-        The rows to be found.
+    Q : csr_array of shape (n_fitted, n_features)
+        The rows to search for neighbors.
     metric : {"cosine", "jaccard", "pearson"}
         Cosine of the rows; Jaccard index of their positive cells; Pearson's correlation over the
         cells that both rows store.
     shrinkage : float
-        Similarities are multiplied by n / (n + shrinkage), n the number of common cells.
+        Similarities are multiplied by n / (n + shrinkage), where n is the number of common cells.
     """
 
     def __init__(self, Q, metric, shrinkage):
         self.metric = metric
         self.shrinkage = shrinkage
-        self.n_things = Q.shape[0]
+        self.n_things = Q.shape[0]  # saved in model files under this name
         Q = self._prepare(Q)
         self.support = _support(Q).T.tocsr()
         self.n_cells = np.diff(Q.indptr)
@@ -69,25 +69,25 @@ class RowSimilarity:
             self.squares = self.values.multiply(self.values).tocsr()
 
     def _fitted_state(self):
-        sums = Sparse("n_items", "n_users", sorted=False)
+        by_feature = Sparse("n_items", "n_users", sorted=False)
         rules = {
             "metric": OneOf(METRICS),
             "shrinkage": Number(low=0),
             "n_things": Size("n_users"),
             "n_cells": Array("n_users", kinds="i", low=0),
-            "support": sums,
+            "support": by_feature,
         }
         if self.metric in ("cosine", "pearson"):
-            rules["values"] = sums
+            rules["values"] = by_feature
         if self.metric == "pearson":
-            rules["squares"] = sums
+            rules["squares"] = by_feature
         return rules
 
     def _prepare(self, X):
         if self.metric == "jaccard":
             return _support(take_cells(X, X.data > 0))
         if self.metric == "pearson":
-            return _centred(X)
+            return _median_centered(X)
         return X
 
     def _common(self, P):
@@ -95,23 +95,23 @@ class RowSimilarity:
         return _support(P) @ self.support
 
     def _similarity(self, P):
-        """Return the similarities of the rows of `P`, dense or, where they are few, sparse."""
+        """Return the similarities of the rows of `P`, sparse if most are zero, else dense."""
         P = self._prepare(P)
         if self.metric == "cosine" and not self.shrinkage:
             similarity = unit_rows(P) @ self.values
             return similarity if is_sparse_enough(similarity) else similarity.toarray()
         common = self._common(P)
-        thin = is_sparse_enough(common)
-        if not thin:
+        sparse = is_sparse_enough(common)
+        if not sparse:
             common = common.toarray()
         elif self.metric == "pearson":
             common.sort_indices()
         if self.metric == "cosine":
             similarity = unit_rows(P) @ self.values
-            similarity = similarity if thin else similarity.toarray()
+            similarity = similarity if sparse else similarity.toarray()
         elif self.metric == "jaccard":
             lengths = np.diff(P.indptr)
-            if thin:
+            if sparse:
                 similarity = common.copy()
                 similarity.data /= (
                     lengths[cell_rows(common)] + self.n_cells[common.indices] - common.data
@@ -119,14 +119,13 @@ class RowSimilarity:
             else:
                 union = lengths[:, None] + self.n_cells - common
                 similarity = common / np.maximum(union, 1)
-        elif thin:
+        elif sparse:
             values = self._pearson(P, common.data, lambda product: _aligned(product, common))
-            parts = (values, common.indices, common.indptr)
-            similarity = sp.csr_array(parts, shape=common.shape)
+            similarity = sp.csr_array((values, common.indices, common.indptr), shape=common.shape)
         else:
             similarity = self._pearson(P, common, lambda product: product.toarray())
-        shrinkage = np.float64(self.shrinkage)  # which float32 may not hold
-        if shrinkage and thin:
+        shrinkage = np.float64(self.shrinkage)  # may exceed the range of float32
+        if shrinkage and sparse:
             common.data = common.data / (common.data.astype(np.float64) + shrinkage)
             similarity = similarity.multiply(common).tocsr()
         elif shrinkage:
@@ -134,28 +133,29 @@ class RowSimilarity:
         return similarity.astype(np.float32, copy=False)
 
     def _pearson(self, P, n, at):
-        """Return the correlations at cells with `n` in common; `at` reads a product there."""
+        """Return the correlations at cells with `n` common cells; `at` reads a product there."""
         ones = _support(P)
         p, p_squares = at(P @ self.support), at(P.multiply(P).tocsr() @ self.support)
         q, q_squares = at(ones @ self.values), at(ones @ self.squares)
         covariance = n * at(P @ self.values) - p * q
         p_variance, q_variance = n * p_squares - p**2, n * q_squares - q**2
-        # rounding leaves noise where a row is constant over the common cells
-        flat = (p_variance <= 1e-10 * n * p_squares) | (q_variance <= 1e-10 * n * q_squares)
-        norms = np.sqrt(np.where(flat, 1, p_variance)) * np.sqrt(np.where(flat, 1, q_variance))
-        return np.where(flat, 0, covariance / norms)
+        # if a row is constant over the common cells, its variance is rounding noise rather than 0
+        constant = (p_variance <= 1e-10 * n * p_squares) | (q_variance <= 1e-10 * n * q_squares)
+        p_norms = np.sqrt(np.where(constant, 1, p_variance))
+        q_norms = np.sqrt(np.where(constant, 1, q_variance))
+        return np.where(constant, 0, covariance / (p_norms * q_norms))
 
     def top(self, P, k, skip):
-        """Return the `k` most similar things of each row of `P`, as `similar_rows` does."""
+        """Return the `k` fitted rows most similar to each row of `P`; see `similar_rows`."""
         row_bytes = 96 if self.metric == "pearson" else 24
         return similar_rows(P, self.support, self._similarity, k, skip, row_bytes=row_bytes)
 
 
 def warn_if_constant(X, metric):
-    """Warn if nothing can correlate."""
+    """Warn if all values are equal, so that every correlation is undefined."""
     if metric == "pearson" and np.all(X.data == X.data[0]):
         warn(
-            f"Pearson's correlation needs values that differ, but all of X's are {X.data[0]:g}: "
-            "no two rows are similar. Use cosine or jaccard on implicit interactions.",
+            f"Pearson's correlation needs different values, but all values of X are {X.data[0]:g}: "
+            "no two rows are similar. Use cosine or jaccard on implicit feedback.",
             ValuesWarning,
         )

@@ -1,4 +1,4 @@
-"""From raw events to user × item matrices, weightings of such matrices, and features."""
+"""Encoders of raw events and features, weightings and filters of user × item matrices."""
 
 from sklearn_recsys.preprocessing._encoder import InteractionEncoder
 from sklearn_recsys.preprocessing._features import FeatureEncoder

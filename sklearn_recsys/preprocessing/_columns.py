@@ -12,7 +12,7 @@ _HINT = f"Name the columns in the constructor: InteractionEncoder({_NAMES})."
 
 
 def check_column(events, column, hint=_HINT):
-    """Return a column; raise unless it is there once and without NaN."""
+    """Return a column; raise if it is missing, duplicated, or contains NaN."""
     if column not in events.columns:
         raise ValueError(
             f"events has no column {column!r}; its columns are {list(events.columns)}. {hint}"
@@ -82,7 +82,7 @@ def factorize(series):
     ids = np.asarray(ids)
     try:
         order = np.argsort(ids, kind="stable")
-    except TypeError:  # ids of mixed types have no order
+    except TypeError:  # ids of mixed types cannot be sorted
         return codes, ids
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))

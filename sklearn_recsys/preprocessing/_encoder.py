@@ -29,16 +29,16 @@ from sklearn_recsys.utils.validation import check_csr, check_indices
 class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     """Encode a tidy frame of events as a sparse user × item matrix.
 
-    One row of the frame is one event: a user met an item. The matrix has one row per user and one
-    column per item known at fit, always all of them and always in the same order, so that the
-    matrices of different sets of events (train and test) line up.
+    Each row of the frame is one event: a user interacted with an item. The matrix has one row per
+    user and one column per item seen in `fit`, always all of them and always in the same order, so
+    that the matrices of different sets of events (train and test) line up.
 
     Parameters
     ----------
     user, item : hashable, default="user" and "item"
         Names of the columns with the raw ids: integers, strings, or anything hashable.
     values : {"rating", "count", "one", "timestamp", "position"}, default="rating"
-        What a stored value of the matrix says:
+        What a stored value of the matrix means:
 
         - ``"rating"``: the value of the column `rating` (float32);
         - ``"count"``: the number of events of the pair (float32);
@@ -46,37 +46,36 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         - ``"timestamp"``: the value of the column `timestamp`: int64 for integer columns, float64
           for floats, never float32. Datetime columns become seconds since 1970-01-01 UTC, int64
           if all of them are whole seconds and float64 otherwise;
-        - ``"position"``: 1 … n_u (int64), the place of the pair among the user's pairs in time:
-          a stable sort on the time of the pair's last event, then on its row in the frame.
+        - ``"position"``: 1 … n_u (int64), the position of the pair in the user's chronological
+          order: a stable sort by the time of the pair's last event, then by its row in the frame.
 
     rating : hashable, default="rating"
-        Name of the column of ratings; read only where `values` is "rating".
+        Name of the column of ratings; read only if `values` is "rating".
     timestamp : hashable or None, default="timestamp"
-        Name of the column of times. Needed for ``values="timestamp"``. None says that the order of
-        the frame's rows is the order in time.
+        Name of the column of times. Required for ``values="timestamp"``. None means that the rows
+        of the frame are in chronological order.
     duplicates : {"last", "sum", "mean", "max"}, default="last"
-        The rule for several events of one user with one item, applied to their values: "last" is
-        the latest by `timestamp` (equal times: the later row; without such a column: the last
-        row). A count is the number of events, "one" is 1, and a position is the place of the last
-        event, whatever the rule.
+        How several events of the same user and item are combined into one value: "last" takes the
+        latest by `timestamp` (equal times: the later row; without such a column: the last row).
+        Counts, ones and positions are not affected; a position is that of the last event.
     unknown : {"error", "ignore"}, default="error"
-        Whether ids that were not seen at fit raise a ValueError which names them, or their events
+        Whether ids that were not seen in `fit` raise a ValueError that lists them, or their events
         are dropped.
     users, items : array-like, default=None
-        Raw ids of all users, or of all items: the catalogue. It decides on the rows, or columns,
-        and their order, so that users and items without an event have theirs; `unknown` decides on
-        ids in events that it lacks. None: those of the events in `fit`. A list or an array can be
-        saved with the encoder.
+        Raw ids of all users, or of all items (the catalog). They determine the rows, or columns,
+        and their order, including those of users and items without events; `unknown` applies to
+        ids in events that are not in the list. None: the ids of the events in `fit`. A list or an
+        array can be saved with the encoder.
 
     Attributes
     ----------
     user_ids_ : ndarray of shape (n_users,)
-        Raw user ids by row: sorted if they can be sorted, else in order of appearance; `users`, if
-        given.
+        Raw user ids by row: `users` if given; else sorted, or in order of appearance if they
+        cannot be sorted.
     item_ids_ : ndarray of shape (n_items,)
-        Raw item ids by column, ordered likewise.
+        Raw item ids by column, in the same kind of order.
     n_users_, n_items_ : int
-        The numbers of known users and items.
+        The numbers of users and items seen in `fit`.
 
     See Also
     --------
@@ -84,8 +83,8 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
 
     Notes
     -----
-    A stored zero would mean *not observed*. Wherever a value comes out as 0 (a rating scale that
-    contains 0, ratings that sum to 0, time 0) a ValueError asks to shift the scale.
+    A zero in the matrix means *not observed*. If a value comes out as 0 (a rating scale that
+    contains 0, ratings that sum to 0, time 0), a ValueError asks you to shift the scale.
 
     Examples
     --------
@@ -102,7 +101,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
     0  bob     1     9
     1  bob     2     7
 
-    Items without interactions are in the catalogue:
+    A catalog includes items without interactions:
 
     >>> InteractionEncoder(items=[9, 8, 7]).fit_transform(events).toarray()
     array([[4., 0., 5.],
@@ -162,8 +161,8 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         Parameters
         ----------
         events : DataFrame of shape (n_events, n_columns)
-            Tidy events, of pandas or of any library that narwhals reads. Everything `transform`
-            reads is checked here already.
+            Tidy events: a frame of pandas or of any library that narwhals supports. All columns
+            that `transform` reads are already validated here.
         y : None
             Ignored.
 
@@ -203,25 +202,25 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         self.n_users_, self.n_items_ = X.shape
         return X
 
-    def _learn(self, raw, kind, catalogue):
-        """Return the codes of raw ids and what they stand for, the catalogue if there is one."""
-        if catalogue is None:
+    def _learn(self, raw, kind, catalog):
+        """Return the codes of raw ids, and the ids by code: the catalog if there is one."""
+        if catalog is None:
             return factorize(raw)
-        if isinstance(catalogue, (set, frozenset)):
+        if isinstance(catalog, (set, frozenset)):
             raise ValueError(f"{kind}s is a set, which has no order: pass sorted({kind}s).")
-        ids = as_index(catalogue, kind)
+        ids = as_index(catalog, kind)
         if ids.hasnans or ids.has_duplicates:
-            odd = "NaN" if ids.hasnans else missing_ids(ids[ids.duplicated()].unique())
-            raise ValueError(f"{kind}s must hold each {kind} id once; got several of {odd}.")
+            repeated = "NaN" if ids.hasnans else missing_ids(ids[ids.duplicated()].unique())
+            raise ValueError(f"{kind}s must hold each {kind} id once; got several of {repeated}.")
         return self._lookup(raw, kind, self.unknown, ids), np.asarray(ids)
 
     def transform(self, events):
-        """Encode events of known users.
+        """Encode events of users seen in `fit`.
 
         Parameters
         ----------
         events : DataFrame of shape (n_events, n_columns)
-            Tidy events; users without any keep an empty row.
+            Tidy events; users without events have an empty row.
 
         Returns
         -------
@@ -235,15 +234,15 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         return self._matrix(users, items, value, time, (self.n_users_, self.n_items_))
 
     def transform_histories(self, events, users=None):
-        """Encode the histories of anyone: known users, new users, or both.
+        """Encode the histories of any users, seen in `fit` or new.
 
         Parameters
         ----------
         events : DataFrame of shape (n_events, n_columns)
             Tidy events. Unknown items follow the parameter `unknown`.
         users : array-like of shape (n_histories,), default=None
-            Raw ids of the users to return a row for, in this order, known or new. None: the users
-            of `events`.
+            Raw ids of the users to return rows for, in this order; new users are allowed. None:
+            the users of `events`.
 
         Returns
         -------
@@ -251,20 +250,20 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
             One row per user; empty if the user has no event, or if all items were unknown and
             dropped.
         user_ids : ndarray of shape (n_histories,)
-            Their raw ids: `users`, or else sorted if they can be sorted, in order of appearance if
-            not. **The rows are in this order**, whatever that of the events.
+            Their raw ids: `users` if given; else sorted, or in order of appearance if they cannot
+            be sorted. **The rows are in this order**, not in that of the events.
         """
         check_is_fitted(self)
         events, value, time = self._read(events)
         if users is None:
             users, user_ids = factorize(events[self.user])
         else:
-            asked = as_index(users, "user")
-            if asked.has_duplicates:
-                twice = missing_ids(asked[asked.duplicated()].unique())
-                raise ValueError(f"users must hold each user id once; got several of {twice}.")
-            users = self._lookup(events[self.user], "user", "ignore", asked)
-            user_ids = np.asarray(asked)
+            requested = as_index(users, "user")
+            if requested.has_duplicates:
+                repeated = missing_ids(requested[requested.duplicated()].unique())
+                raise ValueError(f"users must hold each user id once; got several of {repeated}.")
+            users = self._lookup(events[self.user], "user", "ignore", requested)
+            user_ids = np.asarray(requested)
         items = self._lookup(events[self.item], "item", self.unknown)
         X = self._matrix(users, items, value, time, (len(user_ids), self.n_items_))
         return X, user_ids
@@ -275,7 +274,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         Parameters
         ----------
         raw_ids : array-like of shape (n,)
-            Raw ids; an unknown one raises ValueError, whatever `unknown` says.
+            Raw ids; an unknown id raises ValueError even if `unknown` is "ignore".
 
         Returns
         -------
@@ -290,7 +289,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         Parameters
         ----------
         raw_ids : array-like of shape (n,)
-            Raw ids; an unknown one raises ValueError, whatever `unknown` says.
+            Raw ids; an unknown id raises ValueError even if `unknown` is "ignore".
 
         Returns
         -------
@@ -305,11 +304,11 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         Parameters
         ----------
         items : array-like of int of shape (n_rows, n)
-            Item indices, best first; −1 marks an empty slot, which is left out.
+            Item indices, best first; empty slots, marked by −1, are skipped.
         scores : array-like of shape (n_rows, n), default=None
             Scores of the items.
         users : array-like of shape (n_rows,), default=None
-            Raw user ids, the labels of the rows. None: all users known at fit, in their order.
+            Raw user ids that label the rows. None: all users seen in `fit`, in their order.
 
         Returns
         -------
@@ -326,8 +325,8 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         if users is None:
             if len(items) != self.n_users_:
                 raise ValueError(
-                    f"items has {len(items)} rows, but {self.n_users_} users are known: say whose "
-                    "the rows are with users=[raw ids]."
+                    f"items has {len(items)} rows, but the encoder was fitted on {self.n_users_} "
+                    "users: name the users of the rows with users=[raw ids]."
                 )
             users = self.user_ids_
         users = as_index(users, "user")
@@ -335,16 +334,17 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
             raise ValueError(
                 f"users must label each of the {len(items)} rows of items; got {len(users)} labels."
             )
-        rows, slots = np.nonzero(items != -1)
-        columns = check_indices(items[rows, slots], self.n_items_, name="items")
-        frame = {self.user: users.take(rows), "rank": slots + 1, self.item: self.item_ids_[columns]}
+        rows, positions = np.nonzero(items != -1)
+        columns = check_indices(items[rows, positions], self.n_items_, name="items")
+        raw_items = self.item_ids_[columns]
+        frame = {self.user: users.take(rows), "rank": positions + 1, self.item: raw_items}
         if scores is not None:
             scores = np.asarray(scores)
             if scores.shape != items.shape:
                 raise ValueError(
                     f"scores must have the shape of items, {items.shape}; got {scores.shape}."
                 )
-            frame["score"] = scores[rows, slots]
+            frame["score"] = scores[rows, positions]
         return pd.DataFrame(frame)
 
     def inverse_transform(self, X):
@@ -358,14 +358,14 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         Returns
         -------
         events : DataFrame
-            Columns: the user column, the item column, and the value, named like the column it
-            came from or, without one, "count", "one" or "position". By user, then by item.
+            Columns: the user column, the item column, and the value, named after the column it
+            came from or else "count", "one" or "position". Sorted by user, then by item.
         """
         check_is_fitted(self)
         X = check_csr(X)
         if X.shape != (self.n_users_, self.n_items_):
             raise ValueError(
-                f"X must have a row for each known user and a column for each known item, "
+                f"X must have a row for each user and a column for each item seen in fit, "
                 f"{(self.n_users_, self.n_items_)}; got shape {X.shape}."
             )
         name = {"rating": self.rating, "timestamp": self.timestamp}.get(self.values, self.values)
@@ -395,7 +395,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         Parameters
         ----------
         path : str or path-like
-            The file; one that exists is replaced, at once and as a whole.
+            The file; an existing file is replaced atomically.
 
         See Also
         --------
@@ -409,7 +409,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         return tags
 
     def _read(self, events):
-        """Check the columns in use; return a pandas frame, and its values and times or None."""
+        """Check the columns in use; return a pandas frame and its values and times, or None."""
         events = as_pandas_frame(events, "events", " with one row per event")
         for column in (self.user, self.item):
             check_column(events, column)
@@ -421,31 +421,32 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         )
         if self.values == "timestamp":
             if self.timestamp is None:
-                raise ValueError('values="timestamp" needs the name of the column of times.')
+                raise ValueError('values="timestamp" needs timestamp, the column of times.')
             value = time = read_times(events, self.timestamp)
             value = as_seconds(value) if value.dtype.kind == "M" else value
         elif last_counts and self.timestamp is not None:
-            # A mistyped name must not pass silently where the order in time is what is asked for.
+            # positions depend on time, so a mistyped column name must raise; the last of several
+            # ratings can fall back to the order of the rows
             if self.values == "position" or self.timestamp in events.columns:
                 time = read_times(events, self.timestamp)
         return events, value, time
 
-    def _lookup(self, raw, kind, unknown, known=None):
-        """Return the codes of a column, −1 for the unknown ids if they are to be ignored."""
-        if known is None:
-            known = index_of(self, self.user_ids_ if kind == "user" else self.item_ids_)
+    def _lookup(self, raw, kind, unknown, vocabulary=None):
+        """Return the codes of a column, −1 for unknown ids if `unknown` is "ignore"."""
+        if vocabulary is None:
+            vocabulary = index_of(self, self.user_ids_ if kind == "user" else self.item_ids_)
         codes, ids = pd.factorize(raw, use_na_sentinel=False)
-        return find(known, as_index(ids, kind), kind, unknown)[codes]
+        return find(vocabulary, as_index(ids, kind), kind, unknown)[codes]
 
     def _matrix(self, users, items, value, time, shape):
         """Resolve duplicates and build the csr_array; events with a code of −1 are dropped."""
-        kept = (users >= 0) & (items >= 0)
-        if not np.all(kept):
-            users, items = users[kept], items[kept]
-            value = value if value is None else value[kept]
-            time = time if time is None else time[kept]
+        valid = (users >= 0) & (items >= 0)
+        if not np.all(valid):
+            users, items = users[valid], items[valid]
+            value = value if value is None else value[valid]
+            time = time if time is None else time[valid]
 
-        # Events by pair, within a pair by time, equal times by input row (both sorts are stable).
+        # both sorts are stable: events of one pair at equal times stay in the order of their rows
         pairs = users.astype(np.int64) * shape[1] + items
         order = np.argsort(pairs, kind="stable") if time is None else np.lexsort((time, pairs))
         pairs = pairs[order]
@@ -477,7 +478,10 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
 
 
 def _positions(rows, last, time):
-    """Return 1 … n within each run of equal `rows`, by time of the event `last`, then by it."""
+    """Return positions 1 … n within each run of equal `rows`, ordered by time, ties by event.
+
+    `last` holds the event of each pair that counts.
+    """
     order = np.lexsort((last, rows) if time is None else (last, time[last], rows))
     counts = np.bincount(rows)
     before = np.repeat(np.cumsum(counts) - counts, counts)

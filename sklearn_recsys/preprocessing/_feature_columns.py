@@ -12,7 +12,7 @@ KINDS = ("number", "category", "tags", "text", "drop")
 
 _COLLECTIONS = (list, tuple, set, frozenset, np.ndarray)
 
-# what pandas calls the values of a column, and what they are here
+# pandas's names for the inferred types of values → ours
 _TYPES = {
     "string": "strings",
     "boolean": "booleans",
@@ -23,7 +23,7 @@ _TYPES = {
     "empty": "nothing",
 }
 
-# the types of values that a kind may have
+# the value types that each kind accepts
 _ACCEPTED = {
     "number": {"numbers", "booleans", "nothing"},
     "category": {"strings", "numbers", "booleans", "nothing"},
@@ -31,11 +31,11 @@ _ACCEPTED = {
     "text": {"strings", "nothing"},
 }
 
-_HINT = "Convert it, or leave it out with kinds={%r: 'drop'}."
+_HINT = "Convert it, or drop it with kinds={%r: 'drop'}."
 
 
 def type_of(values, column):
-    """Return what all values are, missing ones apart.
+    """Return the common type of all values except missing ones.
 
     Parameters
     ----------
@@ -60,13 +60,13 @@ def type_of(values, column):
         return "collections"
     types = sorted({type(value).__name__ for value in present})
     raise ValueError(
-        f"Column {column!r} holds values of the type(s) {', '.join(types)}; expected numbers, "
-        f"booleans, strings, or collections of them, of one type. {_HINT % column}"
+        f"Column {column!r} holds values of the type(s) {', '.join(types)}; expected values of "
+        f"one type: numbers, booleans, strings, or collections of them. {_HINT % column}"
     )
 
 
-def recognise(series, separator):
-    """Return the kind of a column that is not named; `FeatureEncoder` states the rule."""
+def infer_kind(series, separator):
+    """Infer the kind of a column by the rules in the docstring of `FeatureEncoder`."""
     values = type_of(series, series.name)
     if isinstance(series.dtype, pd.CategoricalDtype) or values in {"booleans", "nothing"}:
         return "category"
@@ -93,19 +93,22 @@ def read_numbers(series):
 
 
 def read_rows(series, kind, separator, analyzer):
-    """Return the values of a row as a list, for each row.
+    """Return a list of values for each row.
 
-    A category is one value, None if it is missing; tags are distinct, in their order; words come in
-    the order of the text.
+    A category is one value, None if it is missing; tags are distinct and in their original order;
+    words are in the order of the text.
     """
-    values_are = _check_type(series, kind)
-    missing = series.isna().to_numpy()
-    values = [None if gone else value for value, gone in zip(series.tolist(), missing, strict=True)]
+    value_type = _check_type(series, kind)
+    is_missing = series.isna().to_numpy()
+    values = [
+        None if missing else value
+        for value, missing in zip(series.tolist(), is_missing, strict=True)
+    ]
     if kind == "category":
         return [[None if value == "" else value] for value in values]
     if kind == "text":
         return [[] if value is None else analyzer(value) for value in values]
-    if values_are == "strings":
+    if value_type == "strings":
         rows = [
             [] if value is None else [tag.strip() for tag in value.split(separator)]
             for value in values
@@ -120,20 +123,20 @@ def read_rows(series, kind, separator, analyzer):
 
 
 def _members(value):
-    """Return what is in a collection, missing values apart; the order of a set is by name."""
+    """Return the non-missing members of a collection; those of a set are sorted by name."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
     elif isinstance(value, (set, frozenset)):
         value = sorted(value, key=str)
-    kept = []
-    for member in value:
-        if isinstance(member, _COLLECTIONS) or not (pd.isna(member) or member == ""):
-            kept.append(member)
-    return kept
+    return [
+        member
+        for member in value
+        if isinstance(member, _COLLECTIONS) or not (pd.isna(member) or member == "")
+    ]
 
 
 def _check_type(series, kind):
-    """Return the type of the values; raise ValueError if the kind cannot be made of them."""
+    """Return the type of the values; raise ValueError if the kind does not accept it."""
     values = type_of(series, series.name)
     if values not in _ACCEPTED[kind]:
         expected = " or ".join(sorted(_ACCEPTED[kind] - {"nothing"}))
@@ -145,7 +148,10 @@ def _check_type(series, kind):
 
 
 def learn_vocabulary(rows, min_count, max_size=None):
-    """Return the values of enough rows, sorted; of too many, those of most rows."""
+    """Return the values in at least `min_count` rows, sorted; at most the `max_size` most common.
+
+    Ties are in alphabetical order.
+    """
     counts = Counter(chain.from_iterable(map(set, rows)))
     counts.pop(None, None)
     values = sorted(value for value, count in counts.items() if count >= min_count)
@@ -156,14 +162,14 @@ def learn_vocabulary(rows, min_count, max_size=None):
 
 
 def look_up(rows, vocabulary, column):
-    """Return the codes of all values, row after row, and how many each row has."""
+    """Return the codes of all values, row by row, and how many each row has."""
     lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     values = list(chain.from_iterable(rows))
     before, now = type_of(vocabulary.tolist(), column), type_of(values, column)
     if before != now and "nothing" not in {before, now}:
         raise ValueError(
-            f"Column {column!r} holds {now}, but it held {before} in fit: none of them would be "
-            "known."
+            f"Column {column!r} holds {now}, but it held {before} in fit: none of them would be in "
+            "the vocabulary."
         )
     codes = {value: code for code, value in enumerate(vocabulary.tolist(), start=2)}
     found = (codes.get(value, 1) for value in values)

@@ -1,4 +1,4 @@
-"""Features of items or users, from a frame to numbers."""
+"""FeatureEncoder: a frame of features of items or users as numbers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_recsys.preprocessing._feature_columns import (
     KINDS,
+    infer_kind,
     learn_vocabulary,
     look_up,
     read_numbers,
     read_rows,
-    recognise,
 )
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._sklearn import Interval, check_feature_names_in, fit_context
@@ -28,7 +28,7 @@ from sklearn_recsys.utils._state import Check, Instance, Labels, Maybe, Number, 
 from sklearn_recsys.utils.validation import check_memory
 
 _UNKNOWN = "<unknown>"
-_MAX_CODES = 2**24  # float32 holds the integers up to here exactly
+_MAX_CODES = 2**24  # float32 represents all integers up to here exactly
 _WORDS = r"(?u)\b\w+\b"  # scikit-learn's own pattern would drop words of one letter
 
 
@@ -37,69 +37,71 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 
     A column is of one of these kinds:
 
-    - ``"number"``: a measure; it is standardised, and a missing one becomes 0, the mean;
-    - ``"category"``: one of some values; a missing or empty one counts as unknown;
+    - ``"number"``: a measurement; it is standardized, and missing values become 0, the mean;
+    - ``"category"``: one of several values; a missing or empty value counts as unknown;
     - ``"tags"``: a set of values, as a list, tuple, set or array, or as a string with separators;
-    - ``"text"``: words, lower-case, of letters, digits and underscores;
-    - ``"drop"``: left out.
+    - ``"text"``: words of letters, digits and underscores, converted to lowercase;
+    - ``"drop"``: the column is ignored.
 
-    The encoder has two answers. `transform` returns a sparse matrix for models that weigh columns:
-    numbers, one column per category, tag and word. `encode` returns codes for models that have
-    embeddings. Both have a place for categories, tags and words that are unknown.
+    The encoder has two outputs. `transform` returns a sparse matrix for models that weight columns:
+    numbers, and one column per category, tag and word. `encode` returns integer codes for models
+    with embeddings. Both reserve a column or code for unknown categories, tags and words.
 
     Parameters
     ----------
     kinds : dict of str to str, default=None
-        The kinds of some columns, by name. The others are recognised, by the first rule that holds:
+        The kinds of some columns, by name. The others are inferred by the first rule that applies:
 
         1. booleans, ``pandas.Categorical`` and objects or strings without any value are categories;
-        2. numbers are numbers, integers too: an id has to be named a category, or dropped;
+        2. numbers are numbers, and so are integers: declare an id as a category, or drop it;
         3. lists, tuples, sets and arrays are tags;
         4. strings are tags if at least a tenth of them contain the separator;
-        5. strings are text if at least half of them have two words or more, by white space, and
-           there are at least half as many distinct ones as there are strings;
+        5. strings are text if at least half of them have two or more words, separated by
+           whitespace, and at least half as many of them are distinct as there are strings;
         6. other strings are categories.
 
-        Missing values and empty strings don't count. Anything else, and values of mixed types, are
-        errors.
+        Missing values and empty strings are ignored. Any other type, or a mix of types, is an
+        error.
     separator : str, default="|"
-        What stands between the tags of a string. White space around tags is dropped.
+        The separator of tags in a string. Whitespace around tags is stripped.
     min_count : int, default=1
-        Categories, tags and words of fewer rows in `fit` are unknown.
+        Categories, tags and words that are in fewer rows in `fit` are treated as unknown.
     max_words : int, default=20_000
-        The most words that a column of text knows: those of most rows, ties in alphabetical order.
+        Maximum size of the vocabulary of a text column: the words in the most rows, ties in
+        alphabetical order.
     max_length : int, default=16
-        Words of a text that `encode` keeps, the first ones. `transform` counts all.
+        Maximum number of words of a text that `encode` returns, from its beginning. `transform`
+        counts all words.
 
     Attributes
     ----------
     kinds_ : dict of str to str
         The kind of each column seen in `fit`, in their order.
     vocabularies_ : dict of str to ndarray
-        The known categories, tags or words of each column that has some, sorted.
+        The sorted categories, tags or words of each column that is not a number.
     scaler_ : StandardScaler or None
-        Standardises the numbers; None if there are none.
+        Standardizes the numbers; None if no column is a number.
     slots_ : list of tuple
-        What the columns of `encode` are: ``(name, kind, start, stop, n_codes)``, the name and the
-        kind of a column of the frame, its columns ``start`` to ``stop`` (exclusive), and how many
-        codes it has, 0 and 1 included, which is the size of an embedding; 0 for numbers. Numbers
-        come first, then all others in the frame's order.
+        The layout of the columns of `encode`: ``(name, kind, start, stop, n_codes)``, the name and
+        the kind of a column of the frame, its output columns ``start`` to ``stop`` (exclusive), and
+        its number of codes including 0 and 1, which is the number of rows of an embedding table; 0
+        for numbers. Numbers come first, then all other columns in the order of the frame.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of str of shape (n_columns,)
-        Their names, if there were any.
+        Names of the columns seen in `fit`, if it was given a DataFrame.
 
     See Also
     --------
-    InteractionEncoder : The interactions themselves.
-    sklearn.compose.ColumnTransformer : For other transformers, column by column.
+    InteractionEncoder : Encodes the interactions.
+    sklearn.compose.ColumnTransformer : Applies any transformer to chosen columns.
 
     Notes
     -----
-    Columns of a frame are matched by name: their order in later frames is free, and further columns
-    are ignored, as by scikit-learn's ColumnTransformer. An array or a sparse matrix has numbers in
-    its columns, which are called x0, x1, …, unless `kinds` names another kind. Numbers of a sparse
-    matrix are scaled but not centred, so that zeros stay zeros.
+    Columns of a frame are matched by name: their order in later frames does not matter, and extra
+    columns are ignored, as by scikit-learn's ColumnTransformer. The columns of an array or a sparse
+    matrix are called x0, x1, … and are numbers unless `kinds` says otherwise. Numbers of a sparse
+    matrix are scaled but not centered, so that zeros stay zeros.
 
     Examples
     --------
@@ -161,14 +163,14 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 
     def _check_kinds(self, kinds):
         if not isinstance(kinds, dict) or len(kinds) != self.n_features_in_:
-            raise ValueError("does not say the kind of each column")
+            raise ValueError("does not name the kind of each column")
         if not all(isinstance(name, str) and kind in KINDS for name, kind in kinds.items()):
             raise ValueError("has a column whose kind is unknown")
 
     def _check_vocabularies(self, vocabularies):
         coded = [name for name, kind in self.kinds_.items() if kind not in ("number", "drop")]
         if not isinstance(vocabularies, dict) or list(vocabularies) != coded:
-            raise ValueError("is not that of the columns")
+            raise ValueError("does not match the columns in kinds_")
         for vocabulary in vocabularies.values():
             Labels("n_values").check(vocabulary, {})
 
@@ -188,7 +190,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Learn the kinds of the columns, their vocabularies, and the scale of numbers.
+        """Learn the kinds of the columns, their vocabularies, and the scaling of numbers.
 
         Parameters
         ----------
@@ -219,8 +221,8 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             n_codes = len(vocabularies[column]) + 2
             if n_codes > _MAX_CODES:
                 raise ValueError(
-                    f"Column {column!r} has {n_codes:,} codes, but float32 tells no more than "
-                    f"{_MAX_CODES:,} apart. Raise min_count, or drop the column."
+                    f"Column {column!r} has {n_codes:,} codes, but float32 can distinguish at most "
+                    f"{_MAX_CODES:,}. Raise min_count, or drop the column."
                 )
             longest = max(1, *map(len, rows)) if rows else 1
             stop = start + {"category": 1, "tags": longest, "text": self.max_length}[kind]
@@ -237,61 +239,64 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         Parameters
         ----------
         X : {DataFrame, array-like, sparse matrix} of shape (n_rows, n_columns)
-            Features with the columns that `fit` has seen.
+            Features with the columns seen in `fit`.
 
         Returns
         -------
         encoded : csr_array of float32 of shape (n_rows, n_features_out)
-            Numbers, standardised; then for each other column what is unknown and what is known:
-            whether a row has the category or tag, how often it has the word.
+            Standardized numbers; then, for each other column, one column for unknown values and one
+            for each value of the vocabulary: 1 if a row has the category or tag, or the number of
+            times it has the word.
         """
         check_is_fitted(self)
         frame = self._frame(X)
-        parts = [sp.csr_array(self._standardised(frame))]
+        blocks = [sp.csr_array(self._standardized(frame))]
         for column, kind, _, _, n_codes in self.slots_:
             if kind == "number":
                 continue
             codes, lengths = self._codes(frame[column], kind)
             indptr = np.append(0, np.cumsum(lengths))
             ones = np.ones(len(codes), dtype=np.float32)
-            part = sp.csr_array((ones, codes - 1, indptr), shape=(len(lengths), n_codes - 1))
-            part.sum_duplicates()
+            counts = sp.csr_array((ones, codes - 1, indptr), shape=(len(lengths), n_codes - 1))
+            counts.sum_duplicates()
             if kind != "text":
-                part.data[:] = 1
-            parts.append(part)
-        return sp.hstack(parts, format="csr", dtype=np.float32)
+                counts.data[:] = 1
+            blocks.append(counts)
+        return sp.hstack(blocks, format="csr", dtype=np.float32)
 
     def encode(self, X):
-        """Encode features as codes, for models that have embeddings.
+        """Encode features as integer codes, for models with embeddings.
 
         Parameters
         ----------
         X : {DataFrame, array-like, sparse matrix} of shape (n_rows, n_columns)
-            Features with the columns that `fit` has seen.
+            Features with the columns seen in `fit`.
 
         Returns
         -------
         codes : ndarray of float32 of shape (n_rows, n_slots)
-            The columns that `slots_` lists: a number in one column, standardised; the code of a
-            category in one; the codes of tags, in their order (a set's by name), in as many as the
-            longest set in `fit` had; the codes of words in `max_length`. What is too long is cut.
-            0 fills up, 1 is unknown, and 2, 3, … are the values of `vocabularies_`.
+            The columns that `slots_` lists: one standardized number; one code of a category; the
+            codes of tags, in their order (those of a set by name), in as many columns as the
+            longest set in `fit` had tags; the codes of the first `max_length` words. Longer lists
+            are truncated. Code 0 is padding, 1 is unknown, and 2, 3, … are the values of
+            `vocabularies_`.
         """
         check_is_fitted(self)
         frame = self._frame(X)
         n_rows, n_slots = frame.shape[0], self.slots_[-1][3]
         check_memory(4 * n_rows * n_slots, "The codes", "Use transform, which is sparse.")
         encoded = np.zeros((n_rows, n_slots), dtype=np.float32)
-        numbers = self._standardised(frame)
+        numbers = self._standardized(frame)
         encoded[:, : numbers.shape[1]] = numbers.toarray() if sp.issparse(numbers) else numbers
         for column, kind, start, stop, _ in self.slots_:
             if kind == "number":
                 continue
             codes, lengths = self._codes(frame[column], kind)
             rows = np.repeat(np.arange(n_rows), lengths)
-            place = start + np.arange(len(codes)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            kept = place < stop
-            encoded[rows[kept], place[kept]] = codes[kept]
+            first = np.repeat(np.cumsum(lengths) - lengths, lengths)
+            columns = start + np.arange(len(codes)) - first
+            fits = columns < stop
+            encoded[rows[fits], columns[fits]] = codes[fits]
         return encoded
 
     def get_feature_names_out(self, input_features=None):
@@ -300,29 +305,29 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the columns of an array; those of a frame are known.
+            Names of the columns of an array; a frame keeps its own.
 
         Returns
         -------
         names : ndarray of str of shape (n_features_out,)
-            ``"year"``, ``"gender=F"``, ``"genres=Comedy"``, ``"title:toy"``, and for what is
-            unknown ``"gender=<unknown>"``.
+            For example ``"year"``, ``"gender=F"``, ``"genres=Comedy"``, ``"title:toy"``, and
+            ``"gender=<unknown>"`` for unknown values.
         """
         check_is_fitted(self)
-        given = check_feature_names_in(self, input_features)
-        given = dict(zip(self.kinds_, given, strict=True))
+        input_names = check_feature_names_in(self, input_features)
+        input_names = dict(zip(self.kinds_, input_names, strict=True))
         names = []
         for column, kind, *_ in self.slots_:
             if kind == "number":
-                names.append(given[column])
+                names.append(input_names[column])
                 continue
-            sign = ":" if kind == "text" else "="
-            known = self.vocabularies_[column].tolist()
-            names.extend(f"{given[column]}{sign}{value}" for value in [_UNKNOWN, *known])
+            prefix = input_names[column] + (":" if kind == "text" else "=")
+            vocabulary = self.vocabularies_[column].tolist()
+            names.extend(f"{prefix}{value}" for value in [_UNKNOWN, *vocabulary])
         return np.array(names, dtype=object)
 
     def _unknown_columns(self):
-        """Return which columns of `transform` stand for what is unknown."""
+        """Return the indices of the columns of `transform` that stand for unknown values."""
         columns, start = [], 0
         for _, kind, _, _, n_codes in self.slots_:
             if kind != "number":
@@ -331,7 +336,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         return np.array(columns, dtype=np.int64)
 
     def _new_frame(self, X):
-        """Return what is fitted to: a frame of features, or a sparse matrix of numbers."""
+        """Validate the input of `fit`: return a frame of features or a sparse matrix of numbers."""
         if not isinstance(X, pd.DataFrame):
             X = check_array(
                 as_csr(X),
@@ -344,37 +349,37 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             return canonical_csr(X) if sp.issparse(X) else _named(X)
         if X.shape[0] == 0 or X.shape[1] == 0:
             raise ValueError(f"X has {X.shape[0]} row(s) and {X.shape[1]} column(s) to learn from.")
-        odd = [column for column in X.columns if not isinstance(column, str)]
-        if odd:
+        non_string = [column for column in X.columns if not isinstance(column, str)]
+        if non_string:
             raise TypeError(
-                f"The columns of a frame of features need names that are strings; got {odd[:5]}. "
-                "Rename them: X.columns = X.columns.astype(str)."
+                "The column names of a frame of features must be strings; got "
+                f"{non_string[:5]}. Rename them: X.columns = X.columns.astype(str)."
             )
         if not X.columns.is_unique:
-            twice = X.columns[X.columns.duplicated()].unique()
-            raise ValueError(f"X has several columns of one name: {list(twice)}.")
+            duplicated = X.columns[X.columns.duplicated()].unique()
+            raise ValueError(f"X has several columns of one name: {list(duplicated)}.")
         return X
 
     def _frame(self, X):
-        """Return what is encoded, in the form of `_new_frame`."""
+        """Validate the input of a fitted encoder; return it in the form of `_new_frame`."""
         if is_frame(X):
             X = as_pandas_frame(X, "X")
         if hasattr(self, "feature_names_in_"):
             used = [column for column, kind in self.kinds_.items() if kind != "drop"]
             if not isinstance(X, pd.DataFrame):
                 raise ValueError(
-                    f"FeatureEncoder was fitted to a frame with the columns {used}; got "
-                    f"{type(X).__name__} without names of columns."
+                    f"FeatureEncoder was fitted on a frame with the columns {used}; got "
+                    f"{type(X).__name__} without column names."
                 )
             missing = [column for column in used if column not in X.columns]
             if missing:
                 raise ValueError(
-                    f"X lacks the column(s) {missing} that FeatureEncoder was fitted to; its "
+                    f"X lacks the column(s) {missing} that FeatureEncoder was fitted on; its "
                     f"columns are {list(X.columns)}."
                 )
-            twice = [column for column in used if X[column].ndim != 1]
-            if twice:
-                raise ValueError(f"X has several columns of one name: {twice}.")
+            duplicated = [column for column in used if X[column].ndim != 1]
+            if duplicated:
+                raise ValueError(f"X has several columns of one name: {duplicated}.")
             return X
         X = validate_data(
             self,
@@ -392,25 +397,25 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         return _named(X.toarray())
 
     def _find_kinds(self, frame):
-        """Return the kind of each column: as named, or recognised."""
+        """Return the kind of each column: as declared in `kinds`, or inferred."""
         if not self.separator:
             raise ValueError('separator must not be empty; the default is "|".')
-        named = self.kinds or {}
-        wrong = [kind for kind in named.values() if kind not in KINDS]
-        if wrong:
-            raise ValueError(f"Unknown kind(s) {wrong}; known are {list(KINDS)}.")
+        declared = self.kinds or {}
+        unknown_kinds = [kind for kind in declared.values() if kind not in KINDS]
+        if unknown_kinds:
+            raise ValueError(f"Unknown kind(s) {unknown_kinds}; use one of {list(KINDS)}.")
         if sp.issparse(frame):
-            if named:
-                raise ValueError("kinds need a frame or a dense array; X is sparse.")
+            if declared:
+                raise ValueError("kinds needs a frame or a dense array; X is sparse.")
             return {f"x{i}": "number" for i in range(frame.shape[1])}
-        absent = [column for column in named if column not in frame.columns]
-        if absent:
+        missing = [column for column in declared if column not in frame.columns]
+        if missing:
             raise ValueError(
-                f"kinds names {absent}, which X lacks; its columns are {list(frame.columns)}."
+                f"kinds names {missing}, which X lacks; its columns are {list(frame.columns)}."
             )
         kinds = {
-            column: named[column] if column in named else recognise(frame[column], self.separator)
-            for column in frame.columns
+            column: declared.get(column) or infer_kind(series, self.separator)
+            for column, series in frame.items()
         }
         if set(kinds.values()) == {"drop"}:
             raise ValueError("kinds drops every column of X.")
@@ -421,12 +426,12 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         return read_rows(series, kind, self.separator, analyzer)
 
     def _codes(self, series, kind):
-        """Return the codes of a column, row after row, and how many each row has."""
+        """Return the codes of all values of a column, row by row, and how many each row has."""
         vocabulary = self.vocabularies_[series.name]
         return look_up(self._rows(series, kind), vocabulary, series.name)
 
-    def _standardised(self, frame):
-        """Return the columns of numbers, dense or sparse as `frame` is."""
+    def _standardized(self, frame):
+        """Return the standardized numbers, sparse if `frame` is sparse, else dense."""
         numbers = [column for column, kind, *_ in self.slots_ if kind == "number"]
         if not numbers:
             return np.empty((frame.shape[0], 0), dtype=np.float32)
@@ -436,7 +441,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         values = scaled.data if sp.issparse(scaled) else scaled
         values[np.isnan(values)] = 0
         if values.size and np.abs(values).max() > np.finfo(np.float32).max:
-            raise ValueError("X holds numbers that are too large for float32 when standardised.")
+            raise ValueError("X holds numbers that are too large for float32 when standardized.")
         return scaled.astype(np.float32)
 
 
@@ -445,7 +450,7 @@ def _named(X):
 
 
 def _stack(frame, columns):
-    """Return columns of numbers as one float64 matrix, new unless it is sparse."""
+    """Return columns of numbers as one float64 matrix, a copy unless it is sparse."""
     if sp.issparse(frame):
         return frame
     return np.column_stack([read_numbers(frame[column]) for column in columns])
@@ -459,5 +464,5 @@ def _fit_scaler(numbers):
     with np.errstate(over="ignore", invalid="ignore"):
         scaler = StandardScaler(with_mean=not sparse).fit(numbers)
     if not np.isfinite(scaler.var_).all():
-        raise ValueError("X holds numbers that are too large to be standardised.")
+        raise ValueError("X holds numbers that are too large to be standardized.")
     return scaler

@@ -22,34 +22,34 @@ from sklearn_recsys.utils.validation import check_csr
     prefer_skip_nested_validation=True,
 )
 def filter_k_core(events, *, user="user", item="item", min_user=5, min_item=5, max_iter=None):
-    """Keep the users and items that have enough of each other, until all of them have.
+    """Drop rare users and items until every remaining one has enough interactions.
 
     Parameters
     ----------
     events : DataFrame or {sparse matrix, sparse array} of shape (n_users, n_items)
-        Tidy events, one row each, or a user × item matrix.
+        Tidy events, one per row, or a user × item matrix.
     user, item : hashable, default="user" and "item"
         Names of the columns of a frame; not used for a matrix.
     min_user : int or None, default=5
-        Every user left has at least so many distinct items. 0 or None: no limit.
+        Minimum number of distinct items of every remaining user. 0 or None: no limit.
     min_item : int or None, default=5
-        Every item left has at least so many distinct users. 0 or None: no limit.
+        Minimum number of distinct users of every remaining item. 0 or None: no limit.
     max_iter : int or None, default=None
-        Stop after so many rounds, whether or not the limits hold by then. A round drops the users
-        and the items that are below their limits at its beginning. None: until nothing changes.
+        Maximum number of rounds, even if the limits do not hold by then. Each round drops the users
+        and the items that are below their limits when it starts. None: until nothing changes.
 
     Returns
     -------
     filtered : DataFrame or csr_array
-        The events left, with their index and in their order, as a frame of the library that they
-        came in; or the matrix of the rows and columns left.
+        The remaining events, with their original index and order, as a frame of the same library;
+        or the matrix of the remaining rows and columns.
     rows, columns : ndarray of int64
-        Only for a matrix: the indices of the rows and the columns left.
+        Only for a matrix: the indices of the remaining rows and columns.
 
     Raises
     ------
     ValueError
-        If nothing is left.
+        If nothing remains.
 
     Notes
     -----
@@ -73,8 +73,8 @@ def filter_k_core(events, *, user="user", item="item", min_user=5, min_item=5, m
     if sp.issparse(events):
         X = check_csr(events)
         users = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
-        kept_users, kept_items = _k_core(users, X.indices, X.shape, limits, max_iter)
-        rows, columns = np.flatnonzero(kept_users), np.flatnonzero(kept_items)
+        keep_users, keep_items = _k_core(users, X.indices, X.shape, limits, max_iter)
+        rows, columns = np.flatnonzero(keep_users), np.flatnonzero(keep_items)
         _refuse_empty(len(rows) * len(columns), X.shape, limits)
         return X[rows][:, columns], rows, columns
     frame = as_pandas_frame(events, "events", " of events, a sparse user × item matrix")
@@ -82,14 +82,14 @@ def filter_k_core(events, *, user="user", item="item", min_user=5, min_item=5, m
     items, n_items = _codes(frame, item)
     pairs = pd.unique(users * n_items + items)
     pair_users, pair_items = np.divmod(pairs, max(n_items, 1))
-    kept_users, kept_items = _k_core(pair_users, pair_items, (n_users, n_items), limits, max_iter)
-    kept = kept_users[users] & kept_items[items]
-    _refuse_empty(kept.sum(), (n_users, n_items), limits)
-    return take_rows(events, kept)
+    keep_users, keep_items = _k_core(pair_users, pair_items, (n_users, n_items), limits, max_iter)
+    keep_events = keep_users[users] & keep_items[items]
+    _refuse_empty(keep_events.sum(), (n_users, n_items), limits)
+    return take_rows(events, keep_events)
 
 
 def _codes(events, column):
-    """Return the ids of a column as int64 codes, and how many there are."""
+    """Return the ids of a column as int64 codes, and the number of distinct ids."""
     if column not in events.columns:
         raise ValueError(
             f"events has no column {column!r}; its columns are {list(events.columns)}. Name the "
@@ -102,26 +102,26 @@ def _codes(events, column):
 
 
 def _k_core(users, items, shape, limits, max_iter):
-    """Return masks of the users and the items left, given the distinct pairs."""
+    """Return masks of the remaining users and items, given the distinct pairs."""
     min_user, min_item = limits
-    kept_users = np.ones(shape[0], dtype=bool)
-    kept_items = np.ones(shape[1], dtype=bool)
+    keep_users = np.ones(shape[0], dtype=bool)
+    keep_items = np.ones(shape[1], dtype=bool)
     n_rounds = 0
     while max_iter is None or n_rounds < max_iter:
-        kept_users &= np.bincount(users, minlength=shape[0]) >= min_user
-        kept_items &= np.bincount(items, minlength=shape[1]) >= min_item
-        kept = kept_users[users] & kept_items[items]
+        keep_users &= np.bincount(users, minlength=shape[0]) >= min_user
+        keep_items &= np.bincount(items, minlength=shape[1]) >= min_item
+        keep_pairs = keep_users[users] & keep_items[items]
         n_rounds += 1
-        if np.all(kept):
+        if np.all(keep_pairs):
             break
-        users, items = users[kept], items[kept]
-    return kept_users, kept_items
+        users, items = users[keep_pairs], items[keep_pairs]
+    return keep_users, keep_items
 
 
-def _refuse_empty(n_left, shape, limits):
-    """Raise if the filter leaves nothing."""
-    if n_left == 0:
+def _refuse_empty(n_remaining, shape, limits):
+    """Raise if the filter drops everything."""
+    if n_remaining == 0:
         raise ValueError(
-            f"Nothing is left of {shape[0]} users and {shape[1]} items where every user needs "
+            f"Nothing is left of {shape[0]} users and {shape[1]} items if every user must have "
             f"{limits[0]} items and every item {limits[1]} users. Lower min_user or min_item."
         )

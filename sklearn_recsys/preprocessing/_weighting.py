@@ -1,4 +1,4 @@
-"""Weightings of a user × item matrix that tell telling interactions from ordinary ones."""
+"""Weightings of a user × item matrix that emphasize its informative interactions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sklearn_recsys.utils.validation import check_interactions
 class _WeightTransformer(
     OneToOneFeatureMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 ):
-    """What the weightings share: the checks of what comes in, and the tags that follow."""
+    """Base of the weightings: input validation and tags."""
 
     def _check(self, X, *, reset):
         """Validate `X`: a canonical csr_array of floats without negatives."""
@@ -39,7 +39,7 @@ class _WeightTransformer(
 
 
 def _with_weights(X, weights):
-    """Return `X` with other values of its own dtype, sharing nothing with it; none becomes zero."""
+    """Return a copy of `X` with other values, cast to its dtype; no stored value becomes zero."""
     X_weighted = X.copy()
     X_weighted.data = np.maximum(weights.astype(X.dtype), np.nextafter(0, 1, dtype=X.dtype))
     return X_weighted
@@ -48,15 +48,15 @@ def _with_weights(X, weights):
 class BM25Transformer(_WeightTransformer, auto_wrap_output_keys=None):
     r"""Weight a user × item matrix by Okapi BM25.
 
-    Users are the documents and items the terms: an interaction weighs less if the user has many
-    others, or the item many other users.
+    Users are the documents and items the terms: an interaction gets a lower weight if the user has
+    many others, or the item many other users.
 
     Parameters
     ----------
     k1 : float, default=1.2
         How slowly a weight saturates as a value grows; 0 ignores the values and lengths.
     b : float in [0, 1], default=0.75
-        How far a user's total is held against it: 0 not at all, 1 fully.
+        Strength of the normalization by a user's total: 0 is none, 1 is full.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class BM25Transformer(_WeightTransformer, auto_wrap_output_keys=None):
 
     See Also
     --------
-    sklearn.feature_extraction.text.TfidfTransformer : Tf-idf, which works on the same matrix.
+    sklearn.feature_extraction.text.TfidfTransformer : TF-IDF, which works on the same matrix.
 
     Notes
     -----
@@ -88,8 +88,8 @@ class BM25Transformer(_WeightTransformer, auto_wrap_output_keys=None):
     with :math:`l_u` the sum of row u, :math:`\bar l` its training mean, N the number of training
     rows and :math:`n_i` the number of them with item i ([1]_, section 3.4). The 1 inside the
     logarithm keeps the weights of items that more than half of the users have above zero. Only
-    ``idf_`` and ``mean_length_`` come from the training matrix, so new rows are weighted like known
-    ones.
+    ``idf_`` and ``mean_length_`` come from the training matrix, so new rows are weighted like
+    training rows.
 
     References
     ----------
@@ -153,16 +153,16 @@ class BM25Transformer(_WeightTransformer, auto_wrap_output_keys=None):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-            Rows of known or new users; no negative values.
+            Rows of training users or new users; no negative values.
 
         Returns
         -------
         X_weighted : csr_array of shape (n_rows, n_items)
-            Sparse whatever `X` is; float32 if `X` is, else float64.
+            Sparse even if `X` is dense; float32 if `X` is float32, else float64.
         """
         check_is_fitted(self)
         X = self._check(X, reset=False)
-        # in float64: a product, or a sum, of large float32 values would overflow
+        # a product or sum of large float32 values would overflow
         values, rows = X.data.astype(np.float64), cell_rows(X)
         lengths = np.bincount(rows, weights=values, minlength=X.shape[0])
         saturation = self.k1 * (1 - self.b + self.b * lengths / (self.mean_length_ or 1.0))
@@ -174,16 +174,16 @@ class LogTransformer(_WeightTransformer, auto_wrap_output_keys=None):
     r"""Weight a user × item matrix of counts by their logarithm.
 
     Counts span orders of magnitude, and the thousandth play says less than the second: a model
-    that reads values as weights would learn from the few greatest ones. The logarithm keeps their
-    order and evens out their sizes.
+    that reads values as weights would learn mostly from the few largest ones. The logarithm keeps
+    their order but reduces their range.
 
     Parameters
     ----------
     base : float, default=None
         Base of the logarithm, greater than 1; None for the natural one. With base 2 a count of 1
-        keeps the weight 1. Another base multiplies all weights by one factor.
+        keeps the weight 1. Another base multiplies all weights by the same factor.
     clip : float, default=None
-        Greater values count as this one; None for no limit.
+        Larger values are clipped to this one; None for no limit.
 
     Attributes
     ----------
@@ -194,17 +194,17 @@ class LogTransformer(_WeightTransformer, auto_wrap_output_keys=None):
 
     See Also
     --------
-    BM25Transformer : Evens out users and items, too.
-    sklearn.preprocessing.Binarizer : Drops the counts altogether.
+    BM25Transformer : Also normalizes for active users and popular items.
+    sklearn.preprocessing.Binarizer : Replaces all counts by ones.
 
     Notes
     -----
     A value :math:`x` becomes :math:`\log(1 + \min(x, \mathrm{clip})) / \log(\mathrm{base})`.
-    Nothing is learnt from the training matrix. A value that was stored stays above zero.
+    Nothing is learned from the training matrix. A stored value stays above zero.
 
-    The confidence :math:`1 + \alpha \log(1 + x / \epsilon)` of [1]_ counts the cells that were not
-    observed as 1; in :class:`~sklearn_recsys.decomposition.ALS` their weight relative to these is
-    the parameter `unobserved_weight`.
+    The confidence :math:`1 + \alpha \log(1 + x / \epsilon)` of [1]_ gives unobserved cells the
+    weight 1; in :class:`~sklearn_recsys.decomposition.ALS` their weight relative to observed ones
+    is the parameter `unobserved_weight`.
 
     References
     ----------
@@ -232,7 +232,7 @@ class LogTransformer(_WeightTransformer, auto_wrap_output_keys=None):
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Check the matrix; nothing else is learnt from it.
+        """Check the matrix; nothing else is learned from it.
 
         Parameters
         ----------
@@ -254,12 +254,12 @@ class LogTransformer(_WeightTransformer, auto_wrap_output_keys=None):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-            Rows of known or new users; no negative values.
+            Rows of training users or new users; no negative values.
 
         Returns
         -------
         X_weighted : csr_array of shape (n_rows, n_items)
-            Sparse whatever `X` is; float32 if `X` is, else float64.
+            Sparse even if `X` is dense; float32 if `X` is float32, else float64.
         """
         check_is_fitted(self)
         X = self._check(X, reset=False)

@@ -1,6 +1,6 @@
 """Corrupt sparse matrices, for the checks that every door refuses them.
 
-Each is made whole and changed afterwards, as a damaged file or a careless update would: scipy's
+Each is made whole and changed afterward, as a damaged file or a careless update would: scipy's
 constructors never see it.
 """
 

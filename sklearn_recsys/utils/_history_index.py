@@ -9,7 +9,7 @@ from sklearn_recsys.utils._state import Array, Sparse
 
 
 def mix(x):
-    """Scramble uint64 values (the finaliser of splitmix64); equal in, equal out."""
+    """Scramble uint64 values (the finalizer of splitmix64); equal in, equal out."""
     x = np.asarray(x, dtype=np.uint64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

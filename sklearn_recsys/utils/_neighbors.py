@@ -17,18 +17,18 @@ _SPARSE = 0.1  # share of stored cells below which ranking them beats ranking a 
 def cosine_neighbors(vectors, others, n, skip=None):
     """Return the `n` nearest of the `others` to each vector.
 
-    A vector of zeros points nowhere: it has no neighbours, and is nobody's.
+    A vector of zeros points nowhere: it has no neighbors, and is nobody's.
 
     Parameters
     ----------
     vectors : ndarray of shape (n_rows, n_factors)
-        Whose neighbours are asked for.
+        Whose neighbors are asked for.
     others : ndarray of shape (n_others, n_factors)
         Among whom they are looked for.
     n : int
-        Neighbours of each.
+        Neighbors of each.
     skip : ndarray of int of shape (n_rows,), default=None
-        An index each that is not a neighbour, the row itself; −1 for none.
+        An index each that is not a neighbor, the row itself; −1 for none.
 
     Returns
     -------
@@ -119,15 +119,15 @@ def similar_rows(P, things, similarity, k, skip, *, row_bytes=24):
     Parameters
     ----------
     P : csr_array of shape (n_rows, n_features)
-        The rows to find neighbours for.
+        The rows to find neighbors for.
     things : csr_array of shape (n_features, n_things)
         Where it stores nothing in common with a row, the similarity is zero.
     similarity : callable
         ``similarity(P[rows])`` returns a float32 array, or a csr_array where few are not zero.
     k : int
-        Neighbours per row.
+        Neighbors per row.
     skip : ndarray of int64 of shape (n_rows,)
-        The thing that is no neighbour of the row (itself), or −1.
+        The thing that is no neighbor of the row (itself), or −1.
     row_bytes : int, default=24
         What `similarity` takes for each similarity, temporaries included.
 

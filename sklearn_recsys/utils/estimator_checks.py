@@ -177,7 +177,7 @@ def check_users_argument(estimator):
 
 
 def check_unseen_and_empty_rows(estimator):
-    """Check that new users are served, and empty histories get the non-personalised answer."""
+    """Check that new users are served, and empty histories get the non-personalized answer."""
     X = _matrix(estimator)
     model = estimator.fit(X)
     assert np.all(np.isfinite(model.predict(_matrix(estimator, seed=1))))

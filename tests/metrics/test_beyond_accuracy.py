@@ -273,7 +273,7 @@ def test_order_within_the_list_does_not_matter():
 
 @catalogue_metrics
 def test_bad_catalogue(metric):
-    with pytest.raises(ValueError, match="item id 4, but the catalogue has 4 items"):
+    with pytest.raises(ValueError, match="item id 4, but the catalog has 4 items"):
         metric([[4, 0]], 4)
     with pytest.raises(ValueError, match="n_items must be at least 1"):
         metric([[0]], 0)

@@ -177,5 +177,5 @@ def test_bad_frames():
             hr_at_k(held_out, lists.assign(rank=ranks))
     with pytest.raises(ValueError, match="Column 'user' of y_true holds NaN"):
         hr_at_k(held_out.assign(user=np.nan), lists)
-    with pytest.raises(ValueError, match="2 items, but|the catalogue has 1 items"):
+    with pytest.raises(ValueError, match="2 items, but|the catalog has 1 items"):
         coverage_at_k(lists, 1)

@@ -142,7 +142,7 @@ def test_pearson_does_not_care_where_a_scale_starts(start):
 def test_pearson_of_constants_warns_and_finds_nobody():
     X = np.eye(6) + np.eye(6, k=1)
     for recommender in (ItemKNN, UserKNN):
-        with pytest.warns(UserWarning, match="Pearson's correlation needs values that differ"):
+        with pytest.warns(UserWarning, match="Pearson's correlation needs different values"):
             model = recommender(metric="pearson").fit(X)
         assert_array_equal(model.predict(X), 0)
 

@@ -342,7 +342,7 @@ def test_columns_not_in_use_may_hold_anything():
         ({"user": "who"}, {}, r"no column 'who'; its columns are \['user', 'item'"),
         ({"rating": "stars"}, {}, "no column 'stars'"),
         ({"values": "position", "timestamp": "when"}, {}, "no column 'when'"),
-        ({"values": "timestamp", "timestamp": None}, {}, "name of the column of times"),
+        ({"values": "timestamp", "timestamp": None}, {}, "needs timestamp, the column of times"),
         ({"values": "stars"}, {}, "'values' parameter"),
         ({"duplicates": "first"}, {}, "'duplicates' parameter"),
         ({"unknown": "drop"}, {}, "'unknown' parameter"),

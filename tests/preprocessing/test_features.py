@@ -428,7 +428,7 @@ def with_column(values):
         (with_column(pd.to_datetime(["2001-01-01"])), {}, ValueError, r"type\(s\) Timestamp"),
         (with_column([np.inf, 1.0]), {}, ValueError, "'x' holds infinite"),
         (with_column([1e200, -1e200]), {}, ValueError, "too large"),
-        (pd.DataFrame({0: [1], "a": [2]}), {}, TypeError, r"names that are strings; got \[0\]"),
+        (pd.DataFrame({0: [1], "a": [2]}), {}, TypeError, r"names .* must be strings; got \[0\]"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), {}, ValueError, r"one name: \['a'\]"),
         (np.array([["F", "M"]]), {}, ValueError, "onvert"),
         (np.array([[np.inf, 1]]), {}, ValueError, "infinity"),
@@ -448,7 +448,7 @@ def test_new_rows_must_be_of_the_fitted_kinds(method):
     encode = getattr(FeatureEncoder().fit(movies()), method)
     for wrong, match in [
         (movies().drop(columns=["genres", "year"]), r"lacks the column.*\['genres', 'year'\].*'ti"),
-        (movies().to_numpy(), "fitted to a frame with the columns.*got ndarray"),
+        (movies().to_numpy(), "fitted on a frame with the columns.*got ndarray"),
         (movies().assign(year=np.inf), "'year' holds infinite"),
         (movies().assign(year="1995"), "'year'.*needs.*numbers"),
         (movies().assign(gender=1), "'gender' holds numbers, but it held strings in fit"),
