@@ -196,7 +196,9 @@ def test_without_pretraining_it_starts_at_random():
 def test_pretraining_is_done_once():
     log.clear()
     X = interactions()
-    model = Spy(max_epochs=6, n_factors=6, early_stopping=False, random_state=0).fit(X)
+    model = Spy(
+        max_epochs=6, n_factors=6, batch_size=512, early_stopping=False, random_state=0
+    ).fit(X)
     n = len(log)
     model.partial_fit(X)
     assert [name for name, _, _ in log[n:]] == ["neumf"]
