@@ -1,4 +1,4 @@
-"""Real data sets, fetched on demand, and synthetic ones."""
+"""Loaders of real data sets and generators of synthetic ones."""
 
 from sklearn_recsys.datasets._movielens import fetch_movielens, fetch_ncf_split
 from sklearn_recsys.datasets._synthetic import make_interactions, make_movies, make_ratings

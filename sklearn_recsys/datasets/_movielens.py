@@ -1,4 +1,4 @@
-"""The MovieLens data sets, read from their archives as GroupLens publishes them."""
+"""Loaders of the MovieLens data sets, from the archives that GroupLens publishes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sklearn_recsys.utils._suggest import did_you_mean
 
 _URL = "https://files.grouplens.org/datasets/movielens/"
 
-# name: (archive without .zip, folder inside it, file format, MD5 published beside the archive)
+# name: (archive without .zip, folder inside it, file format, MD5 published with the archive)
 _EDITIONS = {
     "100k": ("ml-100k", "ml-100k", "u", "0e33842e24a9c977be4e0107933c0723"),
     "1m": ("ml-1m", "ml-1m", "dat", "c4d9eecfca2ab87c1945afe126590906"),
@@ -60,7 +60,7 @@ Minnesota: {n_events} events, {n_users} users, {n_items} rated items.
 
 License: for research. The data may not be redistributed, nor used commercially, without
 permission from GroupLens; publications that use it must cite it. The README in the archive has
-the whole text.
+the full text.
 
 F. Maxwell Harper and Joseph A. Konstan. 2015. The MovieLens Datasets: History and Context. ACM
 Transactions on Interactive Intelligent Systems 5, 4, Article 19. https://doi.org/10.1145/2827872
@@ -68,7 +68,7 @@ Transactions on Interactive Intelligent Systems 5, 4, Article 19. https://doi.or
 
 
 class _Dataset(Bunch):
-    """A Bunch whose attribute `items` is the frame of the items, not the method of dict."""
+    """A Bunch whose attribute `items` is the frame of the items instead of the dict method."""
 
     @property
     def items(self):
@@ -79,13 +79,13 @@ class _Dataset(Bunch):
 
 
 def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None):
-    """Load a MovieLens data set, and download it first if it is not there.
+    """Load a MovieLens data set; download it first if necessary.
 
     Parameters
     ----------
     name : {"100k", "1m", "10m", "20m", "25m", "32m", "latest-small", "latest-small-2016"}
-        The edition. "latest-small" is whatever is in the archive, at the moment that of 2018;
-        "latest-small-2016" is no longer published, so it is read only if it is there already.
+        The edition. "latest-small" is whatever the archive currently contains, so far the edition
+        of 2018; "latest-small-2016" is no longer published and can only be read from `data_home`.
     data_home : path-like, default=None
         The folder that holds the archive (``ml-100k.zip``) or the unpacked folder (``ml-100k``).
         None: the environment variable ``SKLEARN_RECSYS_DATA``, else ``~/sklearn_recsys_data``.
@@ -103,7 +103,7 @@ def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None
         - ``interactions`` : DataFrame with the columns user, item (raw ids, int64), rating
           (float64) and timestamp (int64, seconds since 1970 UTC), in file order;
         - ``items`` : DataFrame indexed by raw item id with the columns title (with the year, as
-          published), year (Int64, missing where the title has none) and genres (joined by "|");
+          published), year (Int64, missing if the title has none) and genres (joined by "|");
         - ``users`` : DataFrame indexed by raw user id with the columns age, gender, occupation
           and zip for "100k" and "1m" (where the age is the lower end of a range, 1 for under 18),
           else None;
@@ -113,18 +113,18 @@ def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None
     Raises
     ------
     OSError
-        If the data is neither there nor to be downloaded, or cannot be read.
+        If the data is missing and cannot be downloaded, or cannot be read.
     ImportError
-        If it has to be downloaded and pooch is not installed.
+        If the data must be downloaded and pooch is not installed.
 
     See Also
     --------
     fetch_ncf_split : ml-1m as He et al. (2017) split it.
-    make_movies : Made-up data of the same form.
+    make_movies : Synthetic data in the same format.
 
     Notes
     -----
-    The license forbids to redistribute the data or to use it commercially.
+    The license forbids redistribution and commercial use of the data.
 
     References
     ----------
@@ -141,19 +141,23 @@ def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None
     if name not in _EDITIONS:
         meant = did_you_mean(str(name).removeprefix("ml-"), _EDITIONS)
         raise ValueError(
-            f"Unknown edition {name!r} of MovieLens; known are {list(_EDITIONS)}.{meant}"
+            f"Unknown edition {name!r} of MovieLens; use one of {list(_EDITIONS)}.{meant}"
         )
     if fold is not None and name != "100k":
         raise ValueError(f'Only "100k" comes with published folds; got fold={fold!r} for {name!r}.')
     if fold is not None and fold not in _FOLDS:
         meant = did_you_mean(fold, _FOLDS)
-        raise ValueError(f"Unknown fold {fold!r}; known are {list(_FOLDS)}.{meant}")
+        raise ValueError(f"Unknown fold {fold!r}; use one of {list(_FOLDS)}.{meant}")
 
     archive, folder, form, md5 = _EDITIONS[name]
     home = _data_home(data_home)
-    if not _is_there(home, archive, folder):
+    if not _exists(home, archive, folder):
         if name in _NOT_DOWNLOADABLE or not download_if_missing:
-            why = "it is no longer published" if name in _NOT_DOWNLOADABLE else "not to be fetched"
+            why = (
+                "it is no longer published"
+                if name in _NOT_DOWNLOADABLE
+                else "download_if_missing is False"
+            )
             raise OSError(_missing_message(home, archive, folder, why))
         _download(home, archive, md5)
     root = _open(home, archive, folder)
@@ -165,7 +169,7 @@ def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None
         names = ["user", "age", "gender", "occupation", "zip"]
         data.users = _read_table(root, "u.user", "|", names=names, dtype={"zip": str})
     elif form == "dat":
-        # Only 1m is older than the move of MovieLens to UTF-8.
+        # 1m was published before MovieLens switched to UTF-8
         encoding = "latin-1" if name == "1m" else "utf-8"
         data.interactions = _read_table(root, "ratings.dat", "::", names=_EVENT_DTYPES)
         names = ["item", "title", "genres"]
@@ -218,15 +222,15 @@ def fetch_ncf_split(name="ml-1m", data_home=None):
         - ``train`` : DataFrame with the columns user, item (0-based ids, int64), rating (float64)
           and timestamp (int64);
         - ``test`` : DataFrame with the same columns, the last event of each user;
-        - ``negatives`` : ndarray of int64 of shape (n_users, 99), the items each held-out item is
-          ranked against, row by row as in ``test``; as published: a few equal the held-out item;
+        - ``negatives`` : ndarray of int64 of shape (n_users, 99), the items that each held-out item
+          is ranked against, in the order of ``test``; as published, a few are the held-out item;
         - ``n_users``, ``n_items`` : int;
         - ``name`` : str; ``DESCR`` : str.
 
     Raises
     ------
     OSError
-        If the files are not there; they are not downloaded.
+        If the files are missing; they cannot be downloaded.
 
     References
     ----------
@@ -241,12 +245,14 @@ def fetch_ncf_split(name="ml-1m", data_home=None):
     (6040, 99)
     """
     if name != "ml-1m":
-        raise ValueError(f"Unknown data set {name!r}; known is 'ml-1m'.")
+        raise ValueError(f"Unknown data set {name!r}; the only one is 'ml-1m'.")
     home = _data_home(data_home)
     archive = f"ncf-{name}"
-    if not _is_there(home, archive, archive):
-        files = ", ".join(f"{name}.{part}" for part in ("train.rating", "test.rating"))
-        why = f"it is not downloaded; it holds {files} and {name}.test.negative"
+    if not _exists(home, archive, archive):
+        why = (
+            f"it cannot be downloaded; it holds {name}.train.rating, {name}.test.rating and "
+            f"{name}.test.negative"
+        )
         raise OSError(_missing_message(home, archive, archive, why))
     root = _open(home, archive, "")
     if not (root / f"{name}.train.rating").is_file() and (root / archive).is_dir():
@@ -256,7 +262,7 @@ def fetch_ncf_split(name="ml-1m", data_home=None):
     lines = _read_table(root, f"{name}.test.negative", "\t", names=None)
     held_out = "(" + test["user"].astype(str) + "," + test["item"].astype(str) + ")"
     if len(lines) != len(test) or not (lines[0].to_numpy() == held_out.to_numpy()).all():
-        raise OSError(f"{name}.test.negative does not follow the rows of {name}.test.rating.")
+        raise OSError(f"{name}.test.negative does not match the rows of {name}.test.rating.")
     negatives = lines.iloc[:, 1:].to_numpy(dtype=np.int64)
     return Bunch(
         train=train,
@@ -281,14 +287,14 @@ def _data_home(data_home):
     return Path(data_home).expanduser()
 
 
-def _is_there(home, archive, folder):
+def _exists(home, archive, folder):
     return (home / f"{archive}.zip").is_file() or (home / folder).is_dir()
 
 
 def _missing_message(home, archive, folder, why):
     return (
-        f"Neither {archive}.zip nor a folder {folder} is in {home} ({why}). Put it there, or say "
-        "where it is with data_home or the environment variable SKLEARN_RECSYS_DATA."
+        f"Neither {archive}.zip nor a folder {folder} is in {home} ({why}). Put it there, or set "
+        "data_home or the environment variable SKLEARN_RECSYS_DATA to the folder that holds it."
     )
 
 
@@ -298,8 +304,8 @@ def _download(home, archive, md5):
         import pooch
     except ImportError as error:
         raise ImportError(
-            f"Downloading {archive}.zip needs pooch: pip install sklearn_recsys[data]. Or put the "
-            f"file from {_URL}{archive}.zip into {home} yourself."
+            f"Downloading {archive}.zip needs pooch: pip install sklearn_recsys[data]. Or download "
+            f"{_URL}{archive}.zip to {home} yourself."
         ) from error
     pooch.retrieve(
         url=f"{_URL}{archive}.zip",
@@ -310,7 +316,7 @@ def _download(home, archive, md5):
 
 
 def _open(home, archive, folder):
-    """Return a path, inside the archive or on disk, whose children are the files."""
+    """Return a path, inside the archive or on disk, whose children are the data files."""
     path = home / f"{archive}.zip"
     if not path.is_file():
         return home / (folder or archive)
@@ -318,15 +324,15 @@ def _open(home, archive, folder):
         return zipfile.Path(zipfile.ZipFile(path)) / folder if folder else zipfile.Path(path)
     except zipfile.BadZipFile as error:
         raise OSError(
-            f"{path} is not a zip archive ({error}); delete it and fetch it again."
+            f"{path} is not a zip archive ({error}); delete it and download it again."
         ) from error
 
 
 def _parse(root, file, parse):
-    """Apply `parse` to the bytes of a file; anything wrong with them is an OSError."""
+    """Apply `parse` to the bytes of a file; raise OSError if they cannot be parsed."""
     path = root / file
     if not path.is_file():
-        raise OSError(f"{root} holds no file {file}; the archive is not complete.")
+        raise OSError(f"{root} holds no file {file}; the archive is incomplete.")
     try:
         frame = parse(path.read_bytes())
         if frame.empty:
@@ -334,16 +340,16 @@ def _parse(root, file, parse):
         return frame
     except (ValueError, TypeError, zipfile.BadZipFile) as error:
         raise OSError(
-            f"{path} cannot be read as MovieLens publishes it ({error}); delete it and fetch it "
-            "again."
+            f"{path} is damaged, or not in the format that MovieLens publishes ({error}); delete it "
+            "and download it again."
         ) from error
 
 
 def _read_table(root, file, separator, *, names, dtype=None, encoding="latin-1"):
-    """Read a file without header or quoting; a dict of names also says the dtypes."""
+    """Read a file without header or quoting; `names` may be a dict of names to dtypes."""
 
     def parse(content):
-        # pandas reads separators of two characters with its slow engine only.
+        # pandas parses separators of two characters only with its slow Python engine
         content = content.replace(b"::", b"\t") if separator == "::" else content
         return pd.read_csv(
             io.BytesIO(content),
@@ -377,7 +383,7 @@ def _read_csv(root, file, names):
 
 
 def _read_u_items(root):
-    """Read u.item, with the names of its genre flags from u.genre."""
+    """Read u.item, whose genre flags are named in u.genre."""
     genres = _read_table(root, "u.genre", "|", names=["genre", "code"])
     genres = genres.sort_values("code")["genre"].tolist()
     names = ["item", "title", "released", "video_released", "url", *genres]
@@ -390,7 +396,7 @@ def _read_u_items(root):
 
 
 def _with_year(items):
-    """Return title, year and genres by item; the year is the last one in parentheses."""
+    """Return item, title, year and genres; the year is the last one in parentheses in the title."""
     title = items["title"].str.strip()
     year = title.str.extract(r".*\((\d{4})(?:[-–]\d*)?\)", expand=False)
     year = pd.to_numeric(year).astype("Int64")

@@ -1,4 +1,4 @@
-"""Drawing the cells of a synthetic user × item matrix."""
+"""Sampling of the cells of a synthetic user × item matrix."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-_SHARPNESS = 3.0  # how far the softmax of the factors concentrates on a few of them
-BLOCK = 2**20  # interactions drawn at a time, which bounds the memory of the sampling
+_SHARPNESS = 3.0  # inverse temperature of the softmax: larger values concentrate on fewer factors
+BLOCK = 2**20  # interactions sampled at a time, which bounds the memory
 
 
 def sample_cells(rng, user_factors, item_factors, n_interactions, exponent, minimum=2):
-    """Draw each user's items without replacement; return a csr_array of float32 ones.
+    """Sample each user's items without replacement; return a csr_array of float32 ones.
 
     ``P(i | u)`` is proportional to ``popularity[i] * tastes[u] @ traits[i]``: a mixture over the
-    factors k of ``popularity * traits[:, k]``, so a draw picks a factor, then an item.
+    factors k of ``popularity * traits[:, k]``, so each sample picks a factor, then an item.
     """
     n_users, n_items = len(user_factors), len(item_factors)
     ranks = np.arange(1, n_items + 1) + np.sqrt(n_items) / 2
@@ -22,8 +22,8 @@ def sample_cells(rng, user_factors, item_factors, n_interactions, exponent, mini
     weights = popularity * _softmax(item_factors).T  # (n_factors, n_items)
     tastes = _softmax(user_factors) * weights.sum(axis=1)
     tastes /= tastes.sum(axis=1, keepdims=True)
-    # One sorted array of cumulated probabilities for all users (factors): that of the j-th takes
-    # the interval from j to j + 1, so that one searchsorted serves every draw.
+    # The cumulative probabilities of user (factor) j are in the interval from j to j + 1 of one
+    # sorted array, so that a single searchsorted samples for all of them.
     taste_steps = _stacked_cumsum(tastes)
     weight_steps = _stacked_cumsum(weights / weights.sum(axis=1, keepdims=True))
 
@@ -34,17 +34,17 @@ def sample_cells(rng, user_factors, item_factors, n_interactions, exponent, mini
     while begin < n_users:
         end = max(np.searchsorted(indptr, indptr[begin] + BLOCK, side="right") - 1, begin + 1)
         users = np.arange(begin, end)
-        keys = np.empty(0, dtype=np.int64)  # user * n_items + item of what has been drawn
+        keys = np.empty(0, dtype=np.int64)  # user * n_items + item of the cells sampled so far
         missing = wanted[begin:end].copy()
         for _ in range(6):
-            keys = _draw(rng, keys, users, missing, taste_steps, weight_steps, n_items)
+            keys = _add_samples(rng, keys, users, missing, taste_steps, weight_steps, n_items)
             missing = wanted[begin:end] - np.bincount(
                 keys // n_items - begin, minlength=end - begin
             )
             if not missing.any():
                 break
-        else:  # users who want most of what they could ever draw
-            keys = _draw_rest(rng, keys, users, missing, tastes, weights)
+        else:  # rejection is slow for users who have almost all items with a probability
+            keys = _add_rest(rng, keys, users, missing, tastes, weights)
         keys.sort()
         indices[indptr[begin] : indptr[end]] = keys % n_items
         begin = end
@@ -54,59 +54,61 @@ def sample_cells(rng, user_factors, item_factors, n_interactions, exponent, mini
     return sp.csr_array((data, indices, indptr), shape=(n_users, n_items))
 
 
-def _draw(rng, keys, users, missing, taste_steps, weight_steps, n_items):
-    """Add new cells to `keys`, up to the `missing` number of each user, in order of drawing."""
+def _add_samples(rng, keys, users, missing, taste_steps, weight_steps, n_items):
+    """Add new cells to `keys`, at most `missing` per user, in the order of sampling."""
     n_factors = len(weight_steps) // n_items
-    n_draws = np.where(missing > 0, missing + missing // 2 + 4, 0)
-    drawn_by = np.repeat(users, n_draws)
-    factors = np.searchsorted(taste_steps, drawn_by + rng.random_sample(len(drawn_by)), "right")
+    n_samples = np.where(missing > 0, missing + missing // 2 + 4, 0)
+    sampled_users = np.repeat(users, n_samples)
+    uniform = rng.random_sample(len(sampled_users))
+    factors = np.searchsorted(taste_steps, sampled_users + uniform, "right")
     factors = np.minimum(factors, len(taste_steps) - 1) % n_factors
-    items = np.searchsorted(weight_steps, factors + rng.random_sample(len(drawn_by)), "right")
+    uniform = rng.random_sample(len(sampled_users))
+    items = np.searchsorted(weight_steps, factors + uniform, "right")
     items = np.minimum(items, len(weight_steps) - 1) % n_items
-    drawn = drawn_by * n_items + items
-    known = pd.Series(np.concatenate([keys, drawn])).duplicated().to_numpy()[len(keys) :]
-    drawn = drawn[~known]
-    # The first of each user's new items, as many as are missing: the order within a user matters,
-    # because dropping by item index would thin out the last items.
-    owners = drawn // n_items - users[0]
+    samples = sampled_users * n_items + items
+    repeated = pd.Series(np.concatenate([keys, samples])).duplicated().to_numpy()[len(keys) :]
+    samples = samples[~repeated]
+    # Keep the first new items of each user in the order of sampling: dropping surplus items by
+    # index would make the last items rarer.
+    owners = samples // n_items - users[0]
     counts = np.bincount(owners, minlength=len(users))
-    place = np.arange(len(drawn)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.concatenate([keys, drawn[place < missing[owners]]])
+    ranks = np.arange(len(samples)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.concatenate([keys, samples[ranks < missing[owners]]])
 
 
-def _draw_rest(rng, keys, users, missing, tastes, weights):
-    """Draw what is still missing from all probabilities (Gumbel top-n, the same distribution)."""
+def _add_rest(rng, keys, users, missing, tastes, weights):
+    """Sample all missing cells without rejection (Gumbel top-n, the same distribution)."""
     n_factors, n_items = weights.shape
     shares = weights / weights.sum(axis=1, keepdims=True)
-    pending = np.flatnonzero(missing)
-    owners, known = np.divmod(keys, n_items)
+    unfinished = np.flatnonzero(missing)
+    owners, sampled_items = np.divmod(keys, n_items)
     owners -= users[0]
     n_rows = max(1, 4 * BLOCK // n_items)
-    parts = [keys]
-    for begin in range(0, len(pending), n_rows):
-        block = pending[begin : begin + n_rows]
-        # An item without any probability still comes before those the user has.
-        chances = np.maximum(tastes[users[block]] @ shares, np.finfo(np.float64).tiny)
-        scores = np.log(chances) + rng.gumbel(size=chances.shape)
+    blocks = [keys]
+    for begin in range(0, len(unfinished), n_rows):
+        block = unfinished[begin : begin + n_rows]
+        # items with zero probability still rank before the items that the user already has
+        probabilities = np.maximum(tastes[users[block]] @ shares, np.finfo(np.float64).tiny)
+        scores = np.log(probabilities) + rng.gumbel(size=probabilities.shape)
         row_of = np.full(len(users), -1)
         row_of[block] = np.arange(len(block))
         rows = row_of[owners]
-        scores[rows[rows >= 0], known[rows >= 0]] = -np.inf
+        scores[rows[rows >= 0], sampled_items[rows >= 0]] = -np.inf
         best = np.argsort(-scores, axis=1)
-        taken = np.arange(n_items) < missing[block, None]
-        parts.append((users[block, None] * n_items + best)[taken])
-    return np.concatenate(parts)
+        selected = np.arange(n_items) < missing[block, None]
+        blocks.append((users[block, None] * n_items + best)[selected])
+    return np.concatenate(blocks)
 
 
 def _activity(rng, n_users, n_items, n_interactions, minimum):
-    """Return log-normal numbers of items per user: at least `minimum`, n_interactions in all."""
+    """Return log-normal numbers of items per user: at least `minimum`, n_interactions in total."""
     weights = rng.lognormal(size=n_users)
     counts = np.full(n_users, min(minimum, n_items), dtype=np.int64)
-    while (left := n_interactions - counts.sum()) > 0:
-        free = counts < n_items
-        share = left * weights * free / weights[free].sum()
-        if share.max() < 1:  # less than one each: to those with the largest shares
-            counts[np.argsort(-share, kind="stable")[:left]] += 1
+    while (remaining := n_interactions - counts.sum()) > 0:
+        can_grow = counts < n_items
+        share = remaining * weights * can_grow / weights[can_grow].sum()
+        if share.max() < 1:  # rounding down would give nothing to any user
+            counts[np.argsort(-share, kind="stable")[:remaining]] += 1
         else:
             counts = np.minimum(counts + share.astype(np.int64), n_items)
     return counts
@@ -119,7 +121,7 @@ def _softmax(factors):
 
 
 def _stacked_cumsum(probabilities):
-    """Return the cumulated rows, the j-th shifted by j, as one sorted array."""
+    """Return the cumulative sums of the rows, the j-th shifted by j, as one sorted array."""
     steps = np.cumsum(probabilities, axis=1)
     steps[:, -1] = 1.0
     return (np.minimum(steps, 1.0) + np.arange(len(steps))[:, None]).ravel()

@@ -1,4 +1,4 @@
-"""Made-up data with the structure of real data: tastes, popular items, busy users."""
+"""Synthetic data with the structure of real data: user tastes, popular items, active users."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def make_interactions(
     n_users, n_items : int, default=1000 and 500
         The shape of the matrix.
     n_interactions : int, default=None
-        The exact number of interactions, at least two per user. None: by `density`.
+        The exact number of interactions, at least two per user. None: set by `density`.
     density : float in (0, 1], default=0.05
-        The share of the cells that hold an interaction; at least two per user are made.
+        The share of the cells that hold an interaction; every user has at least two.
     n_factors : int, default=8
         The number of latent factors behind the tastes; 1: no tastes, only popularity.
     exponent : float, default=1.0
-        The popularity of the item at rank r falls like ``(r + sqrt(n_items) / 2) ** -exponent``:
-        Zipf's law with the flat head of real catalogs. 0: all items are equally popular. Which
-        item is how popular is drawn at random.
+        The popularity of the item at rank r is proportional to
+        ``(r + sqrt(n_items) / 2) ** -exponent``: Zipf's law with the flat head of real catalogs.
+        0: all items are equally popular. The ranks of the items are random.
     counts : bool, default=False
-        Whether the values are how often users came back to the items, heavy-tailed like the play
-        counts of a music service, rather than ones. The cells are the same.
+        Whether the values are interaction counts, with a heavy-tailed distribution like the play
+        counts of a music service, instead of ones. The nonzero cells are the same.
     random_state : int, RandomState instance or None, default=None
         Seed of the generator.
     dtype : dtype, default=np.float32
@@ -64,25 +64,25 @@ def make_interactions(
     Returns
     -------
     X : csr_array of shape (n_users, n_items)
-        Ones, or counts. Every user has at least two items; an item can be without users, as in real
+        Ones, or counts. Every user has at least two items; items may have no users, as in real
         data.
 
     See Also
     --------
-    make_ratings : Ratings at cells drawn likewise.
+    make_ratings : Ratings in cells that are sampled in the same way.
     make_movies : A tidy frame of ratings, with titles.
 
     Notes
     -----
-    Users and items have normal factors p and q. User u draws items one after the other, without
-    replacement, with probabilities proportional to
-    ``popularity[i] * softmax(3 p[u]) @ softmax(3 q[i])``; the numbers of draws are log-normal. The
-    probabilities are a mixture with a component per factor, so nothing of the size
+    Users and items have normally distributed factors p and q. The items of user u are sampled one
+    by one, without replacement, with probabilities proportional to
+    ``popularity[i] * softmax(3 p[u]) @ softmax(3 q[i])``; the numbers of items per user are
+    log-normal. The probabilities are a mixture with one component per factor, so no array of size
     n_users × n_items is ever built.
 
-    Counts are log-normal. Their logarithms have a standard deviation of 1.5 around 5.5 (the count
-    245), to which the user's activity and, as much, the product p[u] · q[i] contribute, and noise
-    the most: greater counts are only hints of greater liking.
+    Counts are log-normal. Their logarithms have a mean of 5.5 (the count 245) and a standard
+    deviation of 1.5; the user's activity and the product p[u] · q[i] contribute equally to it, and
+    noise contributes the most: a higher count is only weak evidence of a stronger preference.
 
     Examples
     --------
@@ -133,9 +133,9 @@ def make_ratings(
     n_users, n_items : int, default=1000 and 500
         The shape of the matrix.
     n_interactions : int, default=None
-        The exact number of ratings, at least two per user. None: by `density`.
+        The exact number of ratings, at least two per user. None: set by `density`.
     density : float in (0, 1], default=0.05
-        The share of the cells that hold a rating; at least two per user are made.
+        The share of the cells that hold a rating; every user has at least two.
     n_factors : int, default=8
         The number of latent factors.
     exponent : float, default=1.0
@@ -143,14 +143,15 @@ def make_ratings(
     noise : float, default=0.5
         Standard deviation of the noise, in rating units, before rounding.
     rating_range : (float, float), default=(1, 5)
-        The lowest and the highest rating; the lowest is above 0, since 0 means *not observed*.
+        The lowest and the highest rating; the lowest must be positive, since 0 means *not
+        observed*.
     step : float or None, default=1
-        Distance of neighboring ratings on the scale, which begins at the lowest one. None: ratings
-        are not rounded.
+        Step size of the rating scale, which starts at the lowest rating. None: ratings are not
+        rounded.
     random_state : int, RandomState instance or None, default=None
         Seed of the generator.
     return_factors : bool, default=False
-        Whether to return what the ratings were made from.
+        Whether to return the factors that the ratings were generated from.
     dtype : dtype, default=np.float32
         The dtype of the values.
 
@@ -166,13 +167,14 @@ def make_ratings(
 
     See Also
     --------
-    make_interactions : The same without ratings, for rankers.
+    make_interactions : Implicit feedback instead of ratings.
 
     Notes
     -----
-    On a scale from 1 to 5: 3.5 + b_u + b_i + p_u · q_i, with standard deviations of 0.4 for the
-    biases and 0.7 for the product, and in proportion on other scales. Users rate what they like:
-    the cells are drawn by the same factors p and q as in :func:`make_interactions`.
+    On a scale from 1 to 5 the expected rating is 3.5 + b_u + b_i + p_u · q_i, with standard
+    deviations of 0.4 for the biases and 0.7 for the product; other scales are proportional. Users
+    rate what they like: the cells are sampled by the same factors p and q as in
+    :func:`make_interactions`.
 
     Examples
     --------
@@ -220,14 +222,14 @@ _OCCUPATIONS = ["artist", "cook", "engineer", "gardener", "nurse", "pilot", "stu
     prefer_skip_nested_validation=True,
 )
 def make_movies(n_users=300, n_items=200, *, density=0.15, random_state=0):
-    """Make a data set of the form of MovieLens with made-up movies, users and ratings.
+    """Make a data set in the format of MovieLens with fictional movies, users and ratings.
 
     Parameters
     ----------
     n_users, n_items : int, default=300 and 200
-        How many users and movies; at least 10 movies.
+        The numbers of users and movies; at least 10 movies.
     density : float in (0, 1], default=0.15
-        The share of all pairs that are rated; at least five per user are made.
+        The share of all pairs that are rated; every user has at least five ratings.
     random_state : int, RandomState instance or None, default=0
         Seed of the generator.
 
@@ -235,19 +237,19 @@ def make_movies(n_users=300, n_items=200, *, density=0.15, random_state=0):
     -------
     data : Bunch
         Like that of :func:`fetch_movielens`: ``interactions`` (user, item, rating from 1 to 5,
-        timestamp; in order of time, some times equal), ``items`` (title, year, genres; indexed by
-        raw item id), ``users`` (age, gender, occupation, zip; indexed by raw user id), ``name``
-        and ``DESCR``.
+        timestamp; in chronological order, with some equal times), ``items`` (title, year, genres;
+        indexed by raw item id), ``users`` (age, gender, occupation, zip; indexed by raw user id),
+        ``name`` and ``DESCR``.
 
     See Also
     --------
-    make_interactions, make_ratings : Matrices instead of frames, of any size.
+    make_interactions, make_ratings : Matrices of any size instead of frames.
     fetch_movielens : Real data.
 
     Notes
     -----
-    There is a latent factor for each of the eight genres. Movies of a genre have it, users of an
-    occupation tend to like the same genre, and users rate what they like.
+    There is a latent factor for each of the eight genres. It is high for movies of that genre;
+    users with the same occupation tend to like the same genre, and users rate what they like.
 
     Examples
     --------
@@ -278,10 +280,10 @@ def make_movies(n_users=300, n_items=200, *, density=0.15, random_state=0):
     factors = _with_biases(rng, user_factors, item_factors, 1, 5)
     ratings = _rate(rng, R, *factors, 0.5, 1, 5, 1)
     rows = np.repeat(np.arange(n_users), np.diff(R.indptr))
-    # Each user comes for some weeks from a day of 1998 on; a third of the events share their time
-    # with another one, like ratings that are entered on one page.
-    begin = 883_612_800 + rng.randint(365 * 86_400, size=n_users)
-    timestamps = begin[rows] + rng.exponential(20 * 86_400, size=n_events).astype(np.int64)
+    # Each user is active for some weeks, starting on a day in 1998; a third of the events share
+    # their time with another one, like ratings that are entered on one page.
+    start = 883_612_800 + rng.randint(365 * 86_400, size=n_users)
+    timestamps = start[rows] + rng.exponential(20 * 86_400, size=n_events).astype(np.int64)
     same = np.flatnonzero((rows[1:] == rows[:-1]) & (rng.random_sample(n_events - 1) < 1 / 6)) + 1
     timestamps[same] = timestamps[same - 1]
     interactions = pd.DataFrame(
@@ -301,8 +303,8 @@ def make_movies(n_users=300, n_items=200, *, density=0.15, random_state=0):
         name="made-up movies",
         DESCR=(
             f"Made-up movies: {n_events} ratings (1 to 5) of {n_items} movies by {n_users} users, "
-            "drawn from latent factors that follow the genres and the users' occupations. No movie "
-            "and no person is real."
+            "sampled from latent factors that follow the genres and the users' occupations. No "
+            "movie and no person is real."
         ),
     )
 
@@ -310,30 +312,30 @@ def make_movies(n_users=300, n_items=200, *, density=0.15, random_state=0):
 def _make_items(rng, n_items):
     """Return a frame of movies and their factors, one per genre."""
     order = rng.permutation(len(_FIRST) * len(_SECOND))
-    number, combination = np.divmod(np.arange(n_items), len(order))
+    sequel, combination = np.divmod(np.arange(n_items), len(order))
     first, second = np.divmod(order[combination], len(_SECOND))
     years = rng.randint(1950, 1999, size=n_items)
     titles = [
-        f"{_FIRST[a]} {_SECOND[b]}{f' {part + 1}' if part else ''} ({year})"
-        for a, b, part, year in zip(first, second, number, years, strict=True)
+        f"{_FIRST[a]} {_SECOND[b]}{f' {number + 1}' if number else ''} ({year})"
+        for a, b, number, year in zip(first, second, sequel, years, strict=True)
     ]
-    member = np.zeros((n_items, len(_GENRES)), dtype=bool)
-    member[np.arange(n_items), rng.randint(len(_GENRES), size=n_items)] = True
-    two = rng.random_sample(n_items) < 0.4
-    member[two, rng.randint(len(_GENRES), size=two.sum())] = True
+    has_genre = np.zeros((n_items, len(_GENRES)), dtype=bool)
+    has_genre[np.arange(n_items), rng.randint(len(_GENRES), size=n_items)] = True
+    second_genre = rng.random_sample(n_items) < 0.4
+    has_genre[second_genre, rng.randint(len(_GENRES), size=second_genre.sum())] = True
     items = pd.DataFrame(
         {
             "title": titles,
             "year": pd.array(years, dtype="Int64"),
-            "genres": ["|".join(np.array(_GENRES)[row]) for row in member],
+            "genres": ["|".join(np.array(_GENRES)[row]) for row in has_genre],
         },
         index=pd.Index(np.sort(rng.choice(10 * n_items, n_items, replace=False)) + 1, name="item"),
     )
-    return items, 2.5 * member - 0.5 + rng.normal(scale=0.5, size=member.shape)
+    return items, 2.5 * has_genre - 0.5 + rng.normal(scale=0.5, size=has_genre.shape)
 
 
 def _n_interactions(n_users, n_items, n_interactions, density, minimum=2):
-    """Return how many interactions to make."""
+    """Return the number of interactions to generate."""
     if n_interactions is None:
         return max(round(density * n_users * n_items), minimum * n_users)
     if not minimum * n_users <= n_interactions <= n_users * n_items:
@@ -371,12 +373,12 @@ def _with_biases(rng, user_factors, item_factors, low, high):
 
 
 def _play_counts(rng, cells, user_factors, item_factors):
-    """Return a whole number of at least 1 for each stored cell, see `make_interactions`."""
-    liking = _products(cells, user_factors, item_factors)
-    liking = (liking - liking.mean()) / (liking.std() or 1.0)
+    """Return an integer of at least 1 for each stored cell; see `make_interactions`."""
+    preference = _products(cells, user_factors, item_factors)
+    preference = (preference - preference.mean()) / (preference.std() or 1.0)
     activity = rng.normal(size=cells.shape[0])[cell_rows(cells)]
     noise = rng.normal(size=cells.nnz)
-    return np.ceil(np.exp(5.5 + 0.8 * activity + 0.8 * liking + noise))
+    return np.ceil(np.exp(5.5 + 0.8 * activity + 0.8 * preference + noise))
 
 
 def _products(cells, user_factors, item_factors):

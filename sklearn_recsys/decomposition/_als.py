@@ -25,58 +25,59 @@ from sklearn_recsys.utils._state import Array, Instance, Number
 from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_device, check_memory
 
-_INIT_NORM = 0.1  # of an item's first vector, in the mean; the users are solved for first
+_INIT_NORM = 0.1  # typical norm of an initial item vector; the users are solved for first
 
 
 class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
     r"""Alternating least squares for implicit feedback.
 
-    Every user and every item gets a vector; a score is their product, near 1 for what was observed
-    and near 0 for all else, which counts little [1]_, [2]_. Given the vectors of the items, those
-    of the users are ridge regressions with an exact solution, and the other way round: `fit`
-    alternates. A new user costs one such regression.
+    Every user and every item has a vector, and a score is the dot product of the two. It is fitted
+    to be near 1 for observed cells and near 0 for all others, which have a small weight [1]_, [2]_.
+    Given the vectors of the items, those of the users are the exact solutions of ridge regressions,
+    and vice versa: `fit` alternates between the two. A new user takes one such regression.
 
-    The values of `X` are weights, how much an interaction counts in the loss: ratings as they are
-    say that all are liked, some more surely.
+    The values of `X` are weights of the interactions in the loss. Unchanged ratings therefore mean
+    that users like all items that they rated, some with more certainty.
 
     Parameters
     ----------
     n_factors : int, default=64
-        Length of the vectors. More is more accurate up to a point, and slower.
+        Length of the vectors. Larger values are more accurate up to a point, and slower.
     l2 : float, default=0.007
-        The ridge penalty λ, for each of the cells that a user or an item has part in, see
-        `reg_exponent`. Good values lie between 0.001 and 0.02 on most data; choose it on held-out
-        interactions, together with `unobserved_weight`.
+        The ridge penalty λ per cell of a user or an item, see `reg_exponent`. Good values lie
+        between 0.001 and 0.02 on most data; choose it on held-out interactions, together with
+        `unobserved_weight`.
     unobserved_weight : float, default=0.2
-        The weight α₀ of a cell that was not observed, where an observed one has the value of `X`.
-        For ones it does what 1/α does in [1]_, where the weights are 1 + α r against 1.
+        The weight α₀ of an unobserved cell; the weight of an observed cell is its value in `X`. If
+        all values are ones, α₀ corresponds to 1/α in [1]_, where the weights are 1 + α r and 1.
     reg_exponent : float, default=1.0
-        ν: a user with n_u interactions is penalised by λ (n_u + α₀ n_items)^ν, an item
-        likewise. With 0 everyone is penalised by λ, as in [1]_, and λ must be larger by far.
+        The exponent ν: a user with n_u interactions has the penalty λ (n_u + α₀ n_items)^ν, and
+        similarly for items. With 0 all users and items have the penalty λ, as in [1]_, and λ must
+        be much larger.
     max_iter : int, default=16
-        Iterations: in each, all users and then all items are solved for.
+        Number of iterations, each of which solves for all users and then for all items.
     solver : {"cholesky", "cg"}, default="cholesky"
-        How a half step of training solves: exactly, or by a few steps of conjugate gradients from
-        the vectors of the iteration before, which takes less time and a few iterations more.
+        How training solves for the vectors: exactly, or by a few conjugate gradient steps from the
+        vectors of the previous iteration, which is faster but needs a few more iterations.
     cg_steps : int, default=3
-        Conjugate gradient steps of a half step with ``solver="cg"``.
+        Conjugate gradient steps per half iteration with ``solver="cg"``.
     device : str, default="cpu"
         Where `fit` computes: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which
-        takes a GPU if there is one. Predictions need none.
+        uses a GPU if there is one. Predictions do not use it.
     init : array-like of shape (n_items, n_factors), default=None
-        The items' first vectors. With the `item_factors_` of a model that was saved, `fit` goes on
-        where that one ended. None: random ones.
+        Initial item vectors. With the `item_factors_` of a saved model, `fit` continues its
+        training. None: random ones.
     random_state : int, RandomState instance or None, default=None
-        Seed of the items' first vectors.
+        Seed of the initial item vectors.
 
     Attributes
     ----------
     item_factors_ : ndarray of float32 of shape (n_items, n_factors)
         The vectors of the items; zeros for items without an interaction.
     user_factors_ : ndarray of float32 of shape (n_users, n_factors)
-        The vectors of the training users, what `transform` returns for them.
+        The vectors of the training users, which `transform` returns for them.
     n_iter_ : int
-        Iterations run, `max_iter`.
+        Number of iterations, always `max_iter`.
     interactions_ : csr_array of shape (n_users, n_items)
         The training matrix.
     n_features_in_ : int
@@ -89,11 +90,12 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
     Raises
     ------
     ValueError
-        If `X` holds negative values, or `l2` is too small for the precision.
+        If `X` holds negative values, or `l2` is too small for the floating-point precision.
 
     See Also
     --------
-    sklearn_recsys.linear_model.EASE : More accurate on catalogs that can be squared.
+    sklearn_recsys.linear_model.EASE : More accurate on catalogs whose items × items matrix fits in
+        memory.
 
     Notes
     -----
@@ -104,18 +106,18 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
               + \lambda \sum_u (n_u + \alpha_0 n_\text{items})^\nu \lVert v_u \rVert^2
               + \lambda \sum_i (n_i + \alpha_0 n_\text{users})^\nu \lVert y_i \rVert^2.
 
-    In eq. 3 of [1]_ an observed cell has weight 1 + α r and an unobserved one 1. Where all values
-    are ones that is the same loss, but for constant factors in the scores and in λ.
+    In eq. 3 of [1]_ an observed cell has weight 1 + α r and an unobserved one 1. If all values are
+    ones, that is the same loss up to constant factors in the scores and in λ.
 
     Given the items, a user's vector is (eq. 4 of [1]_)
 
     .. math:: v_u = \Bigl(\alpha_0 Y^\top Y + \sum_i x_{ui} y_i y_i^\top + \lambda_u I\Bigr)^{-1}
               \sum_i x_{ui} y_i.
 
-    :math:`Y^\top Y` is computed once for all users, so an iteration costs what the interactions
-    cost. Training is in float32. `fit` ends with the exact solution of the users in float64. A row
-    that is a training row takes that vector, and any other is solved for in the same way: what is
-    recommended to a user depends on the history alone.
+    :math:`Y^\top Y` is computed once for all users, so the cost of an iteration is linear in the
+    number of interactions. Training is in float32. `fit` ends with the exact solution for the users
+    in float64. Training rows use these vectors and new rows are solved for in the same way, so
+    recommendations to a user depend only on the history.
 
     References
     ----------
@@ -130,7 +132,7 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
     >>> from sklearn_recsys import ALS
     >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
     >>> model = ALS(n_factors=2, random_state=0).fit(R)
-    >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=1)  # somebody new
+    >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=1)  # a new user
     array([[2]])
     >>> model.transform(csr_array([[0, 0, 0, 1]])).shape
     (1, 2)
@@ -194,20 +196,20 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
     # ---------------------------------------------------------------- fitting
 
     def _fit(self, X):
-        import torch  # here alone: a model that was loaded answers without it
+        import torch  # imported only here, because a loaded model predicts without it
 
         from sklearn_recsys.decomposition._half_step import WeightedRows
 
         device = check_device(self.device)
         n_items = X.shape[1]
         check_memory(
-            # float64 draws and their cast; factors, their products, the solver's k × k matrices
+            # float64 samples and their cast; factors, their products, the solver's k × k matrices
             (12 * n_items + 12 * (n_items + X.shape[0]) + 24 * self.n_factors) * self.n_factors,
             f"Factors of {X.shape[0]:,} users and {n_items:,} items with n_factors="
             f"{self.n_factors:,}",
             "Use fewer factors.",
         )
-        items = torch.from_numpy(self._first_vectors(n_items)).to(device)
+        items = torch.from_numpy(self._initial_vectors(n_items)).to(device)
         users = torch.zeros(X.shape[0], self.n_factors, device=device)
         by_user = WeightedRows(X, self.n_factors, device, torch.float32)
         by_item = WeightedRows(X.T.tocsr(), self.n_factors, device, torch.float32)
@@ -218,7 +220,7 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         self.item_factors_ = items.cpu().numpy()
         items = items.cpu().double()
         self._gram_ = (items.T @ items).numpy()
-        device = torch.device("cpu") if device.type == "mps" else device  # which has no float64
+        device = torch.device("cpu") if device.type == "mps" else device  # mps has no float64
         by_user = WeightedRows(X, self.n_factors, device, torch.float64)
         prior = self.unobserved_weight * torch.from_numpy(self._gram_).to(device)
         ridge = self._ridge(by_user.lengths.double(), n_items)
@@ -228,20 +230,20 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         if not (np.isfinite(self.item_factors_).all() and np.isfinite(self.user_factors_).all()):
             warn(
                 f"{type(self).__name__} diverged within {self.max_iter} iterations: its vectors "
-                "are not finite, and what asks for predictions is refused. Use smaller values "
-                "(BM25Transformer, for example) or a greater l2.",
+                "are not finite, so predictions will raise an error. Use smaller values "
+                "(BM25Transformer, for example) or a larger l2.",
                 ConvergenceWarning,
             )
         self._index_ = HistoryIndex(X)
 
-    def _first_vectors(self, n_items):
-        """Return the vectors that the items begin with, as a float32 array of our own."""
+    def _initial_vectors(self, n_items):
+        """Return the initial item vectors as a new float32 array."""
         shape = (n_items, self.n_factors)
         if self.init is None:
             rng = check_random_state(self.random_state)
             scale = _INIT_NORM / np.sqrt(self.n_factors)
             return rng.normal(scale=scale, size=shape).astype(np.float32)
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+        with np.errstate(over="ignore"):  # check_array refuses values too large for float32
             items = check_array(self.init, dtype=np.float32, copy=True, input_name="init")
         if items.shape != shape:
             raise ValueError(
@@ -250,12 +252,12 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         return items
 
     def _ridge(self, lengths, n_others):
-        """Return λ (n_u + α₀ n_items)^ν of each user, and likewise of each item."""
+        """Return the penalty λ (n_u + α₀ n_items)^ν of each user, or the same of each item."""
         cells = lengths + self.unobserved_weight * n_others
         return self.l2 * cells**self.reg_exponent
 
     def _half_step(self, rows, vectors, others):
-        """Return new vectors of the users, given those of the items, or the other way round."""
+        """Return new vectors of the users, given those of the items, or vice versa."""
         prior = self.unobserved_weight * (others.T @ others)
         ridge = self._ridge(rows.lengths.double(), len(others)).float()
         if self.solver == "cg":
@@ -267,16 +269,16 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
             return solve(others, prior, ridge)
         except np.linalg.LinAlgError:
             raise ValueError(
-                f"l2={self.l2} is too small: the equations of a row are singular in {precision}."
+                f"l2={self.l2} is too small: the equations for a row are singular in {precision}."
             ) from None
 
     # ---------------------------------------------------------------- users
 
     def _user_factors(self, X):
         """Return the vectors of canonical histories."""
-        known = self._index_.lookup(X)
-        vectors = self.user_factors_[known]
-        new = np.flatnonzero(known < 0)
+        training_rows = self._index_.lookup(X)
+        vectors = self.user_factors_[training_rows]
+        new = np.flatnonzero(training_rows < 0)
         if len(new):
             vectors[new] = self._solved_users(X if len(new) == X.shape[0] else X[new])
         return vectors
@@ -287,7 +289,7 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
     def _solved_users(self, X):
         """Return the vectors of canonical histories, given those of the items.
 
-        In float64: in float32 they would depend on how the rows are grouped.
+        Solved in float64, because in float32 rounding would depend on how the rows are grouped.
         """
         prior = self.unobserved_weight * self._gram_
         ridge = self._ridge(np.diff(X.indptr), X.shape[1])
@@ -298,5 +300,5 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         return self._user_factors(X) @ self.item_factors_.T
 
     def _score_pairs(self, X, rows, items):
-        asked, inverse = np.unique(rows, return_inverse=True)
-        return products_at(self._user_factors(X[asked]), self.item_factors_, inverse, items)
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        return products_at(self._user_factors(X[distinct]), self.item_factors_, inverse, items)

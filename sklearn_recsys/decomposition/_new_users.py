@@ -1,4 +1,4 @@
-"""The vectors of new users by numpy: a fitted model answers without torch, which loads slowly."""
+"""The vectors of new users, computed without torch, which is slow to import."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from scipy.linalg.lapack import dposv
 
 from sklearn_recsys.utils._threads import map_blocks
 
-_MAX_CELLS = 2**15  # of a row at once: longer ones go in pieces
+_MAX_CELLS = 2**15  # cells of a row at once; longer rows are split to bound the memory
 
 
 def solve_rows(X, factors, prior, ridge, max_cells=_MAX_CELLS):
-    """Return the vectors that minimize each row's part of the loss, in float64.
+    """Return the vectors that minimize each row's share of the loss, in float64.
 
     Row u has v_u = argmin Σ_i x_ui (1 − v · y_i)² + vᵀ prior v + ridge_u ‖v‖².
 
@@ -36,7 +36,7 @@ def solve_rows(X, factors, prior, ridge, max_cells=_MAX_CELLS):
     Raises
     ------
     numpy.linalg.LinAlgError
-        If a system is singular to the precision.
+        If a system is singular in float64.
     """
     n_factors = factors.shape[1]
     vectors = np.zeros((X.shape[0], n_factors))
@@ -55,7 +55,7 @@ def solve_rows(X, factors, prior, ridge, max_cells=_MAX_CELLS):
                 y = factors[X.indices[cells]].astype(np.float64)  # (cells, factors)
                 b += weights @ y
                 y *= np.sqrt(weights)[:, None]
-                A += y.T @ y  # a product that BLAS knows to be symmetric
+                A += y.T @ y  # numpy calls BLAS's symmetric product for it
             _, vectors[row], info = dposv(A, b)
             if info > 0:
                 raise np.linalg.LinAlgError(f"The system of row {row} is singular.")

@@ -1,4 +1,4 @@
-"""Metrics on arrays: ranking at k, rating errors, and what lies beyond accuracy."""
+"""Metrics on arrays and frames: ranking at k, rating errors, and beyond-accuracy metrics."""
 
 from __future__ import annotations
 

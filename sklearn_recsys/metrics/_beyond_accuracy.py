@@ -1,4 +1,4 @@
-"""What lists of recommendations are like, beyond being right: coverage, novelty, diversity."""
+"""Beyond-accuracy metrics: coverage, exposure, novelty, popularity bias and diversity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sklearn_recsys.utils._sparse import as_csr, canonical_csr
 from sklearn_recsys.utils._threads import even_blocks
 from sklearn_recsys.utils.validation import check_csr
 
-_BLOCK_VALUES = 2**22  # feature values added up at once
+_BLOCK_VALUES = 2**22  # feature values summed at once
 _NOTHING_RECOMMENDED = "y_pred recommends nothing: all of its top k slots are empty (-1)."
 
 
@@ -52,7 +52,7 @@ def _squared_sums(y_pred, unit, n_values, block_values=_BLOCK_VALUES):
 
 def _sum_per_list(y_pred, values):
     """Return each row's sum of the listed items' `values`."""
-    values = np.append(values, 0.0)  # what an empty slot, -1, picks up
+    values = np.append(values, 0.0)  # an empty slot, -1, indexes this last value
     total = np.empty(len(y_pred))
     for rows in list_blocks(*y_pred.shape):
         total[rows] = values[y_pred[rows]].sum(axis=1)
@@ -130,7 +130,7 @@ def gini_at_k(y_pred, n_items, k=10):
 
     .. math:: G = \frac{\sum_{i=1}^{n} (2i - n - 1)\, c_{(i)}}{n \sum_{i=1}^{n} c_{(i)}}.
 
-    Some libraries report :math:`1 - G`, or leave out the items that are never recommended.
+    Some libraries report :math:`1 - G`, or ignore the items that are never recommended.
 
     References
     ----------
@@ -175,16 +175,16 @@ def novelty_at_k(y_pred, X, k=10, *, average="mean"):
 
     See Also
     --------
-    popularity_bias_at_k : How popular the list is next to what the user chose.
+    popularity_bias_at_k : How popular the list is compared with the user's history.
 
     Notes
     -----
-    An item that :math:`c_i` of the :math:`n` training users have counts
+    The self-information of an item that :math:`c_i` of the :math:`n` training users have is
 
     .. math:: -\log_2 \frac{c_i + 1}{n + 1}
 
-    bits [1]_: 0 for an item that everyone has and, thanks to the one added to both counts, a finite
-    :math:`\log_2(n + 1)` for one that nobody has. A row's value is the mean over its list.
+    bits [1]_: 0 for an item that all users have and, thanks to the one added to both counts, a
+    finite :math:`\log_2(n + 1)` for an item without users. A row's value is the mean over its list.
 
     References
     ----------
@@ -214,7 +214,7 @@ def novelty_at_k(y_pred, X, k=10, *, average="mean"):
 
 
 def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
-    r"""Popularity bias at k: how popular a user's list is next to the user's own history.
+    r"""Popularity bias at k: how popular a user's list is compared with the user's history.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
 
     See Also
     --------
-    novelty_at_k : Popularity on a logarithmic scale, without the history.
+    novelty_at_k : Rarity of the list on a logarithmic scale, without the history.
 
     Notes
     -----
@@ -251,9 +251,9 @@ def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
     .. math:: \frac{\operatorname{mean}_{i \in \mathrm{list}} c_i}
               {\operatorname{mean}_{i \in \mathrm{history}} c_i},
 
-    the ratio of the average popularity of what is recommended to that of what is known. The
-    popularity lift of [1]_ is the relative difference, minus the 1, of the two averages taken over
-    a group of users first; here the users' ratios are averaged.
+    the ratio of the mean popularity of the recommended items to that of the items in the history.
+    The popularity lift of [1]_ is this ratio minus 1, with both means taken over a group of users
+    first; here the users' ratios are averaged.
 
     References
     ----------
@@ -364,8 +364,8 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
         n_values = np.full(n_items, n_features)
         lengths = np.einsum("if,if->i", unit, unit)
 
-    # The sum s of a list's unit vectors has |s|² = Σ |f_i|² + 2 Σ_{i<j} cos(f_i, f_j), so that no
-    # pair has to be formed.
+    # The sum s of a list's unit vectors satisfies |s|² = Σ |f_i|² + 2 Σ_{i<j} cos(f_i, f_j), so the
+    # pairs need not be enumerated.
     n_listed = np.count_nonzero(y_pred >= 0, axis=1)
     cosines = _squared_sums(y_pred, unit, n_values) - _sum_per_list(y_pred, lengths)
     n_ordered_pairs = n_listed * (n_listed - 1)

@@ -1,4 +1,4 @@
-"""Tidy frames of raw ids, as the arrays that the metrics read."""
+"""Conversion of tidy frames of raw ids to the arrays that the metrics read."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import scipy.sparse as sp
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import says_nothing
 
-_EXPECTED = "a user, the rank from 1, an item and maybe a score, as `recommend` returns them"
+_EXPECTED = "a user, the rank from 1, an item and optionally a score, as `recommend` returns them"
 
 
 def lists_frame(y_pred):
     """Return a tidy frame of recommendations, of any library, as a pandas frame; None for arrays.
 
-    What has no column "rank" is an array of ids, row by row.
+    A frame without a column "rank" counts as an array of item ids.
     """
     if not is_frame(y_pred):
         return None
@@ -26,9 +26,9 @@ def lists_frame(y_pred):
 
 
 class Frames:
-    """Frames of recommendations and of events, users and items matched by raw id.
+    """Frames of recommendations and of events, with users and items matched by raw id.
 
-    Rows stand for all users of the frames and columns for all items, in order of appearance.
+    Rows are all users of the frames and columns all items, in order of appearance.
 
     Parameters
     ----------
@@ -67,15 +67,15 @@ class Frames:
         kinds = {name: _kind(frame[column]) for name, frame in frames.items() if len(frame)}
         if len(set(kinds.values()) - {"mixed", "mixed-integer"}) > 1:
             raise ValueError(
-                f"The ids in column {column!r} are of different types, so that none would match: "
+                f"The ids in column {column!r} are of different types, so none would match: "
                 + ", ".join(f"{kind} in {name}" for name, kind in kinds.items())
                 + "."
             )
         ids = [np.asarray(frame[column], dtype=object) for frame in frames.values()]
         codes, raw = pd.factorize(np.concatenate(ids))
-        parts = np.split(codes, np.cumsum([len(part) for part in ids])[:-1])
+        codes_by_frame = np.split(codes, np.cumsum([len(frame_ids) for frame_ids in ids])[:-1])
         index = pd.Index(raw, tupleize_cols=False, name=column).infer_objects()
-        return index, dict(zip(frames, parts, strict=True))
+        return index, dict(zip(frames, codes_by_frame, strict=True))
 
     def _ranked(self, y_pred, k):
         ranks = np.asarray(y_pred["rank"]) if len(y_pred) else np.empty(0, dtype=np.int64)
@@ -83,39 +83,39 @@ class Frames:
             raise ValueError("Column 'rank' of y_pred must hold whole numbers from 1.")
         users, items = self._codes["y_pred"]
         top = ranks <= k
-        users, items, slots = users[top], items[top], ranks[top].astype(np.int64) - 1
-        lists = np.full((len(self.users), slots.max(initial=-1) + 1), -1, dtype=np.int64)
-        lists[users, slots] = items
-        self._refuse_repeats(users, slots, lambda i: f"two items of rank {slots[i] + 1}")
+        users, items, positions = users[top], items[top], ranks[top].astype(np.int64) - 1
+        lists = np.full((len(self.users), positions.max(initial=-1) + 1), -1, dtype=np.int64)
+        lists[users, positions] = items
+        self._refuse_repeats(users, positions, lambda i: f"two items of rank {positions[i] + 1}")
         self._refuse_repeats(users, items, lambda i: f"item {_raw(self.items, items[i])!r} twice")
         return lists
 
-    def _refuse_repeats(self, users, codes, what):
+    def _refuse_repeats(self, users, codes, describe):
         repeated = pd.DataFrame({"user": users, "code": codes}).duplicated().to_numpy()
         if repeated.any():
             i = np.flatnonzero(repeated)[0]
-            raise ValueError(f"y_pred has {what(i)} for user {_raw(self.users, users[i])!r}.")
+            raise ValueError(f"y_pred has {describe(i)} for user {_raw(self.users, users[i])!r}.")
 
     def check_common_users(self, name):
         """Raise if no user of a frame of events has a recommendation."""
-        asked, answered = self._codes[name][0], self._codes["y_pred"][0]
-        if len(answered) and not np.isin(asked, answered).any():
+        event_users, listed_users = self._codes[name][0], self._codes["y_pred"][0]
+        if len(listed_users) and not np.isin(event_users, listed_users).any():
             raise ValueError(
                 f"No user of {name} is in y_pred: users are matched by their raw ids, the values "
                 f"of column {self.user!r}."
             )
 
     def matrix(self, name, *, ratings=False, own_rows=False):
-        """Return a frame of events as a csr_array: ones, or ratings, in columns of items.
+        """Return a frame of events as a csr_array of ones or ratings, with the items as columns.
 
         Parameters
         ----------
         name : str
             The name of the frame.
         ratings : bool, default=False
-            Whether to read the column "rating"; of repeated events the last counts.
+            Whether to read the column "rating"; the last of repeated events counts.
         own_rows : bool, default=False
-            Whether rows stand for the users of this frame alone.
+            Whether the rows are only the users of this frame.
         """
         frame = self._events[name]
         users, items = self._codes[name]
@@ -130,7 +130,7 @@ class Frames:
         return sp.csr_array((values, (users, items)), shape=(n_rows, len(self.items)))
 
     def features(self, item_features):
-        """Return the features of the items, found by a frame's index or its column of items."""
+        """Return the features of the items, matched by the frame's index or its item column."""
         if not is_frame(item_features):
             raise TypeError(
                 "y_pred is a frame of raw ids, so item_features must be a DataFrame with the raw "
@@ -140,26 +140,27 @@ class Frames:
         item_features = as_pandas_frame(item_features, "item_features")
         if says_nothing(item_features.index) and self.item in item_features.columns:
             item_features = item_features.set_index(self.item)
-        places = item_features.index.get_indexer(self.items)
-        if np.any(places < 0):
-            missing = self.items[places < 0].tolist()
+        positions = item_features.index.get_indexer(self.items)
+        if np.any(positions < 0):
+            missing = self.items[positions < 0].tolist()
             raise ValueError(
                 f"item_features lacks {len(missing)} of the recommended items: "
                 f"{', '.join(map(repr, missing[:5]))}{', …' if len(missing) > 5 else '.'}"
             )
-        return item_features.iloc[places]
+        return item_features.iloc[positions]
 
-    def labeled(self, values) -> Any:  # a float, or a Series; the caller knows which
-        """Return values of the rows as a Series by user; an average as it is."""
+    def labeled(self, values) -> Any:  # a float or a Series, depending on `average`
+        """Return an average as it is, and values of the rows as a Series indexed by user."""
         return pd.Series(values, index=self.users) if np.ndim(values) else values
 
 
 def id_columns(y_pred):
-    """Return the names of the columns of users and of items of a frame of recommendations."""
+    """Return the names of the user and item columns of a frame of recommendations."""
     names = [name for name in y_pred.columns if name not in ("rank", "score")]
     if len(names) != 2:
         raise ValueError(
-            f"A frame as y_pred must have columns of {_EXPECTED}; got {list(y_pred.columns)}."
+            f"A frame passed as y_pred must have columns for {_EXPECTED}; got "
+            f"{list(y_pred.columns)}."
         )
     return names[::-1] if names == ["item", "user"] else names
 
@@ -168,7 +169,7 @@ def check_ids(frame, columns, name):
     """Return a pandas frame; raise unless it has columns of users and items without missing ids."""
     if not is_frame(frame):
         raise TypeError(
-            f"y_pred is a frame of raw ids, so {name} must be one, too, with the columns "
+            f"y_pred is a frame of raw ids, so {name} must also be a frame, with the columns "
             f"{columns}; got {type(frame).__name__}."
         )
     frame = as_pandas_frame(frame, name)
@@ -184,7 +185,7 @@ def check_ids(frame, columns, name):
 
 
 def paired_ratings(y_true, y_pred):
-    """Return the ratings of a frame of events, and the predictions of these pairs in another."""
+    """Return the ratings of a frame of events, and the predictions for the same pairs."""
     y_pred = as_pandas_frame(y_pred, "y_pred")
     columns = id_columns(y_pred)
     y_pred, y_true = check_ids(y_pred, columns, "y_pred"), check_ids(y_true, columns, "y_true")
@@ -197,8 +198,8 @@ def paired_ratings(y_true, y_pred):
     if missing.any():
         first = tuple(pairs.loc[[missing.idxmax()], columns].astype(object).to_numpy().tolist()[0])
         raise ValueError(
-            f"y_pred has no score for {missing.sum()} of the {len(pairs)} pairs of y_true, the "
-            f"first of them {first}."
+            f"y_pred has no score for {missing.sum()} of the {len(pairs)} pairs of y_true, for "
+            f"example {first}."
         )
     return pairs["rating"].to_numpy(), pairs["score"].to_numpy()
 
@@ -219,7 +220,7 @@ def _raw(index, code):
 
 
 def _kind(ids):
-    """Return what ids are: numbers, strings or something else."""
+    """Return the type of ids, with all numbers as one type."""
     kind = pd.api.types.infer_dtype(np.asarray(ids, dtype=object), skipna=False)
     if kind in ("integer", "floating", "mixed-integer-float", "boolean"):
         return "number"

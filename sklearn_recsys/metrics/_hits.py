@@ -1,4 +1,4 @@
-"""Which recommended items are hits: the one pass that every ranking metric shares."""
+"""Validation of ranked lists and matching of hits, shared by all ranking metrics."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sklearn_recsys.utils._neighbors import scaled_rows
 from sklearn_recsys.utils._topk import best_cells
 from sklearn_recsys.utils.validation import check_csr, check_indices
 
-BLOCK_SLOTS = 2**17  # slots handled at once: the block's keys then stay in the processor's cache
-_GREATEST_EXPONENT = 1000  # 2 to the power of more is soon beyond float64
+BLOCK_SLOTS = 2**17  # slots per block: its keys stay in the processor's cache
+_MAX_EXPONENT = 1000  # 2**1024 overflows float64
 NOTHING_HELD_OUT = (
     "No row of y_true has anything held out, so there is nothing to evaluate. Check the split: "
     "y_true must hold at least one nonzero cell."
@@ -31,7 +31,7 @@ def check_k(k):
 
 
 def check_lists(y_pred, k, n_items=None, *, catalog="the catalog"):
-    """Return the first `k` columns of `y_pred`, checked, as int64; narrower if `y_pred` is."""
+    """Validate `y_pred` and return its first `k` columns, or all if it has fewer, as int64."""
     k = check_k(k)
     expected = "ranked item ids, best first, of shape (n_rows, at least k), with -1 for empty slots"
     if sp.issparse(y_pred):
@@ -47,8 +47,8 @@ def check_lists(y_pred, k, n_items=None, *, catalog="the catalog"):
         y_pred = y_pred.astype(np.int64)
     if y_pred.dtype.kind not in "iu":
         raise ValueError(
-            f"y_pred must hold {expected}; got values of dtype {y_pred.dtype}. Scores have to be "
-            "ranked first, as `recommend` does, and raw ids have to be encoded."
+            f"y_pred must hold {expected}; got values of dtype {y_pred.dtype}. Rank scores first, "
+            "as `recommend` does, and encode raw ids."
         )
     if y_pred.size:
         low, high = y_pred.min(), y_pred.max()
@@ -62,9 +62,9 @@ def check_lists(y_pred, k, n_items=None, *, catalog="the catalog"):
     y_pred = y_pred.astype(np.int64, copy=False)
     for rows in list_blocks(*y_pred.shape):
         ordered = np.sort(y_pred[rows], axis=1)
-        twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
-        if twice.any():
-            row, slot = np.argwhere(twice)[0]
+        repeated = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+        if repeated.any():
+            row, slot = np.argwhere(repeated)[0]
             raise ValueError(
                 f"Row {rows.start + row} of y_pred lists item {ordered[row, slot]} more than once, "
                 "which would count it twice. List each item once per row."
@@ -73,7 +73,7 @@ def check_lists(y_pred, k, n_items=None, *, catalog="the catalog"):
 
 
 def _check_rows(y_true, y_pred):
-    """Raise unless `y_true` and `y_pred` have equally many rows."""
+    """Raise unless `y_true` and `y_pred` have the same number of rows."""
     if len(y_pred) != y_true.shape[0]:
         raise ValueError(
             f"y_true and y_pred must have the same rows; got {y_true.shape[0]} rows in y_true and "
@@ -89,7 +89,7 @@ def list_blocks(n_rows, width):
 
 
 def find_hits(y_true, y_pred, k):
-    """Find the hits and count the held-out items: the one pass that every metric shares.
+    """Find the hits and count the held-out items.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def find_hits(y_true, y_pred, k):
     y_pred : array-like of int of shape (n_rows, n_slots)
         Ranked item ids.
     k : int
-        Only the first k slots are read.
+        Only the first k slots are used.
 
     Returns
     -------
@@ -127,40 +127,40 @@ def find_hits(y_true, y_pred, k):
 
 
 def _found_cells(y_true, y_pred):
-    """Yield blocks of rows, whether their slots are hits, and of which stored cell of `y_true`."""
+    """Yield row slices, masks of their slots that are hits, and the stored cells of the hits."""
     n_items = y_true.shape[1]
     for rows in list_blocks(*y_pred.shape):
-        # Cell (row, item) becomes the key row * n_items + item: sorted, as the CSR is canonical.
+        # the key of a cell is row * n_items + item; keys are sorted because the CSR is canonical
         first = np.arange(rows.stop - rows.start, dtype=np.int64) * n_items
         cells = slice(y_true.indptr[rows.start], y_true.indptr[rows.stop])
         lengths = np.diff(y_true.indptr[rows.start : rows.stop + 1])
         keys = np.repeat(first, lengths) + y_true.indices[cells]
         wanted = y_pred[rows] + first[:, np.newaxis]
-        place = np.searchsorted(keys, wanted)
-        found = (np.append(keys, -1)[place] == wanted) & (y_pred[rows] >= 0)
-        yield rows, found, cells.start + place
+        positions = np.searchsorted(keys, wanted)
+        found = (np.append(keys, -1)[positions] == wanted) & (y_pred[rows] >= 0)
+        yield rows, found, cells.start + positions
 
 
 def find_gains(y_true, y_pred, k, gains):
-    """Return what the slots gain, and what the held-out items would, the best first.
+    """Return the gains of the slots, and those of an ideal ranking of the held-out items.
 
     Parameters
     ----------
     y_true : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
-        The held-out items with their relevance, at least 0; one held-out item each has 1.
+        The held-out items with their relevance, at least 0; relevance is 1 if `y_true` is 1-D.
     y_pred : array-like of int of shape (n_rows, n_slots)
         Ranked item ids.
     k : int
-        Only the first k slots are read.
+        Only the first k slots are used.
     gains : {"linear", "exponential"}
-        An item gains its relevance r, or 2^r − 1.
+        The gain of an item: its relevance r, or 2^r − 1.
 
     Returns
     -------
     gained : ndarray of float64 of shape (n_rows, min(k, n_slots))
-        In units of a row's own, in which they cannot overflow.
+        Scaled by a factor for each row, so that they cannot overflow.
     ideal : csr_array of float64 of shape (n_rows, at most k)
-        The greatest gains of each row in falling order, in the same units.
+        The largest gains of each row in descending order, scaled by the same factor.
     """
     if not sp.issparse(y_true) and np.ndim(y_true) == 1:
         hits, _ = find_hits(y_true, y_pred, k)
@@ -178,26 +178,26 @@ def find_gains(y_true, y_pred, k, gains):
 
 
 def _as_gains(y_true, gains):
-    """Return held-out cells with gains in place of their values, each row in units of its own."""
+    """Replace the values of held-out cells by their gains, scaled row by row."""
     values = y_true.data.astype(np.float64)
     low, high = values.min(initial=0), values.max(initial=0)
     if low < 0:
         raise ValueError(
             f"Graded gains need a relevance of at least 0, but y_true holds {low:g}: shift the "
-            'ratings, or count every held-out item alike with gains="binary".'
+            'ratings, or weight all held-out items equally with gains="binary".'
         )
     if gains == "exponential":
-        if high > _GREATEST_EXPONENT:
+        if high > _MAX_EXPONENT:
             raise ValueError(
                 f"Exponential gains are 2 ** relevance - 1, but y_true holds {high:g}, more than "
-                f'{_GREATEST_EXPONENT}: use gains="linear", or take logarithms of counts.'
+                f'{_MAX_EXPONENT}: use gains="linear", or take logarithms of counts.'
             )
         values = np.expm1(values * np.log(2))
     return scaled_rows(sp.csr_array((values, y_true.indices, y_true.indptr), shape=y_true.shape))
 
 
 def padded_hits(y_true, y_pred, k):
-    """Return `find_hits` with hits of shape (n_rows, k): slots that `y_pred` lacks are misses."""
+    """Return `find_hits` with hits of shape (n_rows, k); missing slots are padded as misses."""
     hits, n_relevant = find_hits(y_true, y_pred, k)
     return np.pad(hits, ((0, 0), (0, k - hits.shape[1]))), n_relevant
 

@@ -1,7 +1,7 @@
 """Ranking metrics at k, on ranked item ids and held-out items.
 
-Every metric reads the same two things: which of the top k slots of a row are hits, and how many
-items the row holds out. The functions in `_PER_ROW` turn them into one value per row.
+Every metric depends on the same two inputs: which of the top k slots of a row are hits, and how
+many items are held out of the row. The functions in `_PER_ROW` map them to one value per row.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from sklearn_recsys.metrics._hits import (
 
 
 def _per_row(values):
-    """Make f(hits, n_relevant, k=None): a value per row, NaN where nothing is held out.
+    """Turn a metric into f(hits, n_relevant, k=None): a value per row, NaN if nothing is held out.
 
-    `hits` may be wider than `k` (one pass serves several cut-offs) or narrower (what it lacks is a
-    miss); without `k`, its width is k. `values` sees at most k columns and no `n_relevant` of 0.
+    `hits` may be wider than `k` (one pass serves several cutoffs) or narrower (missing slots are
+    misses); `k` defaults to its width. `values` gets at most k columns and no `n_relevant` of 0.
     """
 
     @wraps(values)
@@ -39,10 +39,10 @@ def _per_row(values):
 
 def _hit_positions(hits):
     """Return each hit's row, its rank (from 1) and its number (from 1) among the row's hits."""
-    rows, slots = np.nonzero(hits)
+    rows, positions = np.nonzero(hits)
     n_hits = np.bincount(rows, minlength=len(hits))
     number = np.arange(1, len(rows) + 1) - np.repeat(np.cumsum(n_hits) - n_hits, n_hits)
-    return rows, slots + 1, number
+    return rows, positions + 1, number
 
 
 @_per_row
@@ -85,9 +85,9 @@ def _mrr(hits, n_relevant, k):
 
 
 def _graded_ndcg(gained, ideal, k=None):
-    """Return a row's discounted gains next to those of the ideal list, NaN where nothing gains.
+    """Return each row's discounted gain divided by the ideal one, NaN if no gain is positive.
 
-    `gained` and `ideal` as `find_gains` returns them for at least `k` slots, which count.
+    `gained` and `ideal` are the results of `find_gains` for at least `k` slots.
     """
     k = max(gained.shape[1], ideal.shape[1]) if k is None else k
     gained, ideal = gained[:, :k], ideal[:, :k]
@@ -118,7 +118,7 @@ def _metric(per_row, y_true, y_pred, k, average, **options) -> Any:
         frames = Frames(lists, k, y_true=y_true)
         frames.check_common_users("y_true")
         y_true, y_pred = frames.matrix("y_true"), frames.lists
-    hits, n_relevant = find_hits(y_true, y_pred, k)  # not padded: any k costs the same
+    hits, n_relevant = find_hits(y_true, y_pred, k)  # unpadded, so that a huge k costs nothing
     values = average_rows(per_row(hits, n_relevant, k, **options), average)
     return values if frames is None else frames.labeled(values)
 
@@ -138,7 +138,7 @@ def hr_at_k(y_true, y_pred, k=10, *, average="mean"):
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
-        ``"mean"``: the mean over the rows with something held out (there must be one). None: one
+        ``"mean"``: the mean over the rows with held-out items (at least one is required). None: one
         value per row.
 
     Returns
@@ -180,7 +180,7 @@ def recall_at_k(y_true, y_pred, k=10, *, average="mean", truncated=False):
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
-        ``"mean"``: the mean over the rows with something held out (there must be one). None: one
+        ``"mean"``: the mean over the rows with held-out items (at least one is required). None: one
         value per row.
     truncated : bool, default=False
         Divide by ``min(k, number held out)`` [1]_ rather than by the number held out.
@@ -235,7 +235,7 @@ def precision_at_k(y_true, y_pred, k=10, *, average="mean"):
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
-        ``"mean"``: the mean over the rows with something held out (there must be one). None: one
+        ``"mean"``: the mean over the rows with held-out items (at least one is required). None: one
         value per row.
 
     Returns
@@ -280,10 +280,11 @@ def ndcg_at_k(y_true, y_pred, k=10, *, average="mean", gains="binary"):
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
-        ``"mean"``: the mean over the rows with something held out (there must be one). None: one
+        ``"mean"``: the mean over the rows with held-out items (at least one is required). None: one
         value per row.
     gains : {"binary", "linear", "exponential"}, default="binary"
-        What a held-out item gains: 1; its value r in `y_true`, as a rating; or :math:`2^r - 1`.
+        The gain of a held-out item: 1; its value r in `y_true`, such as a rating; or
+        :math:`2^r - 1`.
 
     Returns
     -------
@@ -292,22 +293,23 @@ def ndcg_at_k(y_true, y_pred, k=10, *, average="mean", gains="binary"):
 
     See Also
     --------
-    sklearn.metrics.ndcg_score : The same on scores, with graded relevance and ties averaged.
+    sklearn.metrics.ndcg_score : The same metric on scores, averaged over ties.
 
     Notes
     -----
-    A hit at rank p (from 1) counts its gain times :math:`1 / \log_2(p + 1)` [1]_. The sum is
-    divided by that of an ideal list, which has the :math:`\min(k, n_u)` held-out items of the
-    greatest gain first, in falling order: the ideal is truncated at k, as in [2]_, so that a row
-    with more than k items held out can reach 1.
+    A hit at rank p (from 1) adds its gain times :math:`1 / \log_2(p + 1)` [1]_. The sum is divided
+    by that of an ideal list, which ranks the :math:`\min(k, n_u)` held-out items with the largest
+    gains first, in descending order: the ideal is truncated at k, as in [2]_, so that a row with
+    more than k held-out items can reach 1.
 
     By default the gain is binary, and the values stored in `y_true` do not matter. Graded gains
-    need values of at least 0; where `y_true` is 1-D each item has 1. Exponential gains are those of
-    [3]_: on a scale from 1 to 5 the best rating counts 31 times the worst. Scorers and `score` know
-    them as ``"ndcg-linear"`` and ``"ndcg-exponential"``.
+    need values of at least 0; if `y_true` is 1-D, all values are 1. Exponential gains are those of
+    [3]_: on a scale from 1 to 5 the best rating counts 31 times the worst. In scorers and `score`
+    they are called ``"ndcg-linear"`` and ``"ndcg-exponential"``.
 
-    It equals ``sklearn.metrics.ndcg_score(relevance, scores, k=k, ignore_ties=True)`` on complete
-    rankings: on 0/1 relevance, or with ``gains="linear"`` on any.
+    On complete rankings it equals
+    ``sklearn.metrics.ndcg_score(relevance, scores, k=k, ignore_ties=True)`` for 0/1 relevance, and
+    for any relevance with ``gains="linear"``.
 
     References
     ----------
@@ -356,7 +358,7 @@ def map_at_k(y_true, y_pred, k=10, *, average="mean"):
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
-        ``"mean"``: the mean over the rows with something held out (there must be one). None: one
+        ``"mean"``: the mean over the rows with held-out items (at least one is required). None: one
         value per row.
 
     Returns
@@ -366,14 +368,14 @@ def map_at_k(y_true, y_pred, k=10, *, average="mean"):
 
     See Also
     --------
-    sklearn.metrics.label_ranking_average_precision_score : The same on complete rankings.
+    sklearn.metrics.label_ranking_average_precision_score : The same metric on complete rankings.
 
     Notes
     -----
     A row's value is the sum, over its hits in the top k, of the precision at the hit's rank,
-    divided by :math:`\min(k, n_u)` with :math:`n_u` the number held out, so that 1 can be
-    reached. Others divide by :math:`n_u` itself (trec_eval's ``map_cut``), by k, or by the number
-    of hits.
+    divided by :math:`\min(k, n_u)`, where :math:`n_u` is the number of held-out items, so that 1
+    can be reached. Other implementations divide by :math:`n_u` (trec_eval's ``map_cut``), by k, or
+    by the number of hits.
 
     Examples
     --------
@@ -400,7 +402,7 @@ def mrr_at_k(y_true, y_pred, k=10, *, average="mean"):
     k : int, default=10
         The number of slots that count.
     average : {"mean"} or None, default="mean"
-        ``"mean"``: the mean over the rows with something held out (there must be one). None: one
+        ``"mean"``: the mean over the rows with held-out items (at least one is required). None: one
         value per row.
 
     Returns

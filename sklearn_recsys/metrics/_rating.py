@@ -18,10 +18,10 @@ def _check_cells(values, name):
         kind = "a sparse matrix" if sp.issparse(values) else "an array"
         raise ValueError(
             f"{name} must be 1-D, one rating per cell; got {kind} of shape {np.shape(values)}. "
-            "Of a matrix Y of held-out cells, take the stored ones: Y = csr_array(Y).tocoo(); "
+            "For a matrix Y of held-out cells, use the stored ones: Y = csr_array(Y).tocoo(); "
             "y_true = Y.data; y_pred = model.predict_pairs(X, Y.row, Y.col)."
         )
-    # float64 whatever came: a float32 mean over millions of cells loses digits
+    # float64, because a float32 mean over millions of cells loses precision
     values = check_array(values, ensure_2d=False, input_name=name)
     return values.astype(np.float64, copy=False)
 

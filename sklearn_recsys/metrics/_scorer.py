@@ -16,16 +16,16 @@ _RATING = {"neg_rmse": rmse, "neg_mae": mae}
 
 
 def parse_metric(metric, k=10, *, also=()):
-    """Return the label, the name and the list length of a metric; None as length for ratings.
+    """Return the label, the name and the list length (None for rating metrics) of a metric.
 
     Parameters
     ----------
     metric : str
-        As in ``"ndcg"``, ``"ndcg@20"`` or ``"neg_rmse"``.
+        For example ``"ndcg"``, ``"ndcg@20"`` or ``"neg_rmse"``.
     k : int, default=10
-        The list length where the metric names none.
+        The list length if the metric does not name one.
     also : iterable of str, default=()
-        Names of further metrics of lists.
+        Names of additional list metrics.
     """
     if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
         raise ValueError(f"k must be an integer of at least 1; got {k!r}.")
@@ -34,10 +34,10 @@ def parse_metric(metric, k=10, *, also=()):
     name, at, depth = metric.partition("@") if isinstance(metric, str) else (metric, "", "")
     ranking = [*_PER_ROW, *GRADED, *also]
     if name not in ranking or (at and not (depth.isdecimal() and int(depth))):
-        known = ", ".join([f'"{name}"' for name in (*ranking, *_RATING)])
+        names = ", ".join([f'"{name}"' for name in (*ranking, *_RATING)])
         raise ValueError(
-            f"Unknown metric {metric!r}. Known are {known}; a ranking metric may name the length "
-            f'of the list, as in "ndcg@20".{did_you_mean(name, [*ranking, *_RATING])}'
+            f"Unknown metric {metric!r}; use one of {names}. A ranking metric may include the "
+            f'length of the list, as in "ndcg@20".{did_you_mean(name, [*ranking, *_RATING])}'
         )
     if at and k != 10:
         raise ValueError(f"The metric {metric!r} names the length of the list; drop k={k}.")
@@ -46,21 +46,21 @@ def parse_metric(metric, k=10, *, also=()):
 
 
 def check_is_recommender(estimator):
-    """Raise TypeError if an estimator is no recommender."""
+    """Raise TypeError if an estimator is not a recommender."""
     if not hasattr(estimator, "_score_metrics"):
         advice = (
             "Pass its best_estimator_."
             if hasattr(estimator, "best_estimator_")
-            else "Put transformers before a model into a RecommenderPipeline."
+            else "Use a RecommenderPipeline to put transformers before a model."
         )
         raise TypeError(
-            f"{type(estimator).__name__} is no recommender: it does not inherit from "
+            f"{type(estimator).__name__} is not a recommender: it does not inherit from "
             f"sklearn_recsys.base.RecommenderMixin. {advice}"
         )
 
 
 def ranking_scores(parsed, y, ids):
-    """Return a dict of the ranking metrics among `parsed`, means over rows with held-out cells."""
+    """Return a dict of the ranking metrics in `parsed`, averaged over rows with held-out cells."""
     rows = np.diff(y.indptr) > 0
     hits, n_relevant = padded_hits(y, ids, ids.shape[1])
     scores = {
@@ -76,7 +76,7 @@ def ranking_scores(parsed, y, ids):
 
 
 def rating_scores(parsed, y_true, y_pred):
-    """Return a dict of the rating metrics among `parsed`, pooled over cells."""
+    """Return a dict of the rating metrics in `parsed`, pooled over cells."""
     return {label: -_RATING[name](y_true, y_pred) for label, name, depth in parsed if depth is None}
 
 
@@ -86,21 +86,21 @@ def make_recommender_scorer(metrics="ndcg@10", *, exclude_seen=True, candidates=
     Parameters
     ----------
     metrics : str or list of str, default="ndcg@10"
-        Metric names of `score`, as in ``"hr@10"``, ``"ndcg"`` (of the first 10), ``"ndcg-linear"``
-        (with the held-out values as gains) or ``"neg_rmse"``. All of a list are computed from one
-        ranking.
+        Metric names of `score`, such as ``"hr@10"``, ``"ndcg"`` (of the first 10),
+        ``"ndcg-linear"`` (with the held-out values as gains) or ``"neg_rmse"``. All metrics of a
+        list are computed from one ranking.
     exclude_seen : bool, default=True
-        Whether the items of `X` are left out of the ranking.
+        Whether to exclude the items of `X` from the ranking.
     candidates : array-like of int of shape (n_candidates,), default=None
         Rank only these items, together with each row's held-out ones.
 
     Returns
     -------
     scorer : callable
-        ``scorer(estimator, X, y=None)`` returns a float for one metric, a dict for a list (name
-        the metric to refit on in a search: ``GridSearchCV(..., refit="ndcg@10")``). For models
-        that read features of users it takes ``user_features``, which
-        ``scorer.set_score_request(user_features=True)`` asks searches for.
+        ``scorer(estimator, X, y=None)`` returns a float for one metric, or a dict for a list (in a
+        search, name the metric to refit on: ``GridSearchCV(..., refit="ndcg@10")``). For models
+        with user features it takes ``user_features``, which searches pass on after
+        ``scorer.set_score_request(user_features=True)``.
 
     Examples
     --------
@@ -133,23 +133,23 @@ class RecommenderScorer:
         return [self.metrics] if isinstance(self.metrics, str) else list(self.metrics)
 
     def set_score_request(self, **requests):
-        """Ask scikit-learn's searches for what follows the rows: ``user_features=True``."""
+        """Request metadata from scikit-learn's searches, such as ``user_features=True``."""
         for name, alias in requests.items():
             self._requests.score.add_request(param=name, alias=alias)
         return self
 
     def get_metadata_routing(self):
-        """Return what was asked for."""
+        """Return the metadata requests."""
         return self._requests
 
     def _save_state(self):
-        """Return what makes an equal scorer; see `sklearn_recsys.persistence`."""
+        """Return the state from which to rebuild the scorer; see `sklearn_recsys.persistence`."""
         names = ("metrics", "exclude_seen", "candidates")
         requests = self._requests._serialize().get("score", {})
         return {**{name: getattr(self, name) for name in names}, "requests": requests}
 
     def _load_state(self, state):
-        """Set what `_save_state` returned."""
+        """Restore the state that `_save_state` returned."""
         metrics, exclude_seen = state["metrics"], state["exclude_seen"]
         names = [metrics] if isinstance(metrics, str) else metrics
         if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
@@ -157,7 +157,7 @@ class RecommenderScorer:
         if not isinstance(exclude_seen, (bool, np.bool_)) or set(state["requests"]) - {
             "user_features"
         }:
-            raise ValueError("exclude_seen or the metadata requests are wrong")
+            raise ValueError("exclude_seen or the metadata requests are invalid")
         self.__init__(metrics, exclude_seen, state["candidates"])
         self.set_score_request(**state["requests"])
 

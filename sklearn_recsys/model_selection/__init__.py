@@ -1,4 +1,4 @@
-"""Splits, cross-validators and negative samples for user × item matrices."""
+"""Splits, cross-validators and negative sampling for user × item matrices."""
 
 from __future__ import annotations
 

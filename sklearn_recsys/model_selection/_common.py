@@ -1,4 +1,4 @@
-"""What the splits share: checks of orders and sizes, the last cells of rows, the warning."""
+"""Shared by the splits: validation of orders and sizes, reductions over rows, warnings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sklearn_recsys.utils.validation import check_csr
 
 
 def check_nonempty(X, order=None):
-    """Return `X` as a canonical csr_array that holds at least one interaction.
+    """Return `X` as a canonical csr_array with at least one interaction.
 
-    If it is a frame, and `order` too, they must be labeled alike.
+    If `X` and `order` are both frames, their labels must be equal.
     """
     check_same_labels(X, order, "order")
     X = check_csr(X)
@@ -26,9 +26,9 @@ def check_nonempty(X, order=None):
             f"X holds no interaction (shape {X.shape}); expected a user × item matrix with at "
             "least one stored nonzero value."
         )
-    # plain ndarrays: numpy < 2 makes even copies of a read-only memmap read-only
-    parts = tuple(np.asarray(part) for part in (X.data, X.indices, X.indptr))
-    return sp.csr_array(parts, shape=X.shape)
+    # plain ndarrays: in numpy < 2 even copies of a read-only memmap are read-only
+    arrays = tuple(np.asarray(array) for array in (X.data, X.indices, X.indptr))
+    return sp.csr_array(arrays, shape=X.shape)
 
 
 def check_order(order, X, *, name="order"):
@@ -42,27 +42,26 @@ def check_order(order, X, *, name="order"):
     missing = np.count_nonzero(~in_cells(X, order))
     if missing:
         raise ValueError(
-            f"{name} must store a time or position for every cell that X stores; it lacks "
-            f"{missing} of the {X.nnz}. Zeros count as not stored: count positions and times "
-            "from 1."
+            f"{name} must store a time or position for every cell that X stores; {missing} of "
+            f"{X.nnz} are missing. Zeros count as not stored: count positions and times from 1."
         )
     return check_times(order.data[in_cells(order, X)], name=name)
 
 
 def check_times(times, *, name):
-    """Refuse times in a float type that cannot tell neighboring seconds apart."""
+    """Refuse times in a float type that cannot distinguish neighboring seconds."""
     if times.dtype.kind == "f" and times.dtype.itemsize < 8:
         exact = 2 ** (np.finfo(times.dtype).nmant + 1)
         if np.abs(times).max() > exact:
             raise ValueError(
-                f"{name} holds values up to {times.max():.0f} as {times.dtype}, which merges "
-                f"different times above {exact}; pass int64 or float64."
+                f"{name} holds values up to {times.max():.0f} as {times.dtype}, which cannot "
+                f"distinguish all times above {exact}; pass int64 or float64."
             )
     return times
 
 
 def check_size(size, name, total=None):
-    """Check a share in (0, 1) or a count of at least 1; with `total`, return the count meant."""
+    """Check a share in (0, 1) or a count of at least 1; with `total`, return the count."""
     if isinstance(size, Integral) and not isinstance(size, bool):
         count = int(size)
         valid = count >= 1 and (total is None or count < total)
@@ -75,10 +74,10 @@ def check_size(size, name, total=None):
             f"{name} must be a share (float between 0 and 1) or a count (int); got {size!r}."
         )
     if not valid:
-        most = "" if total is None else f" and less than the {total} there are"
+        limit = "" if total is None else f" and less than the total of {total}"
         raise ValueError(
             f"{name} must be a share, a float strictly between 0 and 1, or a count, an int of at "
-            f"least 1{most}; got {size!r}."
+            f"least 1{limit}; got {size!r}."
         )
     return count
 
@@ -87,74 +86,78 @@ def held_out_counts(lengths, size, min_train):
     """Return how many cells to hold out of rows with `lengths` cells: a count or floored share."""
     if isinstance(size, Integral):
         return np.where(lengths >= size + min_train, size, 0)
-    # the tiny addend: 0.29 * 100 is 28.999999999999996
+    # 1e-9, because 0.29 * 100 is 28.999999999999996
     counts = np.floor(size * lengths + 1e-9).astype(np.int64)
     counts[(counts == 0) & (lengths >= 2)] = 1
     return np.minimum(counts, np.maximum(lengths - min_train, 0))
 
 
 def reduce_rows(ufunc, X, values, mask):
-    """Return `ufunc` over the cells of every row in `mask`, and which rows have any (else 0)."""
+    """Reduce the values of the cells in `mask` within every row; return 0 for rows without any.
+
+    The second result is a mask of the rows with such cells.
+    """
     lengths = np.bincount(cell_rows(X)[mask], minlength=X.shape[0])
-    any_cell = lengths > 0
+    has_cells = lengths > 0
     reduced = np.zeros(X.shape[0], dtype=values.dtype)
-    if any_cell.any():
+    if has_cells.any():
         starts = np.cumsum(lengths) - lengths
-        reduced[any_cell] = ufunc.reduceat(values[mask], starts[any_cell])
-    return reduced, any_cell
+        reduced[has_cells] = ufunc.reduceat(values[mask], starts[has_cells])
+    return reduced, has_cells
 
 
 def older_than_train(X, times, test):
-    """Count the cells in `test` that are older than their row's newest cell outside of it."""
-    newest, trained = reduce_rows(np.maximum, X, times, ~test)
+    """Count the test cells that are older than their row's newest training cell."""
+    newest, has_train = reduce_rows(np.maximum, X, times, ~test)
     rows = cell_rows(X)[test]
-    return int(np.count_nonzero(trained[rows] & (times[test] < newest[rows])))
+    return int(np.count_nonzero(has_train[rows] & (times[test] < newest[rows])))
 
 
-def warn_future_trains_past(n_older, n_test):
+def warn_future_leak(n_older, n_test):
     """Warn if test cells are older than their user's newest training cell."""
     if n_older:
         warn(
-            f"The future trains the past: {100 * n_older / n_test:.3g} % of the test interactions "
-            "are older than their user's newest training interaction. leave_last_out and "
-            "temporal_split avoid this.",
+            f"The model is trained on the future: {100 * n_older / n_test:.3g} % of the test "
+            "interactions are older than their user's newest training interaction. "
+            "leave_last_out and temporal_split avoid this.",
             LeakWarning,
         )
 
 
 def check_own_times(X, test):
-    """Notice that the values of `X`, by which `test` was cut, cannot have been meant as times."""
+    """Raise or warn if the values of `X`, which were used as times, do not look like times."""
     newest, in_train = reduce_rows(np.maximum, X, X.data, ~test)
     oldest, in_test = reduce_rows(np.minimum, X, X.data, test)
-    cut = in_train & in_test
-    if not cut.any():
+    is_split = in_train & in_test
+    if not is_split.any():
         return
     if X.data.min() == X.data.max():
         raise ValueError(
-            f"Without order the values of X are the times, but all of them are {X.data[0]}. Pass "
-            'order, a matrix of times or positions (InteractionEncoder(values="position")).'
+            f"Without order, the values of X are used as times, but all of them are {X.data[0]}. "
+            "Pass order, a matrix of times or positions "
+            '(InteractionEncoder(values="position")).'
         )
-    tied = np.mean(newest[cut] == oldest[cut])
+    tied = np.mean(newest[is_split] == oldest[is_split])
     if tied > 0.5:
         warn(
-            f"Without order the values of X are the times, but in {100 * tied:.0f} % of the rows "
-            "equal values meet at the cut and the item index decided. If they are ratings or "
-            "counts, pass order, a matrix of times or positions "
+            f"Without order, the values of X are used as times, but in {100 * tied:.0f} % of the "
+            "rows the last training value equals the first test value, and the item index broke "
+            "the tie. If they are ratings or counts, pass order, a matrix of times or positions "
             '(InteractionEncoder(values="position")).',
             ValuesWarning,
         )
 
 
 def warn_positions(X, times):
-    """Warn if the times are 1 … length in every row: positions, which users do not share."""
-    everything = np.ones(X.nnz, dtype=bool)
-    first, filled = reduce_rows(np.minimum, X, times, everything)
-    last, _ = reduce_rows(np.maximum, X, times, everything)
+    """Warn if the times are 1 … length in every row: these are positions, not common times."""
+    all_cells = np.ones(X.nnz, dtype=bool)
+    first, filled = reduce_rows(np.minimum, X, times, all_cells)
+    last, _ = reduce_rows(np.maximum, X, times, all_cells)
     lengths = np.diff(X.indptr)
-    counted = np.all(first[filled] == 1) and np.all(last == lengths)
-    if counted and np.count_nonzero(lengths > 1) > 1:
+    are_positions = np.all(first[filled] == 1) and np.all(last == lengths)
+    if are_positions and np.count_nonzero(lengths > 1) > 1:
         warn(
-            "order runs from 1 to the number of interactions in every row: it looks like "
+            "order ranges from 1 to the number of interactions in every row: it looks like "
             "positions, which cannot be compared between users. Pass times "
             '(InteractionEncoder(values="timestamp")).',
             ValuesWarning,

@@ -1,4 +1,4 @@
-"""Cross-validators for held-out cells, in the form that scikit-learn's searches take."""
+"""Cross-validators for held-out cells, compatible with scikit-learn's searches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn_recsys.model_selection._common import (
     check_nonempty,
     check_order,
     older_than_train,
-    warn_future_trains_past,
+    warn_future_leak,
 )
 from sklearn_recsys.utils._cells import take_cells
 from sklearn_recsys.utils._labels import check_same_labels
@@ -21,23 +21,23 @@ from sklearn_recsys.utils._sparse import as_csr
 
 
 class HoldoutSplit(BaseCrossValidator):
-    """One split that trains and scores on all rows: `y` carries the held-out cells.
+    """One split that trains and scores on all rows: `y` holds the held-out cells.
 
-    For searches over weak generalization, where the same users are in train and validation:
+    For searches under weak generalization, where the same users are in train and validation:
     every candidate is fitted on `X` and scored by ``score(X, y)``.
 
     See Also
     --------
     leave_last_out : Makes such a pair of `X` and `y`.
-    cell_kfold : Several such pairs.
+    cell_kfold : Makes several such pairs.
 
     Notes
     -----
     Plain k-fold, ``cv=5`` without `y`, splits users instead (strong generalization) and needs no
-    cross-validator of its own.
+    special cross-validator.
 
-    After a search the best candidate is refitted on `X`, without the cells in `y`. Before the test,
-    fit it on both: ``clone(search.best_estimator_).fit(X + y)``.
+    After a search the best candidate is refitted on `X`, without the cells in `y`. Before the final
+    test, fit it on both: ``clone(search.best_estimator_).fit(X + y)``.
 
     Examples
     --------
@@ -49,14 +49,14 @@ class HoldoutSplit(BaseCrossValidator):
     """
 
     def split(self, X, y=None, groups=None):
-        """Yield all rows twice, once.
+        """Yield one split whose train and test rows are all rows.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_users, n_items)
-            What is known of each row.
+            The training cells of each row.
         y : {array-like, sparse matrix} of shape (n_users, n_items) or (n_users,)
-            What is held out of each row.
+            The held-out cells of each row.
         groups : object, default=None
             Ignored.
 
@@ -93,9 +93,9 @@ class HoldoutSplit(BaseCrossValidator):
 def cell_kfold(X, n_splits=5, *, order=None, random_state=None):
     """Stack the folds of a k-fold over interactions for ``cross_validate`` or a search.
 
-    The interactions are shuffled and dealt into `n_splits` folds, as rating papers do. The stacked
-    matrices hold a block for each fold, with a row for each user: in `X_stacked` the interactions
-    outside the fold, in `y_stacked` those in it.
+    The interactions are shuffled and divided into `n_splits` folds, as is usual in papers on rating
+    prediction. The stacked matrices have a block for each fold, with a row for each user:
+    `X_stacked` holds the interactions outside the fold, `y_stacked` those in it.
 
     Parameters
     ----------
@@ -104,37 +104,37 @@ def cell_kfold(X, n_splits=5, *, order=None, random_state=None):
     n_splits : int, default=5
         Number of folds.
     order : {array-like, sparse matrix, sparse array} of shape (n_users, n_items), default=None
-        Times or positions, if they are known, in the cells of `X`. They change no fold; they are
-        there to warn you.
+        Times or positions of the cells of `X`, if available. They do not change the folds; they are
+        only used for a warning.
     random_state : int, RandomState instance or None, default=None
         Seed of the shuffle.
 
     Returns
     -------
     X_stacked, y_stacked : csr_array of shape (n_splits * n_users, n_items)
-        What is known and what is held out; every interaction is held out in one block.
+        The training cells and the held-out cells; every interaction is held out in one block.
     cv : list of (ndarray, ndarray)
-        For each fold the rows to train on and to score on, both the rows of its block.
+        For each fold the rows to train on and the rows to score, which are both those of its block.
 
     Raises
     ------
     ValueError
-        If `n_splits` is less than 2 or more than the number of interactions, or if `order` has
-        another shape than `X` or lacks cells of it.
+        If `n_splits` is less than 2 or more than the number of interactions, or if `order` has a
+        different shape from `X` or lacks cells of it.
 
     Warns
     -----
     UserWarning
         If `order` is given and held-out interactions are older than their user's newest training
-        interaction, with their share: the future trains the past.
+        interaction: the model is trained on the future. The warning states their share.
 
     See Also
     --------
-    random_holdout : One such fold.
+    random_holdout : Makes one such fold.
 
     Notes
     -----
-    In a search pass ``refit=False`` and fit the best candidate on `X`: a refit would train on
+    In a search, pass ``refit=False`` and fit the best candidate on `X`: a refit would train on
     `X_stacked`, where every user occurs `n_splits` times.
 
     Examples
@@ -152,14 +152,14 @@ def cell_kfold(X, n_splits=5, *, order=None, random_state=None):
     check_scalar(n_splits, "n_splits", Integral, min_val=2)
     if n_splits > X.nnz:
         raise ValueError(
-            f"n_splits={n_splits} is more than the {X.nnz} interactions of X; every fold needs one."
+            f"n_splits={n_splits} exceeds the {X.nnz} interactions of X; every fold needs one."
         )
     times = None if order is None else check_order(order, X)
     fold = check_random_state(random_state).permutation(X.nnz) % n_splits
-    X_stacked = sp.vstack([take_cells(X, fold != b) for b in range(n_splits)], format="csr")
-    y_stacked = sp.vstack([take_cells(X, fold == b) for b in range(n_splits)], format="csr")
+    X_stacked = sp.vstack([take_cells(X, fold != i) for i in range(n_splits)], format="csr")
+    y_stacked = sp.vstack([take_cells(X, fold == i) for i in range(n_splits)], format="csr")
     if times is not None:
-        n_older = sum(older_than_train(X, times, fold == b) for b in range(n_splits))
-        warn_future_trains_past(n_older, X.nnz)
+        n_older = sum(older_than_train(X, times, fold == i) for i in range(n_splits))
+        warn_future_leak(n_older, X.nnz)
     blocks = np.arange(X_stacked.shape[0]).reshape(n_splits, -1)
     return X_stacked, y_stacked, [(rows, rows.copy()) for rows in blocks]

@@ -46,36 +46,37 @@ def cross_validate(
 ):
     """Evaluate by cross-validation; `y` may be a sparse matrix of held-out cells.
 
-    :func:`sklearn.model_selection.cross_validate`, which refuses a sparse `y`, for recommenders.
+    The counterpart of :func:`sklearn.model_selection.cross_validate`, which does not accept a
+    sparse `y`.
 
     Parameters
     ----------
     estimator : estimator
         A recommender; it is cloned for each split.
     X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        What is known of each row.
+        The input cells of each row.
     y : {sparse matrix, sparse array, array-like}, default=None
-        What was held out of each row, or None: `score` holds out 20 % of each test row.
+        The held-out cells of each row. None: `score` holds out 20 % of each test row.
     cv : int, cross-validator or iterable of (train, test), default=None
         Splits of the rows. An integer, or None for 5: that many folds over users. With held-out
         cells as `y`: :class:`HoldoutSplit`, or the `cv` of :func:`cell_kfold`.
     scoring : str, list of str or callable, default=None
-        Metrics, or a scorer as :func:`sklearn_recsys.metrics.make_recommender_scorer` makes it;
-        None: the estimator's `score`.
+        Metrics, or a scorer from :func:`sklearn_recsys.metrics.make_recommender_scorer`; None: the
+        estimator's `score`.
     n_jobs : int, default=None
-        Splits run in parallel.
+        Number of splits to run in parallel.
     params : dict, default=None
-        What goes with the rows to `fit` and to the scorer, split as they are:
-        ``{"user_features": features}``.
+        Arguments for `fit` and the scorer with one row per row of `X`, which are split in the same
+        way: ``{"user_features": features}``.
     return_estimator : bool, default=False
         Whether to return the fitted estimators.
 
     Returns
     -------
     results : dict
-        Arrays with a value for each split: ``fit_time`` and ``score_time`` in seconds, and
-        ``test_score`` (or ``test_<name>`` for each name if the scorer returns a dict), and
-        ``estimator`` if asked for.
+        Arrays with a value for each split: ``fit_time`` and ``score_time`` in seconds,
+        ``test_score`` (or ``test_<name>`` for each name if the scorer returns a dict), and, with
+        `return_estimator`, the list ``estimator``.
 
     Examples
     --------
@@ -96,19 +97,20 @@ def cross_validate(
 
     def run(train, test):
         model = clone(estimator)
-        fitting, scored = (
+        fit_params, score_params = (
             {name: safe_indexing(values, rows) for name, values in params.items()}
             for rows in (train, test)
         )
-        known, held_out = safe_indexing(X, train), None if y is None else safe_indexing(y, train)
-        start = time.perf_counter()
-        model.fit(known, held_out, **fitting)
-        fitted = time.perf_counter()
-        held_out = None if y is None else safe_indexing(y, test)
-        known = safe_indexing(X, test)
+        X_train, X_test = safe_indexing(X, train), safe_indexing(X, test)
+        y_train = None if y is None else safe_indexing(y, train)
+        y_test = None if y is None else safe_indexing(y, test)
         scorer = model.score if scoring is None else partial(scoring, model)
-        score = scorer(known, held_out, **scored)
-        return model, score, fitted - start, time.perf_counter() - fitted
+        start = time.perf_counter()
+        model.fit(X_train, y_train, **fit_params)
+        fit_time = time.perf_counter() - start
+        start = time.perf_counter()
+        score = scorer(X_test, y_test, **score_params)
+        return model, score, fit_time, time.perf_counter() - start
 
     splits = check_cv(cv).split(X, y)
     models, scores, fit_times, score_times = zip(
@@ -136,27 +138,28 @@ def evaluate(
     candidates=None,
     user_features=None,
 ):
-    """Evaluate fitted models on held-out interactions; a frame with a row for each model.
+    """Evaluate fitted models on held-out interactions; return a frame with a row for each model.
 
     Parameters
     ----------
     model : estimator or dict of str to estimator
         A fitted recommender, or several by name.
     X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-        What is known of each row.
+        The input cells of each row.
     y : {sparse matrix, sparse array, array-like}, default=None
-        What was held out of each row, as in `score`.
+        The held-out cells of each row, as in `score`.
     metrics : sequence of str, default=("hr", "ndcg", "recall", "precision", "coverage")
-        The metrics of `score`, and beyond accuracy ``"coverage"``, ``"gini"``, ``"novelty"`` and
-        ``"popularity_bias"``; each may name the length of the list, ``"coverage@20"``.
+        The metrics of `score`, and the beyond-accuracy metrics ``"coverage"``, ``"gini"``,
+        ``"novelty"`` and ``"popularity_bias"``; each may include the length of the list, as in
+        ``"coverage@20"``.
     k : int, default=10
-        Length of the list for metrics that name none.
+        Length of the list for metrics that do not include one.
     exclude_seen : bool, default=True
-        Whether the items of `X` are left out of the ranking.
+        Whether to exclude the items of `X` from the ranking.
     candidates : array-like or sparse, default=None
         Rank only these items, together with the row's held-out ones, as in `score`.
     user_features : array-like of shape (n_rows, n_user_features), default=None
-        The features of the rows of `X`, for the models that were fitted with some.
+        The features of the rows of `X`, for models that were fitted with user features.
 
     Returns
     -------
@@ -189,9 +192,9 @@ def evaluate(
     rows = {}
     for label, fitted in models.items():
         features = user_features if fitted._has_features else None
-        values, known, ids = fitted._evaluate(X, y, parsed, exclude_seen, candidates, features)
+        values, histories, ids = fitted._evaluate(X, y, parsed, exclude_seen, candidates, features)
         for name, metric, depth in parsed:
             if metric in _BEYOND_ACCURACY:
-                values[name] = _BEYOND_ACCURACY[metric](ids, known, fitted, depth)
+                values[name] = _BEYOND_ACCURACY[metric](ids, histories, fitted, depth)
         rows[label] = values
     return pd.DataFrame.from_dict(rows, orient="index")

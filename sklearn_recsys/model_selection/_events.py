@@ -1,4 +1,4 @@
-"""Splits of a frame of events, in which a pair may come again, before and after a cut."""
+"""Splits of a frame of events, where a (user, item) pair may occur on both sides of a cutoff."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HINT = "Name the column of {0} with {1}=…."
 
 
 def is_events(X, order):
-    """Return whether `X` is a frame of events: `order` then is a column's name, or None."""
+    """Return whether `X` is a frame of events: then `order` is a column name or None."""
     if not is_frame(X):
         return False
     if order is None:
@@ -25,14 +25,14 @@ def is_events(X, order):
 
 
 def split_at(events, column, test_size, cutoff):
-    """Return the events before the cut, and those at or after it."""
+    """Return the events before the cutoff, and those at or after it."""
     times, zone = _times(events, column)
-    test = after_cut(times, cut_of(times, test_size, cutoff, zone))
+    test = after_cutoff(times, find_cutoff(times, test_size, cutoff, zone))
     return take_rows(events, ~test), take_rows(events, test)
 
 
 def split_last(events, column, n, min_train, user):
-    """Return the events, and the last `n` of every user apart; equal times are in input order."""
+    """Return the training events, and the last `n` of every user; ties are in input order."""
     times, _ = _times(events, column)
     users = check_column(as_pandas_frame(events, "X"), user, _HINT.format("users", "user"))
     codes, ids = factorize(users)
@@ -40,18 +40,18 @@ def split_last(events, column, n, min_train, user):
     counts = held_out_counts(lengths, n, min_train)
     if not counts.any():
         raise ValueError(
-            f"No user has the n + min_train = {n + min_train} events that a user needs for {n} to "
-            f"be held out; the longest history has {lengths.max(initial=0)}."
+            f"No user has the n + min_train = {n + min_train} events that are needed to hold out "
+            f"{n}; the longest history has {lengths.max(initial=0)}."
         )
     order = np.lexsort((times, codes))
-    places = np.arange(len(codes)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    ranks = np.arange(len(codes)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     last = np.zeros(len(codes), dtype=bool)
-    last[order] = places >= np.repeat(lengths - counts, lengths)
+    last[order] = ranks >= np.repeat(lengths - counts, lengths)
     return take_rows(events, ~last), take_rows(events, last)
 
 
 def _times(events, column):
-    """Return the times of the events, and the time zone of the column or None."""
+    """Return the times of the events, and the column's time zone or None."""
     frame = as_pandas_frame(events, "X")
     column = "timestamp" if column is None else column
     hint = _HINT.format("times", "order")
@@ -61,19 +61,19 @@ def _times(events, column):
     return read_times(frame, column, hint), getattr(series.dtype, "tz", None)
 
 
-def cut_of(times, test_size, cutoff, zone=None):
-    """Return the first time of the test.
+def find_cutoff(times, test_size, cutoff, zone=None):
+    """Return the first time of the test period.
 
     Parameters
     ----------
     times : ndarray of int, float or datetime64
         Datetimes are in UTC.
     test_size : float, int or None
-        Share or number of the newest ones; 0.2 if `cutoff` is None, too.
+        Share or number of the newest events; 0.2 if `cutoff` is also None.
     cutoff : number, date or None
-        The first time itself.
+        The first time of the test period.
     zone : tzinfo, default=None
-        The zone of dates without one. None: UTC.
+        The time zone of dates without one. None: UTC.
     """
     if cutoff is None:
         n_test = check_size(0.2 if test_size is None else test_size, "test_size", len(times))
@@ -82,12 +82,13 @@ def cut_of(times, test_size, cutoff, zone=None):
         raise ValueError(
             f"Give test_size or cutoff, not both; got test_size={test_size!r}, cutoff={cutoff!r}."
         )
-    if isinstance(cutoff, (str, datetime.date, np.datetime64)):  # datetime and Timestamp are dates
+    # datetime.datetime and pandas.Timestamp are subclasses of datetime.date
+    if isinstance(cutoff, (str, datetime.date, np.datetime64)):
         return _date(times, cutoff, zone)
     if times.dtype.kind == "M":
         raise TypeError(
-            f"cutoff must be a date, because the times are datetimes; got {cutoff!r}. Write it as "
-            'a string, "2024-03-31", or pass a datetime.'
+            f"cutoff must be a date, because the times are datetimes; got {cutoff!r}. Pass a "
+            'string, such as "2024-03-31", or a datetime.'
         )
     if not isinstance(cutoff, Real):
         raise TypeError(f"cutoff must be a date or a number in the units of order; got {cutoff!r}.")
@@ -99,9 +100,11 @@ def _date(times, cutoff, zone):
     try:
         moment = pd.Timestamp(cutoff)
     except ValueError as error:
-        raise ValueError(f"cutoff is no date that pandas.Timestamp reads: {cutoff!r}.") from error
+        raise ValueError(
+            f"cutoff is not a date that pandas.Timestamp can parse: {cutoff!r}."
+        ) from error
     if moment is pd.NaT:
-        raise ValueError("cutoff is NaT, which is no time.")
+        raise ValueError("cutoff is NaT, which is not a time.")
     if moment.tz is None and zone is not None:
         moment = moment.tz_localize(zone)
     if moment.tz is not None:
@@ -110,18 +113,19 @@ def _date(times, cutoff, zone):
         return moment.to_datetime64()
     if not 10**8 < times.max() < 2**32:
         raise TypeError(
-            f"cutoff is the date {cutoff!r}, but the times, up to {times.max()}, are no seconds "
-            "since 1970: it must be a number in the units of order."
+            f"cutoff is the date {cutoff!r}, but the times, up to {times.max()}, are not seconds "
+            "since 1970: pass a number in the units of order."
         )
     return (moment - pd.Timestamp(0)).total_seconds()
 
 
-def after_cut(times, cut):
-    """Return which times are at or after the cut, which must leave some on each side."""
-    test = times >= cut
+def after_cutoff(times, cutoff):
+    """Return a mask of the times at or after the cutoff; raise if all are on one side."""
+    test = times >= cutoff
     if test.all() or not test.any():
         raise ValueError(
-            f"All interactions lie {'at or after' if test.all() else 'before'} the cut at {cut}: "
-            f"times run from {times.min()} to {times.max()}. Choose another cut-off between them."
+            f"All interactions are {'at or after' if test.all() else 'before'} the cutoff at "
+            f"{cutoff}: times range from {times.min()} to {times.max()}. Choose a cutoff between "
+            "them."
         )
     return test

@@ -12,47 +12,48 @@ from sklearn_recsys.utils._labels import check_same_labels
 from sklearn_recsys.utils.validation import check_held_out, check_list_memory
 
 _BLOCK_CELLS = 2**24  # cells of a block's dense mask
-_MAX_ROUNDS = 6  # of rejection, before the rows still unfinished are drawn exactly
+_MAX_ROUNDS = 6  # of rejection sampling, before the unfinished rows are sampled exactly
 
 
 def sample_negatives(X, n=99, *, exclude=None, weights=None, random_state=None):
-    """Draw items that a user has not interacted with, without replacement.
+    """Sample items that a user has not interacted with, without replacement.
 
     Parameters
     ----------
     X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-        Interactions; none of a row's own items is drawn for it.
+        Interactions; a row's own items are not sampled.
     n : int, default=99
         Number of items for each row; He et al. [1]_ rank 99 with one held-out item.
     exclude : matrix or list of matrices of shape (n_users, n_items), default=None
-        More cells not to draw, such as the test cells; an ndarray of shape (n_users,) is one
-        held-out item for each row.
+        More cells that are not sampled, such as the test cells; an ndarray of shape (n_users,) is
+        one held-out item for each row.
     weights : {None, "popularity"} or array-like of shape (n_items,), default=None
-        Probability of an item relative to others: uniform, its number of interactions in `X`, or
-        as given. Items of weight 0 are never drawn.
+        Relative sampling probabilities of the items: uniform, their numbers of interactions in `X`,
+        or the given values. Items of weight 0 are never sampled.
     random_state : int, RandomState instance or None, default=None
-        Seed of the draw.
+        Seed of the sampling.
 
     Returns
     -------
     negatives : ndarray of shape (n_users, n) of int64
-        Distinct items for each row, in the order of the draw. Slots of rows with fewer than `n`
-        items to draw from are -1, at the end: empty, as in the `candidates` of ``recommend`` and
-        ``score``.
+        Distinct items for each row, in the order in which they were sampled. Rows with fewer than
+        `n` items to sample from end with -1: empty slots, as in the `candidates` of ``recommend``
+        and ``score``.
 
     Raises
     ------
     ValueError
-        If `n` is less than 1, `exclude` or `weights` has another shape, or weights are negative
+        If `n` is less than 1, `exclude` or `weights` has the wrong shape, or weights are negative
         or all zero.
 
     See Also
     --------
-    leave_last_out : Make the held-out items.
+    leave_last_out : Makes the held-out items.
 
     Notes
     -----
-    Weighted draws are successive: after each, the others keep their relative probability.
+    Weighted sampling is successive: after each item, the remaining ones keep their relative
+    probabilities.
 
     References
     ----------
@@ -74,17 +75,17 @@ def sample_negatives(X, n=99, *, exclude=None, weights=None, random_state=None):
         check_same_labels(X, cells, "exclude")
     X = check_nonempty(X)
     check_scalar(n, "n", Integral, min_val=1)
-    sets = [X, *(check_held_out(cells, X.shape, name="exclude") for cells in exclude)]
+    excluded = [X, *(check_held_out(cells, X.shape, name="exclude") for cells in exclude)]
     weights = _check_weights(weights, X)
     rng = check_random_state(random_state)
     n_users, n_items = X.shape
     check_list_memory(n_users, n, n_items, slot_bytes=8)
-    return _sample(sets, n, weights, rng)
+    return _sample(excluded, n, weights, rng)
 
 
-def _sample(sets, n, weights, rng, block_cells=_BLOCK_CELLS, max_rounds=_MAX_ROUNDS):
-    """Return n items of each row that are in none of the matrices, as `sample_negatives` does."""
-    n_users, n_items = sets[0].shape
+def _sample(excluded, n, weights, rng, block_cells=_BLOCK_CELLS, max_rounds=_MAX_ROUNDS):
+    """Sample `n` items for each row that none of the `excluded` matrices stores in that row."""
+    n_users, n_items = excluded[0].shape
     negatives = np.full((n_users, n), -1, dtype=np.int64)
     step = max(1, block_cells // n_items)
     for start in range(0, n_users, step):
@@ -92,7 +93,7 @@ def _sample(sets, n, weights, rng, block_cells=_BLOCK_CELLS, max_rounds=_MAX_ROU
         taken = np.zeros((len(out), n_items), dtype=bool)
         if weights is not None:
             taken[:, weights == 0] = True
-        for cells in sets:
+        for cells in excluded:
             indptr = cells.indptr[start : start + len(out) + 1]
             rows = np.repeat(np.arange(len(out)), np.diff(indptr))
             taken[rows, cells.indices[indptr[0] : indptr[-1]]] = True
@@ -119,72 +120,73 @@ def _check_weights(weights, X):
         )
     if not np.all(np.isfinite(weights)) or weights.min() < 0 or weights.sum() == 0:
         raise ValueError(
-            "weights must be finite, not negative and not all zero; got values from "
+            "weights must be finite, nonnegative and not all zero; got values from "
             f"{weights.min()} to {weights.max()}."
         )
     return weights / weights.sum()
 
 
 def _fill_block(out, taken, weights, rng, block_cells, max_rounds):
-    """Fill the rows of `out` with items that are free in `taken`, which is used up.
+    """Fill the rows of `out` with items that are not in the mask `taken`, which is overwritten.
 
-    Drawing items one after the other and rejecting those taken or drawn before is sampling without
-    replacement, so a row's draws have to be accepted in the order in which they came.
+    Rejecting items that are taken or were sampled before is sampling without replacement only if
+    the samples of a row are accepted in the order in which they were generated.
     """
     n_items = taken.shape[1]
-    need = np.minimum(n_items - np.count_nonzero(taken, axis=1), out.shape[1])
-    filled = np.zeros(len(out), dtype=np.int64)
+    n_wanted = np.minimum(n_items - np.count_nonzero(taken, axis=1), out.shape[1])
+    n_filled = np.zeros(len(out), dtype=np.int64)
     cumulative = None if weights is None else np.cumsum(weights)
-    open_rows = np.flatnonzero(need > 0)
+    unfinished = np.flatnonzero(n_wanted > 0)
     for _ in range(max_rounds):
-        if open_rows.size == 0:
+        if unfinished.size == 0:
             return
-        width = (need - filled).max()
+        width = (n_wanted - n_filled).max()
         width += width // 8 + 1
-        draws = _draw(n_items, cumulative, (len(open_rows), width), rng)
-        keys = (open_rows[:, None] * n_items + draws).ravel()
+        samples = _sample_with_replacement(n_items, cumulative, (len(unfinished), width), rng)
+        keys = (unfinished[:, None] * n_items + samples).ravel()
         keys = keys[~taken.ravel()[keys]]
         keys = keys[np.sort(np.unique(keys, return_index=True)[1])]
-        _accept(out, taken, need, filled, keys)
-        open_rows = open_rows[filled[open_rows] < need[open_rows]]
-    step = max(1, block_cells // (8 * n_items))  # the race takes a float64 for each cell
-    for start in range(0, len(open_rows), step):
-        rows = open_rows[start : start + step]
-        _accept(out, taken, need, filled, _race(rows, taken, need - filled, weights, rng))
+        _accept(out, taken, n_wanted, n_filled, keys)
+        unfinished = unfinished[n_filled[unfinished] < n_wanted[unfinished]]
+    step = max(1, block_cells // (8 * n_items))  # exact sampling takes a float64 for each cell
+    for start in range(0, len(unfinished), step):
+        rows = unfinished[start : start + step]
+        keys = _sample_exactly(rows, taken, n_wanted - n_filled, weights, rng)
+        _accept(out, taken, n_wanted, n_filled, keys)
 
 
-def _draw(n_items, cumulative, shape, rng):
-    """Draw items with replacement."""
+def _sample_with_replacement(n_items, cumulative, shape, rng):
     if cumulative is None:
         return rng.randint(n_items, size=shape)
-    draws = np.searchsorted(cumulative, rng.uniform(size=shape) * cumulative[-1], side="right")
-    return np.minimum(draws, n_items - 1)
+    samples = np.searchsorted(cumulative, rng.uniform(size=shape) * cumulative[-1], side="right")
+    return np.minimum(samples, n_items - 1)
 
 
-def _race(rows, taken, need, weights, rng):
-    """Return the cells of `rows` in the order of the draw, exactly and at once.
+def _sample_exactly(rows, taken, n_missing, weights, rng):
+    """Return sampled cells of `rows` in the order of sampling, at once and without rejection.
 
-    The items with the smallest times E / weight, E standard exponential, are a successive sample.
+    The items with the smallest times E / weight, where E is standard exponential, are a successive
+    sample.
     """
     n_items = taken.shape[1]
     times = rng.exponential(size=(len(rows), n_items))
     if weights is not None:
         np.divide(times, weights, out=times, where=weights > 0)
     times[taken[rows]] = np.inf
-    width = need[rows].max()
+    width = n_missing[rows].max()
     items = np.argpartition(times, width - 1, axis=1)[:, :width]
     items = np.take_along_axis(items, np.argsort(np.take_along_axis(times, items, 1), axis=1), 1)
-    ranked = np.arange(width) < need[rows, None]
-    return (rows[:, None] * n_items + items)[ranked]
+    wanted = np.arange(width) < n_missing[rows, None]
+    return (rows[:, None] * n_items + items)[wanted]
 
 
-def _accept(out, taken, need, filled, keys):
-    """Write the drawn cells, distinct and grouped by row, to the next empty slots of `out`."""
+def _accept(out, taken, n_wanted, n_filled, keys):
+    """Write sampled cells, distinct and grouped by row, to the next empty slots of `out`."""
     n_items = taken.shape[1]
     rows, items = np.divmod(keys, n_items)
-    drawn = np.bincount(rows, minlength=len(out))
-    slots = filled[rows] + np.arange(len(rows)) - (np.cumsum(drawn) - drawn)[rows]
-    kept = slots < need[rows]
-    out[rows[kept], slots[kept]] = items[kept]
-    taken.ravel()[keys[kept]] = True
-    filled += np.bincount(rows[kept], minlength=len(out))
+    n_sampled = np.bincount(rows, minlength=len(out))
+    columns = n_filled[rows] + np.arange(len(rows)) - (np.cumsum(n_sampled) - n_sampled)[rows]
+    fits = columns < n_wanted[rows]
+    out[rows[fits], columns[fits]] = items[fits]
+    taken.ravel()[keys[fits]] = True
+    n_filled += np.bincount(rows[fits], minlength=len(out))

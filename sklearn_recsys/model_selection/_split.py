@@ -1,4 +1,4 @@
-"""Splits of a user × item matrix into what is known and what is held out."""
+"""Splits of a user × item matrix into training cells and held-out cells."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sklearn_recsys.model_selection._common import (
     check_times,
     held_out_counts,
     older_than_train,
-    warn_future_trains_past,
+    warn_future_leak,
     warn_positions,
 )
 from sklearn_recsys.model_selection._events import (
-    after_cut,
-    cut_of,
+    after_cutoff,
+    find_cutoff,
     is_events,
     split_at,
     split_last,
@@ -36,38 +36,38 @@ def leave_last_out(X, order=None, *, n=1, min_train=1, user="user"):
     Parameters
     ----------
     X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items) or DataFrame
-        Interactions, zero means *not observed*; or a frame of events, one row each, with a column
-        of times.
+        Interactions, zero means *not observed*; or a frame of events, one per row, with a column of
+        times.
     order : {array-like, sparse matrix, sparse array} of shape (n_users, n_items), default=None
-        Time or position of every interaction in `X` (of others, too: the train part of a split
-        goes with the whole order): int64 or float64, counted from 1, since zeros are not stored.
-        None: the values of `X` are the order
+        Time or position of every interaction in `X`: int64 or float64, counted from 1, since zeros
+        are not stored. It may have more cells than `X`, so the order of the whole data can be used
+        to split its training part again. None: the values of `X` are the order
         (``InteractionEncoder(values="timestamp")`` or ``"position"``). For a frame of events: the
         name of its column of times; None: ``"timestamp"``. Equal times are in the frame's order.
     n : int, default=1
         Number of interactions held out of a row.
     min_train : int, default=1
-        Rows with fewer than ``n + min_train`` interactions stay in `X_train` whole.
+        Rows with fewer than ``n + min_train`` interactions stay completely in `X_train`.
     user : hashable, default="user"
         Name of the column of users of a frame; not used for a matrix.
 
     Returns
     -------
     X_train, X_test : csr_array of shape (n_users, n_items) or DataFrame
-        Disjoint; their sum is `X`, values and dtype kept. For a frame its rows, as from
+        Disjoint; their sum is `X`, with the same values and dtype. For a frame, its rows, as from
         :func:`temporal_split`.
 
     Raises
     ------
     ValueError
-        If `order` has another shape than `X` or lacks cells of it, if `order` is None and all
+        If `order` has a different shape from `X` or lacks cells of it, if `order` is None and all
         values of `X` are equal, or if no row is long enough.
 
     Warns
     -----
     UserWarning
-        If `order` is None and in more than half of the rows equal values meet at the cut, as they
-        do when `X` holds ratings.
+        If `order` is None and in more than half of the rows the last training value equals the
+        first held-out value, as it often does if `X` holds ratings.
 
     See Also
     --------
@@ -76,12 +76,12 @@ def leave_last_out(X, order=None, *, n=1, min_train=1, user="user"):
 
     Notes
     -----
-    Among equal times in a row the higher item index counts as later, because the matrix does not
-    know the order of the events that it was made from. The encoder's positions do (a stable sort
-    on time, then on input row) and have no ties: prefer them.
+    Among equal times in a row the higher item index counts as later, because a matrix does not
+    store the order of the events that it was made from. The encoder's positions do (a stable sort
+    by time, then by input row) and have no ties: prefer them.
 
-    No interaction trains on its own user's future. But other users' later interactions do train
-    the model: for one moment that nobody's future crosses use :func:`temporal_split`.
+    No interaction is predicted from its own user's future. But the model is trained on later
+    interactions of other users; :func:`temporal_split` avoids this with one cutoff for all users.
 
     Examples
     --------
@@ -105,8 +105,8 @@ def leave_last_out(X, order=None, *, n=1, min_train=1, user="user"):
     counts = held_out_counts(lengths, n, min_train)
     if not counts.any():
         raise ValueError(
-            f"No row has the n + min_train = {n + min_train} interactions that a row needs for "
-            f"{n} to be held out; the longest has {lengths.max()}."
+            f"No row has the n + min_train = {n + min_train} interactions that are needed to hold "
+            f"out {n}; the longest has {lengths.max()}."
         )
     test = last_cells(X, times, counts)
     if order is None:
@@ -125,41 +125,42 @@ def random_holdout(
         Interactions; zero means *not observed*.
     test_size : float or int, default=0.2
         Share (float) or number (int) of interactions held out: of all of them, or of every row
-        with ``per_user=True``. A row's share is rounded down, but a row with at least two
-        interactions gives at least one; a row too short for an int `test_size` and `min_train`
-        gives none.
+        with ``per_user=True``. A row's share is rounded down, but at least one interaction is held
+        out of a row with two or more; none is held out of a row that is too short for an int
+        `test_size` and `min_train`.
     per_user : bool, default=False
-        Draw in every row for itself instead of among all interactions.
+        Sample within every row instead of from all interactions.
     min_train : int, default=None
-        Every row keeps this many interactions in `X_train`, or all that it has. None: 1 with
-        ``per_user=True``, otherwise 0, the plain draw over all cells of the rating papers.
+        Minimum number of interactions of every row that stay in `X_train`; shorter rows stay
+        completely. None: 1 with ``per_user=True``, otherwise 0, that is plain sampling from all
+        cells, as in papers on rating prediction.
     order : {array-like, sparse matrix, sparse array} of shape (n_users, n_items), default=None
-        Times or positions, if they are known, in the cells of `X`. They change no draw; they are
-        there to warn you.
+        Times or positions of the cells of `X`, if available. They do not change the split; they are
+        only used for a warning.
     random_state : int, RandomState instance or None, default=None
-        Seed of the draw.
+        Seed of the sampling.
 
     Returns
     -------
     X_train, X_test : csr_array of shape (n_users, n_items)
-        Disjoint; their sum is `X`, values and dtype kept.
+        Disjoint; their sum is `X`, with the same values and dtype.
 
     Raises
     ------
     ValueError
         If `test_size` is out of range, `min_train` leaves too few interactions to hold out, or
-        `order` has another shape than `X` or lacks cells of it.
+        `order` has a different shape from `X` or lacks cells of it.
 
     Warns
     -----
     UserWarning
         If `order` is given and test interactions are older than their user's newest training
-        interaction, with their share: the future trains the past.
+        interaction: the model is trained on the future. The warning states their share.
 
     See Also
     --------
     leave_last_out : Hold out the last interactions of every user.
-    cell_kfold : Every interaction held out once.
+    cell_kfold : Hold out every interaction once.
 
     Examples
     --------
@@ -189,29 +190,29 @@ def random_holdout(
         test = last_cells(X, rng.permutation(X.nnz), counts)
     else:
         n_test = check_size(test_size, "test_size", X.nnz)
-        free = np.ones(X.nnz, dtype=bool)
+        available = np.ones(X.nnz, dtype=bool)
         if min_train:
-            free = ~last_cells(X, rng.permutation(X.nnz), np.minimum(lengths, min_train))
-        cells = np.flatnonzero(free)
+            available = ~last_cells(X, rng.permutation(X.nnz), np.minimum(lengths, min_train))
+        cells = np.flatnonzero(available)
         if n_test > cells.size:
             raise ValueError(
                 f"test_size={test_size!r} asks for {n_test} interactions, but min_train="
-                f"{min_train} leaves {cells.size} to draw from; lower one of them."
+                f"{min_train} leaves {cells.size} to sample from; lower one of them."
             )
         test = np.zeros(X.nnz, dtype=bool)
         test[rng.permutation(cells)[:n_test]] = True
     if times is not None:
-        warn_future_trains_past(older_than_train(X, times, test), np.count_nonzero(test))
+        warn_future_leak(older_than_train(X, times, test), np.count_nonzero(test))
     return take_cells(X, ~test), take_cells(X, test)
 
 
 def temporal_split(X, order=None, *, test_size=None, cutoff=None):
-    """Split at one moment for all users: the past trains, the future tests.
+    """Split at one moment for all users: train on the past, test on the future.
 
     Parameters
     ----------
     X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items) or DataFrame
-        Interactions, zero means *not observed*; or a frame of events, one row each.
+        Interactions, zero means *not observed*; or a frame of events, one per row.
     order : {array-like, sparse matrix, sparse array} of shape (n_users, n_items) or hashable, \
             default=None
         Time of every interaction in `X`, in the same cells: int64 or float64, comparable between
@@ -219,29 +220,29 @@ def temporal_split(X, order=None, *, test_size=None, cutoff=None):
         name of its column of times, numbers or datetimes; None: ``"timestamp"``.
     test_size : float or int, default=None
         Share (float) or number (int) of the newest interactions that are held out; 0.2 if `cutoff`
-        is None too. Interactions at the moment of the cut are all held out, so it may be more.
+        is also None. All interactions at the time of the cutoff are held out, so it may be more.
     cutoff : int, float, str, datetime or datetime64, default=None
         Hold out the interactions at or after this time instead: a number in the units of `order`,
-        or a date, ``"2024-03-31"``, for datetimes and for seconds since 1970. A date without a
-        time zone is in that of the column, or in UTC.
+        or a date such as ``"2024-03-31"`` for datetimes and for seconds since 1970. A date without
+        a time zone is in the time zone of the column, or in UTC.
 
     Returns
     -------
     X_train, X_test : csr_array of shape (n_users, n_items) or DataFrame
-        Disjoint; their sum is `X`, values and dtype kept. Rows may be empty in either. For a frame
-        the rows of the frame, in their order and with their index; a frame of another library
-        than pandas gives such frames.
+        Disjoint; their sum is `X`, with the same values and dtype. Rows may be empty in either. For
+        a frame, rows of the frame in their original order and with their index, as frames of the
+        same library.
 
     Raises
     ------
     ValueError
-        If both or bad `test_size` and `cutoff` are given, if all interactions fall on one side, or
-        if `order` has another shape than `X` or lacks cells of it.
+        If `test_size` and `cutoff` are both given or one is invalid, if all interactions fall on
+        one side, or if `order` has a different shape from `X` or lacks cells of it.
 
     Warns
     -----
     UserWarning
-        If `order` counts 1, 2, … in every row: positions are no times.
+        If `order` is 1, 2, … in every row: these are positions, not times.
 
     See Also
     --------
@@ -252,9 +253,9 @@ def temporal_split(X, order=None, *, test_size=None, cutoff=None):
     No training interaction is newer than any test interaction. Users and items that first occur
     in the test are unknown to a model fitted on `X_train`.
 
-    A matrix has one time for each pair of a user and an item, so a pair from before and after the
-    cut is on one side. Events of one pair go to the sides that they belong to: split the frame,
-    then encode, with ``unknown="ignore"`` for what first occurs in the test.
+    A matrix has one time for each pair of a user and an item, so repeated events of a pair are all
+    on one side. In a frame every event is on the side that it belongs to: split the frame first,
+    then encode it, with ``unknown="ignore"`` for users and items that first occur in the test.
 
     Examples
     --------
@@ -287,14 +288,14 @@ def temporal_split(X, order=None, *, test_size=None, cutoff=None):
     if order is None and is_frame(X):
         raise ValueError(
             f'X has no column "timestamp"; its columns are {list(X.columns)}. Name the column of '
-            "times with order=…; a matrix, as from InteractionEncoder, needs a matrix of times."
+            "times with order=…; for a matrix, as from InteractionEncoder, pass a matrix of times."
         )
     X = check_nonempty(X, order)
     if order is None:
         raise TypeError("temporal_split of a matrix needs order, the times of its cells.")
     times = check_order(order, X)
     warn_positions(X, times)
-    test = after_cut(times, cut_of(times, test_size, cutoff))
+    test = after_cutoff(times, find_cutoff(times, test_size, cutoff))
     return take_cells(X, ~test), take_cells(X, test)
 
 
@@ -311,8 +312,8 @@ def user_split(
 ):
     """Split users into train, validation and test users: strong generalization.
 
-    The model never sees the validation and test users while it is fitted; it is given most of
-    their history afterward and asked for the rest [1]_.
+    The model is not fitted on the validation and test users; it then gets most of their history
+    and has to predict the rest [1]_.
 
     Parameters
     ----------
@@ -324,18 +325,18 @@ def user_split(
         Share (of all rows) or number of validation users; None: no validation users.
     holdout : float or int, default=0.2
         Share or number of interactions held out of every validation and test row. The share is
-        rounded down, but is at least one. A row that is not longer than an int `holdout`, or that
-        has fewer than two interactions, has nothing held out.
+        rounded down to at least one interaction. Nothing is held out of a row with fewer than two
+        interactions, or with no more than an int `holdout`.
     order : {array-like, sparse matrix, sparse array} of shape (n_users, n_items), default=None
-        Times or positions in the cells of `X`. Given, the last interactions of a row are held out
-        (among equal times the higher item index is later); None: random ones.
+        Times or positions of the cells of `X`: the last interactions of a row are held out (among
+        equal times the higher item index is later). None: random ones are.
     min_interactions : int, default=2
-        Rows with fewer interactions are no validation or test users; they are train users.
+        Rows with fewer interactions are always train users.
     drop_unseen_items : bool, default=False
-        Remove interactions with items that no train user has from the validation and test rows,
-        before holding out, as [1]_ does. The columns stay.
+        Whether to remove interactions with items without train users from the validation and test
+        rows before holding out, as in [1]_. The columns stay.
     random_state : int, RandomState instance or None, default=None
-        Seed of the draw.
+        Seed of the sampling.
 
     Returns
     -------
@@ -345,17 +346,17 @@ def user_split(
         train, valid, test : ndarray of shape (n_train,), (n_valid,), (n_test,)
             Row indices into `X`, ascending.
         X_train : csr_array of shape (n_train, n_items)
-            Whole rows of the train users.
+            Complete rows of the train users.
         X_valid, y_valid : csr_array of shape (n_valid, n_items)
-            What is known of the validation users and what is held out of them.
+            The input cells and the held-out cells of the validation users.
         X_test, y_test : csr_array of shape (n_test, n_items)
             The same for the test users.
 
     Raises
     ------
     ValueError
-        If sizes are out of range or no train user would be left, or if `order` has another shape
-        than `X` or lacks cells of it.
+        If sizes are out of range or leave no train user, or if `order` has a different shape from
+        `X` or lacks cells of it.
 
     See Also
     --------
@@ -363,9 +364,9 @@ def user_split(
 
     Notes
     -----
-    With `order`, no held-out interaction is older than its user's known ones. Train users are
-    known whole, so that their later interactions do train the model; `X` cut by
-    :func:`temporal_split` beforehand avoids that.
+    With `order`, no held-out interaction is older than the input interactions of its user. Train
+    users are complete, so the model is trained on their later interactions; to avoid that, first
+    apply :func:`temporal_split` to `X`.
 
     References
     ----------
@@ -397,33 +398,32 @@ def user_split(
         raise ValueError(
             f"test_size={test_size!r} and valid_size={valid_size!r} ask for {n_test} + {n_valid} "
             f"users, but {len(eligible)} of the {n_users} have at least min_interactions="
-            f"{min_interactions} interactions, and one at least must be left to train."
+            f"{min_interactions} interactions, and at least one user must remain for training."
         )
-    drawn = rng.permutation(eligible)
-    test, valid = np.sort(drawn[:n_test]), np.sort(drawn[n_test : n_test + n_valid])
+    shuffled = rng.permutation(eligible)
+    test, valid = np.sort(shuffled[:n_test]), np.sort(shuffled[n_test : n_test + n_valid])
     train = np.setdiff1d(np.arange(n_users), np.concatenate((test, valid)))
     X_train = X[train]
     if X_train.nnz == 0:
         raise ValueError("No train user has an interaction; lower test_size and valid_size.")
 
-    if order is not None:  # in the cells of X, so that both can be cut alike
+    if order is not None:  # with the cells of X, so that taking rows keeps both aligned
         times = sp.csr_array((times, X.indices, X.indptr), shape=X.shape)
-    trained = np.bincount(X_train.indices, minlength=X.shape[1]) > 0
+    in_train = np.bincount(X_train.indices, minlength=X.shape[1]) > 0
     split = Bunch(train=train, valid=valid, test=test, X_train=X_train)
     for name, rows in (("valid", valid), ("test", test)):
-        part = X[rows]
-        keys = rng.permutation(part.nnz) if order is None else times[rows].data
+        histories = X[rows]
+        keys = rng.permutation(histories.nnz) if order is None else times[rows].data
         if drop_unseen_items:
-            seen = trained[part.indices]
-            part, keys = take_cells(part, seen), keys[seen]
-        held_out = last_cells(part, keys, held_out_counts(np.diff(part.indptr), holdout, 1))
+            seen = in_train[histories.indices]
+            histories, keys = take_cells(histories, seen), keys[seen]
+        counts = held_out_counts(np.diff(histories.indptr), holdout, 1)
+        held_out = last_cells(histories, keys, counts)
         if len(rows) and not held_out.any():
             raise ValueError(
                 f"None of the {len(rows)} {name} users has enough interactions to hold out "
                 f"holdout={holdout!r}; raise min_interactions={min_interactions} or lower holdout."
             )
-        split[f"X_{name}"], split[f"y_{name}"] = (
-            take_cells(part, ~held_out),
-            take_cells(part, held_out),
-        )
+        split[f"X_{name}"] = take_cells(histories, ~held_out)
+        split[f"y_{name}"] = take_cells(histories, held_out)
     return split

@@ -123,7 +123,7 @@ def test_100k_fold(tmp_path):
     pd.testing.assert_frame_equal(both, data.interactions)
     with pytest.raises(OSError, match=r"no file u3\.base"):
         load(tmp_path, "100k", fold="u3")
-    with pytest.raises(ValueError, match="Unknown fold 'u6'; known are .*'ua'"):
+    with pytest.raises(ValueError, match="Unknown fold 'u6'; use one of .*'ua'"):
         load(tmp_path, "100k", fold="u6")
     with pytest.raises(ValueError, match='Only "100k" comes with published folds'):
         load(tmp_path, "1m", fold="ua")
@@ -201,7 +201,7 @@ def test_errors(tmp_path):
     with pytest.raises(OSError, match="is not a zip archive"):
         load(tmp_path, "25m")
     write(tmp_path, "20m", without=["movies.csv"])
-    with pytest.raises(OSError, match=r"no file movies\.csv; the archive is not complete"):
+    with pytest.raises(OSError, match=r"no file movies\.csv; the archive is incomplete"):
         load(tmp_path, "20m")
 
 
@@ -217,7 +217,9 @@ def test_errors(tmp_path):
 def test_unreadable_files_are_named(tmp_path, name, file, content):
     write(tmp_path, name, packed=False)
     (tmp_path / FORMS[name][1] / file).write_bytes(content)
-    with pytest.raises(OSError, match=f"{file} cannot be read as MovieLens publishes it"):
+    with pytest.raises(
+        OSError, match=f"{file} is damaged, or not in the format that MovieLens publishes"
+    ):
         load(tmp_path, name)
 
 
@@ -225,7 +227,7 @@ def test_damaged_archive(tmp_path):
     path = write(tmp_path, "1m") / "ml-1m.zip"
     content = path.read_bytes()
     path.write_bytes(content.replace(b"7::2::5", b"7::2::4"))  # its checksum is wrong now
-    with pytest.raises(OSError, match=r"ratings\.dat cannot be read"):
+    with pytest.raises(OSError, match=r"ratings\.dat is damaged"):
         load(tmp_path, "1m")
 
 
@@ -263,7 +265,7 @@ def test_ncf_split_errors(tmp_path):
     (tmp_path / "ncf-ml-1m").mkdir()
     for file, text in NCF_FILES.items():
         (tmp_path / "ncf-ml-1m" / file).write_text(text.replace("(1,2)", "(1,3)"))
-    with pytest.raises(OSError, match="does not follow the rows"):
+    with pytest.raises(OSError, match="does not match the rows"):
         fetch_ncf_split(data_home=tmp_path)
 
 

@@ -113,7 +113,7 @@ def test_popularity_and_activity_are_skewed():
 @pytest.mark.parametrize("rest", [False, True], ids=["by rounds", "by Gumbel top-n"])
 def test_draws_without_replacement_have_the_stated_probabilities(rest, monkeypatch):
     if rest:
-        monkeypatch.setattr(_sampling, "_draw", lambda rng, keys, *others: keys)
+        monkeypatch.setattr(_sampling, "_add_samples", lambda rng, keys, *others: keys)
     n_users, n_items = 40_000, 5
     rng = np.random.RandomState(0)
     item_factors = rng.normal(size=(n_items, 3))

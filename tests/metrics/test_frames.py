@@ -152,9 +152,9 @@ def test_rating_errors():
 def test_bad_frames():
     lists = pd.DataFrame({"user": [1, 1], "rank": [1, 2], "item": [5, 4]})
     held_out = pd.DataFrame({"user": [1], "item": [4]})
-    with pytest.raises(TypeError, match="so y_true must be one, too"):
+    with pytest.raises(TypeError, match="so y_true must also be a frame"):
         hr_at_k(np.eye(2), lists)
-    with pytest.raises(TypeError, match="so X must be one, too"):
+    with pytest.raises(TypeError, match="so X must also be a frame"):
         novelty_at_k(lists, np.eye(6))
     with pytest.raises(TypeError, match="item_features must be a DataFrame"):
         intra_list_diversity_at_k(lists, np.eye(6))
@@ -162,7 +162,7 @@ def test_bad_frames():
         intra_list_diversity_at_k(lists, pd.DataFrame({"x": [1.0]}, index=[4]))
     with pytest.raises(ValueError, match="y_true must have one column 'item', like y_pred"):
         hr_at_k(held_out.rename(columns={"item": "movie"}), lists)
-    with pytest.raises(ValueError, match="columns of a user, the rank from 1, an item"):
+    with pytest.raises(ValueError, match="columns for a user, the rank from 1, an item"):
         hr_at_k(held_out, lists.assign(other=1))
     with pytest.raises(ValueError, match="of different types.*number in y_pred, string in y_true"):
         hr_at_k(held_out.astype({"user": str}), lists)

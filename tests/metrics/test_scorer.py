@@ -129,7 +129,7 @@ def test_parse_metric():
 
 
 def test_other_estimators_are_refused_by_name(split):
-    with pytest.raises(TypeError, match="LinearRegression is no recommender"):
+    with pytest.raises(TypeError, match="LinearRegression is not a recommender"):
         make_recommender_scorer()(LinearRegression(), *split)
 
 

@@ -91,9 +91,9 @@ def test_sizes_and_names_of_columns():
     [
         ({"order": "when"}, ValueError, "no column 'when'.*order="),
         ({"cutoff": "2024-03-01", "test_size": 2}, ValueError, "not both"),
-        ({"cutoff": "2030-01-01"}, ValueError, "lie before the cut"),
-        ({"cutoff": "2000-01-01"}, ValueError, "lie at or after the cut"),
-        ({"cutoff": "some day"}, ValueError, "no date that"),
+        ({"cutoff": "2030-01-01"}, ValueError, "are before the cutoff"),
+        ({"cutoff": "2000-01-01"}, ValueError, "are at or after the cutoff"),
+        ({"cutoff": "some day"}, ValueError, "not a date that"),
         ({"cutoff": pd.NaT}, ValueError, "NaT"),
         ({"cutoff": np.datetime64("NaT")}, ValueError, "NaT"),
         ({"cutoff": 1709251200}, TypeError, "must be a date"),
@@ -126,7 +126,7 @@ def test_dates_cut_a_matrix_of_unix_times_but_no_positions():
     cut = pd.Timestamp("2024-03-01").timestamp()
     assert before.data.max() < cut <= after.data.min()
     assert temporal_split(times, times, cutoff=cut)[1].nnz == after.nnz
-    with pytest.raises(TypeError, match="no seconds since 1970"):
+    with pytest.raises(TypeError, match="not seconds since 1970"):
         temporal_split(times, times.astype(np.int64) * 1000, cutoff="2024-03-01")
 
 

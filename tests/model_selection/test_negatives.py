@@ -169,7 +169,7 @@ def test_errors():
     with pytest.raises(ValueError, match=r"each of the 40 items; got shape \(3,\)"):
         sample_negatives(X, weights=[1, 2, 3])
     for bad in (-1.0, np.nan):
-        with pytest.raises(ValueError, match="finite, not negative and not all zero"):
+        with pytest.raises(ValueError, match="finite, nonnegative and not all zero"):
             sample_negatives(X, weights=np.full(40, bad))
     with pytest.raises(ValueError, match="not all zero"):
         sample_negatives(X, weights=np.zeros(40))

@@ -153,7 +153,7 @@ def test_metrics(library):
     assert mae(held_out, library(scores)) == mae(held_out, scores)
     with pytest.raises(ValueError, match="y_true must have one column 'item', like y_pred"):
         hr_at_k(library(held_out[["user", "rating"]]), library(lists))
-    with pytest.raises(TypeError, match="so y_true must be one, too"):
+    with pytest.raises(TypeError, match="so y_true must also be a frame"):
         hr_at_k([7, 9], library(lists))
     with pytest.raises(ValueError, match="y_pred has no score for 1 of the 3 pairs"):
         rmse(library(held_out), library(scores[1:]))

@@ -205,7 +205,7 @@ def test_rows_are_compared_wherever_two_frames_meet(index):
     ]
     for door, other in doors:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the future trains the past, and leaks
+            warnings.simplefilter("ignore")  # of training on the future and leaks
             door(other)
             with pytest.raises(ValueError, match="frames with different indices"):
                 door(other.iloc[::-1])
