@@ -340,7 +340,7 @@ def _parse(root, file, parse):
         return frame
     except (ValueError, TypeError, zipfile.BadZipFile) as error:
         raise OSError(
-            f"{path} is damaged, or not in the format that MovieLens publishes ({error}); delete it "
+            f"{path} is damaged, or not in the format of MovieLens ({error}); delete it "
             "and download it again."
         ) from error
 

@@ -217,9 +217,7 @@ def test_errors(tmp_path):
 def test_unreadable_files_are_named(tmp_path, name, file, content):
     write(tmp_path, name, packed=False)
     (tmp_path / FORMS[name][1] / file).write_bytes(content)
-    with pytest.raises(
-        OSError, match=f"{file} is damaged, or not in the format that MovieLens publishes"
-    ):
+    with pytest.raises(OSError, match=f"{file} is damaged, or not in the format of MovieLens"):
         load(tmp_path, name)
 
 
