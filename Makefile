@@ -1,7 +1,7 @@
 # Each target builds the environment that it needs, once: .venv from constraints.txt, .venv-oldest
 # from constraints-oldest.txt.
 #
-#   make demo                   the quickstart on synthetic data; its picture is build/demo.png
+#   make demo                   the quickstart on synthetic data; its plot is build/demo.png
 #   make demo DATA=ml-1m        the quickstart on MovieLens
 #   make test                   all tests and doctests; PYTEST_ARGS="-x tests/metrics" narrows
 #   make test-oldest            the common checks on the oldest versions that setup.cfg claims
@@ -9,10 +9,10 @@
 #   make sdist                  the source distribution, and tests of what is in it
 #   make docs                   HTML in docs/_build/html, warnings are errors
 #   make fuzz N=10000 SEED=0    the property tests on N random cases; violations by kind
-#   make bench                  a table: accuracy on real data, speed against references
-#   make corrupt                corrupt sparse input at every door, each case in a process of its own
+#   make bench                  a table: accuracy on real data, speed relative to references
+#   make corrupt                corrupt sparse input to every method, each case in its own process
 #
-# On Linux PyPI's torch brings several GB of CUDA libraries. Without a GPU take the CPU build:
+# On Linux, torch from PyPI comes with several GB of CUDA libraries. Without a GPU, use the CPU build:
 #   make test PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 
 PYTHON ?= python3
@@ -28,7 +28,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 BUILD := docs/_build docs/api docs/auto_examples docs/sg_execution_times.rst build
 
-# real data that lies beside the checkout, unless another place is named
+# real data next to the checkout, unless another folder is named
 ifneq ($(wildcard ../shared/data),)
 SKLEARN_RECSYS_DATA ?= $(abspath ../shared/data)
 export SKLEARN_RECSYS_DATA
@@ -66,7 +66,7 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python tests/typing/user_script.py
 
-# from what is unpacked, and with nothing else on the path
+# from the unpacked archive, and with nothing else on the path
 SDIST_TESTS := tests/test_package.py tests/test_saved_files.py tests/linear_model tests/metrics
 
 sdist: $(VENV)/.installed

@@ -1,7 +1,7 @@
-"""Print tables: accuracy on real data, speed as ratios to references, memory.
+"""Print tables: accuracy on real data, speed relative to references, memory.
 
-Run ``make bench``, or ``python -m benchmarks [section ...]``. Real data is looked for in
-``$SKLEARN_RECSYS_DATA``. The sections that take minutes and gigabytes run only when named.
+Run ``make bench``, or ``python -m benchmarks [section ...]``. Real data is read from
+``$SKLEARN_RECSYS_DATA``. Sections that take minutes and gigabytes run only when named.
 """
 
 import argparse
@@ -30,53 +30,56 @@ from benchmarks import (
 )
 
 SECTIONS = {
-    "figures": (accuracy.known_figures, "EASE and popularity against independently known figures"),
+    "figures": (accuracy.reproduced_figures, "EASE and popularity against figures of others"),
     "new-users": (accuracy.new_users, "new users on ml-1m: 5-fold over users, likes"),
     "ease": (speed.ease_fit, "EASE fit on ml-1m against LAPACK"),
     "top": (speed.top_items, "top-10 of all ml-1m users against a bare product and top-k"),
     "latency": (latency.one_user, "milliseconds of recommend for one user of ml-1m, one thread"),
     "als": (als.accuracy, "ALS on the NCF split of ml-1m"),
-    "als-new-users": (als.new_users, "ALS for 500 users left out of ml-1m"),
+    "als-new-users": (als.new_users, "ALS for 500 users held out of ml-1m"),
     "als-speed": (als.speed, "ALS on ml-1m against implicit, IMPLICIT_PYTHON=path/to/its/python"),
     "autorec": (autorec.accuracy, "AutoRec with default parameters, RMSE"),
     "autorec-ml-100k": (autorec.tuned_on_ml_100k, "AutoRec tuned inside each fold of ml-100k"),
-    "autorec-new-users": (autorec.new_users, "AutoRec for 500 users left out of ml-1m"),
+    "autorec-new-users": (autorec.new_users, "AutoRec for 500 users held out of ml-1m"),
     "autorec-activations": (autorec.activations, "activations of AutoRec on ml-100k"),
     "autorec-hidden-units": (autorec.hidden_units, "hidden units of AutoRec on ml-100k"),
     "autorec-memory": (autorec.memory, "memory of fitting AutoRec, 50 hidden units, one epoch"),
     "autorec-speed": (autorec.speed, "an epoch of item-based AutoRec against a bare dense loop"),
-    "deep-autoencoder": (deep_autoencoder.accuracy, "DeepAutoencoder beside AutoRec, RMSE"),
+    "deep-autoencoder": (deep_autoencoder.accuracy, "DeepAutoencoder and AutoRec, RMSE"),
     "deep-autoencoder-ablation": (deep_autoencoder.ablation, "variants of DeepAutoencoder, RMSE"),
     "deep-autoencoder-features": (
         deep_autoencoder.user_features,
         "DeepAutoencoder with gender, age and occupation on ml-1m, RMSE",
     ),
-    "autoencoders": (autoencoders.new_users, "new users on ml-1m: the autoencoders beside EASE"),
-    "autoencoders-known": (autoencoders.known_users, "known users on ml-100k, full ranking"),
+    "autoencoders": (autoencoders.new_users, "new users on ml-1m: autoencoders and EASE"),
+    "autoencoders-training-users": (
+        autoencoders.training_users,
+        "training users on ml-100k, full ranking",
+    ),
     "autoencoders-speed": (autoencoders.speed, "an epoch of MultVAE against a bare dense loop"),
     "autoencoders-memory": (autoencoders.memory, "memory of fitting MultVAE, one epoch"),
     "svae": (svae.accuracy, "SVAE and MultVAE in the protocol of SVAE's authors"),
     "svae-steps": (svae.steps, "SVAE with a loss at every step, and at one in next_k"),
     "svae-speed": (svae.speed, "an epoch of SVAE against one user at a time"),
-    "pairs": (pairs.ranking, "models with vectors of users on the NCF split of ml-1m"),
-    "pairs-ratings": (pairs.on_ratings, "the same on ratings, beside Surprise's SVD"),
-    "pairs-new-users": (pairs.new_users, "the same for 500 users left out of ml-1m, NDCG@10"),
+    "pairs": (pairs.ranking, "models with user embeddings on the NCF split of ml-1m"),
+    "pairs-ratings": (pairs.on_ratings, "the same on ratings, and Surprise's SVD"),
+    "pairs-new-users": (pairs.new_users, "the same for 500 users held out of ml-1m, NDCG@10"),
     "pairs-memory": (pairs.memory, "memory of fitting them, one epoch, and ALS, one iteration"),
     "pairs-speed": (pairs.speed, "an epoch of NCF against a bare loop; against Surprise's SVD"),
-    "rating-units": (rating_units.equivariance, "models of ratings on ml-100k in other units"),
+    "rating-units": (rating_units.equivariance, "rating models on ml-100k in other units"),
     "rating-units-half-stars": (
         rating_units.accuracy,
-        "models of ratings on ml-latest-small, RMSE",
+        "rating models on ml-latest-small, RMSE",
     ),
-    "two-tower": (two_tower.ablation, "TwoTowerRecommender on ml-1m, what is known bit by bit"),
-    "two-tower-cold-users": (two_tower.cold_users, "users of whom attributes alone are known"),
-    "two-tower-cold-items": (two_tower.cold_items, "items that nobody has"),
-    "two-tower-new-users": (two_tower.new_users, "users known by their histories, beside EASE"),
-    "two-tower-neighbours": (
-        two_tower.neighbours,
-        "genres that an item shares with its neighbours",
+    "two-tower": (two_tower.ablation, "TwoTowerRecommender on ml-1m, ablation of its inputs"),
+    "two-tower-cold-users": (two_tower.cold_users, "user cold start: features alone"),
+    "two-tower-cold-items": (two_tower.cold_items, "item cold start: features alone"),
+    "two-tower-new-users": (two_tower.new_users, "new users with histories, and EASE"),
+    "two-tower-neighbors": (
+        two_tower.neighbors,
+        "genres that an item shares with its nearest neighbors",
     ),
-    "two-tower-speed": (two_tower.speed, "an epoch against a bare loop, lists against a product"),
+    "two-tower-speed": (two_tower.speed, "an epoch against a bare loop, top-10 against a product"),
     "threads": (threads.seeds, "neural models fitted by six threads at once, three seeds each"),
     "ease-20k": (speed.ease_fit_20k, "EASE fit on 20,000 items against LAPACK"),
     "ease-large": (ease_large.fit, "EASE fit on 41,000 items, on 21,000 in float64"),

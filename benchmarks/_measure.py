@@ -1,4 +1,4 @@
-"""Measuring: interleaved ratios, and peak resident memory in a process of its own."""
+"""Measure interleaved time ratios, and peak resident memory in a separate process."""
 
 import multiprocessing
 import time
@@ -15,7 +15,7 @@ def seconds(function):
 
 
 def ratio(ours, references, repeats):
-    """Time `ours` and the fastest of `references` side by side; return medians as a Series."""
+    """Time `ours` and the fastest of `references` in turn; return medians as a Series."""
     rounds = []
     for _ in range(repeats):
         rounds.append([seconds(ours), min(seconds(reference) for reference in references)])
@@ -39,7 +39,7 @@ def _child(prepare, run, queue):
     prepared = prepare()
     before = _status("VmRSS")
     with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # the peak starts here
+        file.write("5")  # reset the peak
     start = time.perf_counter()
     result = run(prepared)
     elapsed = time.perf_counter() - start
@@ -47,7 +47,7 @@ def _child(prepare, run, queue):
 
 
 def peak(prepare, run):
-    """Run ``run(prepare())`` in a child; return GiB before, GiB above that at the peak, seconds."""
+    """Run ``run(prepare())`` in a child; return GiB before, peak GiB above that, seconds."""
     return in_child(prepare, partial(_drop_result, run=run))[1:]
 
 
@@ -58,7 +58,7 @@ def _drop_result(prepared, run):
 def in_child(prepare, run):
     """Run ``run(prepare())`` in a child; return its result and what `peak` returns.
 
-    A crash of the interpreter is a RuntimeError here.
+    Raise a RuntimeError if the interpreter crashes.
     """
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()

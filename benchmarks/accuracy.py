@@ -11,19 +11,19 @@ from sklearn_recsys.preprocessing import InteractionEncoder
 
 
 def ratings(name, **params):
-    """Return an edition of MovieLens as a matrix, of ratings unless the encoder is told other."""
+    """Return an edition of MovieLens as a matrix, by default of ratings."""
     return InteractionEncoder(**params).fit_transform(fetch_movielens(name).interactions)
 
 
 def ncf_split():
-    """Return He et al.'s split of ml-1m: the train matrix, the test items, the negatives."""
+    """Return He et al.'s split of ml-1m: the training matrix, the test items, the negatives."""
     split = fetch_ncf_split("ml-1m")
     encoder = InteractionEncoder(values="one").fit(pd.concat([split.train, split.test]))
     test = split.test.sort_values("user")["item"]
     return encoder.transform(split.train), encoder.encode_items(test), split.negatives
 
 
-def known_figures():
+def reproduced_figures():
     data = fetch_movielens("100k", fold="ua")
     encoder = InteractionEncoder().fit(data.interactions)
     X, y = encoder.transform(data.train), encoder.transform(data.test)
@@ -48,7 +48,7 @@ def known_figures():
 
 
 def new_users(n_splits=5):
-    """Strong generalisation: parameters are chosen on a tenth of each fold's train users."""
+    """Strong generalization: hyperparameters are tuned on a tenth of each fold's training users."""
     R = ratings("1m")
     R.data = (R.data >= 4).astype(R.dtype)
     R.eliminate_zeros()

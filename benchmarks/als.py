@@ -17,7 +17,7 @@ from sklearn_recsys import ALS, EASE, PopularityRecommender
 from sklearn_recsys.metrics import ndcg_at_k
 from sklearn_recsys.model_selection import evaluate, random_holdout
 
-# chosen on each train user's last interaction, with 99 items drawn for it
+# tuned on each user's last training interaction, among 99 sampled items
 TUNED = {
     "n_factors": 192,
     "l2": 0.007,
@@ -44,19 +44,19 @@ def accuracy():
 
 
 def new_users(n_new=500):
-    """Fold users left out of ml-1m in from 80 %; compare with the same users trained in with it."""
+    """Fold in users held out of ml-1m from 80 % of their history; compare with training on it."""
     R = ratings("1m")
     R.data[:] = 1
-    known, held_out = random_holdout(R, 0.2, per_user=True, random_state=0)
+    given, held_out = random_holdout(R, 0.2, per_user=True, random_state=0)
     new = np.zeros(R.shape[0], dtype=bool)
     new[np.random.default_rng(0).choice(R.shape[0], n_new, replace=False)] = True
     rows = {}
     for name, params in (("default parameters", {}), ("tuned", TUNED)):
         model = ALS(**params, random_state=0)
-        trained_in = model.fit(known).score(known[new], held_out[new], metric="ndcg@10")
-        folded_in = model.fit(R[~new]).score(known[new], held_out[new], metric="ndcg@10")
-        # the others with the same 80 %: what is left of the difference is the fold-in's alone
-        same_data = model.fit(known[~new]).score(known[new], held_out[new], metric="ndcg@10")
+        trained_in = model.fit(given).score(given[new], held_out[new], metric="ndcg@10")
+        folded_in = model.fit(R[~new]).score(given[new], held_out[new], metric="ndcg@10")
+        # with 80 % of the other users, too, only the fold-in differs
+        same_data = model.fit(given[~new]).score(given[new], held_out[new], metric="ndcg@10")
         rows[name] = {
             "NDCG@10, trained in": trained_in,
             "folded in": folded_in,
@@ -67,7 +67,7 @@ def new_users(n_new=500):
     return pd.DataFrame(rows).T.round(4)
 
 
-# an iteration first: implicit compiles nothing, but loads and starts its threads
+# one iteration first: implicit loads libraries and starts its threads
 _IMPLICIT = """
 import sys, time
 import numpy as np, scipy.sparse as sp
@@ -99,7 +99,7 @@ def _fit_implicit(python, folder, *numbers):
 
 def _ndcg_of(users, items, held_out, negatives):
     """Return NDCG@10 of the held-out items, each among its negatives."""
-    ids = np.column_stack([held_out, negatives])  # an item may be there twice
+    ids = np.column_stack([held_out, negatives])  # may contain an item twice
     scores = np.full((len(users), len(items)), -np.inf)
     np.put_along_axis(scores, ids, np.einsum("uf,ucf->uc", users, items[ids]), axis=1)
     best = np.argsort(-scores, axis=1)[:, :10]
@@ -110,7 +110,7 @@ def _ndcg_of(users, items, held_out, negatives):
 
 
 def speed(repeats=5, n_factors=64, max_iter=10, alpha=5.0, l2=30.0):
-    """Fit ml-1m in turns with implicit, and list for everyone; NDCG@10 as in `accuracy`.
+    """Fit ml-1m alternating with implicit, and recommend to all users; NDCG@10 as in `accuracy`.
 
     The environment variable IMPLICIT_PYTHON names an interpreter that has implicit.
     """
@@ -120,7 +120,7 @@ def speed(repeats=5, n_factors=64, max_iter=10, alpha=5.0, l2=30.0):
     rows = {}
     python = os.environ.get("IMPLICIT_PYTHON")
     if not python:
-        print("IMPLICIT_PYTHON names no interpreter with implicit: its rows are left out")
+        print("IMPLICIT_PYTHON is not set: no comparison with implicit")
     with tempfile.TemporaryDirectory() as folder:
         sp.save_npz(Path(folder, "X.npz"), X)
         for solver, model in models.items():
@@ -145,7 +145,7 @@ def speed(repeats=5, n_factors=64, max_iter=10, alpha=5.0, l2=30.0):
 
 
 def _lists(model, X, repeats, block=1024):
-    """Time the top-10 of all users against a product of given factors and `torch.topk`."""
+    """Time the top-10 of all users against a product of the factors and `torch.topk`."""
     users, items = (torch.from_numpy(f) for f in (model.user_factors_, model.item_factors_))
     rows_of = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
 
@@ -157,5 +157,5 @@ def _lists(model, X, repeats, block=1024):
             torch.topk(scores, 10)
 
     row = ratio(lambda: model.recommend(n=10), [bare], repeats)
-    row["users' vectors, s"] = np.median([seconds(lambda: model.transform(X)) for _ in range(3)])
+    row["user factors, s"] = np.median([seconds(lambda: model.transform(X)) for _ in range(3)])
     return {"top-10 of 6,040 users against a bare product and top-k": row}

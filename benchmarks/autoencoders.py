@@ -1,4 +1,4 @@
-"""The autoencoders that rank: new users on ml-1m, known users on ml-100k, speed and memory."""
+"""Ranking autoencoders: new users on ml-1m, training users on ml-100k, speed and memory."""
 
 from functools import partial
 
@@ -24,7 +24,7 @@ from sklearn_recsys.metrics import ndcg_at_k, recall_at_k
 from sklearn_recsys.model_selection import random_holdout, user_split
 from sklearn_recsys.neural import RowDataset
 
-N_HELD_OUT = 750  # users to validate on, and as many to test on
+N_HELD_OUT = 750  # validation users, and as many test users
 
 
 def _likes():
@@ -35,19 +35,19 @@ def _likes():
 
 
 def _splits(R, seed):
-    """Return the train users, and known and held-out cells of validation and of test users."""
+    """Return the training users, and (history, held-out) pairs of validation and test users."""
     split = user_split(R, test_size=N_HELD_OUT, valid_size=N_HELD_OUT, random_state=seed)
     return split.X_train, (split.X_valid, split.y_valid), (split.X_test, split.y_test)
 
 
-def stopped_by(model, known, held_out):
-    """Return a neural model that trains on all that it is fitted on, and stops by these users."""
-    model._make_datasets = lambda X, rng: (RowDataset(X), RowDataset(known, held_out))
+def stopped_by(model, histories, held_out):
+    """Return a neural model that trains on all of X and uses these users for early stopping."""
+    model._make_datasets = lambda X, rng: (RowDataset(X), RowDataset(histories, held_out))
     return model
 
 
 def _best(models, train, valid):
-    """Return the parameter and the fitted model of greatest NDCG@100 on the validation users."""
+    """Return the parameter and the fitted model with the best NDCG@100 on validation users."""
     scores = {}
     for name, model in models.items():
         scores[name] = model.fit(train).score(*valid, metric="ndcg@100")
@@ -55,8 +55,8 @@ def _best(models, train, valid):
     return best, models[best]
 
 
-def _per_user(model, known, held_out):
-    ids = model.recommend(known, n=100)
+def _per_user(model, histories, held_out):
+    ids = model.recommend(histories, n=100)
     values = {"NDCG@100": ndcg_at_k(held_out, ids, k=100, average=None)}
     for k in (20, 50):
         values[f"recall@{k}"] = recall_at_k(held_out, ids, k=k, average=None)
@@ -67,7 +67,7 @@ def _per_user(model, known, held_out):
 
 
 def new_users(seeds=5):
-    """Strong generalisation; epochs, EASE's l2 and the neighbours are chosen on validation users.
+    """Strong generalization; epochs, EASE's l2 and n_neighbors are tuned on validation users.
 
     Every model is fitted on the same train users, and compared on the same test users.
     """
@@ -105,12 +105,12 @@ def new_users(seeds=5):
         rows[name]["p, paired by user"] = ttest_rel(
             np.concatenate([t["NDCG@100"] for t in tables]), np.concatenate(ease)
         ).pvalue
-        rows[name]["l2, neighbours or epochs"] = ", ".join(map(str, chosen[name]))
+        rows[name]["l2, neighbors or epochs"] = ", ".join(map(str, chosen[name]))
     return pd.DataFrame(rows).T
 
 
-def known_users():
-    """Weak generalisation on ml-100k: 80/10/10 in each row, every unseen item is a candidate."""
+def training_users():
+    """Weak generalization on ml-100k: 80/10/10 in each row, all unseen items are candidates."""
     R = ratings("100k")
     R.data[:] = 1
     rest, test = random_holdout(R, 0.1, per_user=True, random_state=0)
@@ -124,7 +124,7 @@ def known_users():
     rows = {}
     for name, grid in grids.items():
         parameter, model = _best(grid, train, (train, valid))
-        # the lists leave out train and validation, as RecBole's do
+        # exclude training and validation items, as RecBole does
         ids = model.recommend(train, n=10, exclude=valid)
         rows[name] = {
             "NDCG@10": ndcg_at_k(test, ids, k=10),
@@ -135,7 +135,7 @@ def known_users():
 
 
 def _epochs(X, batch_size=500):
-    """Return one epoch of MultVAE, and of a bare dense loop that does the same updates."""
+    """Return one epoch of MultVAE, and of a bare dense loop with the same updates."""
     n_users, n_items = X.shape
     model = MultVAE(hidden_layer_sizes=[600], batch_size=batch_size, max_epochs=1)
     module = model._make_module(X)
@@ -181,7 +181,7 @@ def _fit_once(X):
 
 
 def memory():
-    """Fit one epoch: the peak follows interactions and weights, not users × items."""
+    """Fit one epoch: the peak grows with interactions and weights, not with users × items."""
     rows = {}
     for n_users, n_cells in [(50_000, 5_000_000), (200_000, 5_000_000)]:
         prepare = partial(

@@ -30,7 +30,7 @@ def _decoder_rmse(model, train, test):
 
 
 def _refitted(model, train):
-    """Fit again on all of `train`, with the epochs and the penalty chosen on its held-out tenth."""
+    """Refit on all of `train`, with the epochs and the penalty chosen on its held-out tenth."""
     epochs = int(model.history_["valid_loss"].idxmin())
     chosen = {"max_epochs": epochs, "early_stopping": False, "fold_in_l2": None}
     if model.kind == "item":
@@ -45,13 +45,13 @@ def _readings(model, train, test):
 
 
 def _protocols(seeds):
-    """Yield a name, a model, what it is fitted on and what it is tested on."""
+    """Yield a name, a model, its training matrix and its test matrix."""
     R = ratings("1m")
     for seed in range(seeds):
         train, test = random_holdout(R, 0.1, random_state=seed)
         for kind in ("item", "user"):
             yield f"ml-1m 90/10, {kind}-based", AutoRec(kind, random_state=seed), train, test
-        # the recipe that is best on validation cells; 50 in units of ratings scaled to [0, 1]
+        # best on validation ratings; an l2 of 50, for ratings scaled to [0, 1]
         recipe = AutoRec(decoder_activation="sigmoid", l2=50 / 16, random_state=seed)
         yield "ml-1m 90/10, item-based, sigmoid decoder", recipe, train, test
     X, y, cv = cell_kfold(ratings("100k"), 5, random_state=0)
@@ -60,7 +60,7 @@ def _protocols(seeds):
 
 
 def accuracy(seeds=3):
-    """Random splits of the cells, default parameters; everything is chosen inside train."""
+    """Random splits of the ratings, default parameters; everything is tuned on training data."""
     scores = {}
     for name, model, train, test in _protocols(seeds):
         model.fit(train)
@@ -81,7 +81,7 @@ def accuracy(seeds=3):
 
 
 def tuned_on_ml_100k():
-    """5-fold over cells; hidden units and l2 are chosen on a tenth of each fold's train cells."""
+    """5-fold over ratings; hidden units and l2 are tuned on a tenth of each training fold."""
     X, y, cv = cell_kfold(ratings("100k"), 5, random_state=0)
     grid = {"n_factors": [50, 100, 200], "l2": [10, 20, 30, 50]}
     scores, chosen = [], []
@@ -106,8 +106,8 @@ def tuned_on_ml_100k():
 def _tuned(models, seeds=3):
     """Return RMSE on random 90/10 splits of ml-100k, of models with grids of penalties.
 
-    A penalty is chosen for each reading, inside the train matrix of the first split. Early stopping
-    alone ends the training: small nets need more epochs than the default allows.
+    The penalty is tuned for each reading, on the training matrix of the first split. Only early
+    stopping ends training: small networks need more epochs than the default allows.
     """
     R = ratings("100k")
     splits = [random_holdout(R, 0.1, random_state=seed) for seed in range(seeds)]
@@ -153,24 +153,24 @@ def hidden_units():
 
 
 def new_users(n_users=500):
-    """Users left out of ml-1m, folded in from 80 % of their ratings, and the same trained in."""
+    """Fold in users held out of ml-1m from 80 % of their ratings; compare with training on them."""
     R = ratings("1m")
-    out = np.random.RandomState(0).permutation(R.shape[0])[:n_users]
-    kept = np.setdiff1d(np.arange(R.shape[0]), out)
-    known, held_out = random_holdout(R[out], 0.2, per_user=True, random_state=0)
-    model = AutoRec(random_state=0).fit(R[kept])
-    everyone = sp.vstack([R[kept], known], format="csr")
+    new = np.random.RandomState(0).permutation(R.shape[0])[:n_users]
+    rest = np.setdiff1d(np.arange(R.shape[0]), new)
+    given, held_out = random_holdout(R[new], 0.2, per_user=True, random_state=0)
+    model = AutoRec(random_state=0).fit(R[rest])
+    everything = sp.vstack([R[rest], given], format="csr")
     means = model._fallback_[held_out.indices]
     rows = {
-        "left out, folded in": -model.score(known, held_out),
-        "trained in": -AutoRec(random_state=0).fit(everyone).score(known, held_out),
+        "held out, folded in": -model.score(given, held_out),
+        "trained in": -AutoRec(random_state=0).fit(everything).score(given, held_out),
         "item means": rmse(held_out.data, means),
     }
     return pd.DataFrame({"RMSE": rows}).round(4)
 
 
 def _epochs(R, batch_size, n_factors=500):
-    """Return one epoch of ours, and of a bare dense loop that does the same updates."""
+    """Return one epoch of ours, and of a bare dense loop with the same updates."""
     X = R.T.tocsr()
     X.data = X.data - X.data.mean()
     n_items, n_users = X.shape
@@ -217,7 +217,7 @@ def _fit_once(R):
 
 
 def memory():
-    """Fit one epoch, 50 hidden units: the peak follows ratings and weights, not users x items."""
+    """Fit one epoch, 50 hidden units: the peak grows with ratings and weights only."""
     rows = {}
     n_items = 20_000
     for n_users, n_ratings in [(50_000, 5_000_000), (50_000, 2_500_000), (100_000, 5_000_000)]:

@@ -1,8 +1,8 @@
-"""Corrupt sparse input at every door of every model, each case in a process of its own.
+"""Pass corrupt sparse input to every method of every model, each case in its own process.
 
-``python -m benchmarks.corrupt [model ...]`` prints, for each model and door, how many cases were
-refused by a ValueError that names the argument, and lists all others: accepted, refused otherwise,
-crashed. The process ends with 1 if there are any.
+``python -m benchmarks.corrupt [model ...]`` prints, for each model and method, how many cases
+were refused by a ValueError that names the argument, and lists all others: accepted, refused with
+another error, crashed. The exit status is 1 if there are any.
 """
 
 import os
@@ -22,13 +22,13 @@ REFUSED, ACCEPTED, OTHERWISE = 0, 10, 11
 SHORT = {"max_epochs": 1, "random_state": 0}
 
 
-def in_child(door, argument, X):
-    """Run a door on a matrix in a forked process; return its exit status, negative for a signal."""
+def in_child(function, argument, X):
+    """Call a function in a forked process; return its exit status, negative for a signal."""
     child = os.fork()
     if not child:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
-            door(X)
+            function(X)
         except ValueError as error:
             os._exit(REFUSED if argument in str(error) else OTHERWISE)
         except BaseException:
@@ -37,8 +37,8 @@ def in_child(door, argument, X):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def doors(recommender, R, known, features):
-    """Return a model's doors: name, argument, function of a matrix, the sound matrix."""
+def inputs(recommender, R, no_history, features):
+    """Yield the inputs of a model: name, argument, function of a matrix, a valid matrix."""
 
     def new():
         taken = recommender().get_params()
@@ -54,8 +54,8 @@ def doors(recommender, R, known, features):
     yield "exclude", "exclude", lambda X: model.recommend(exclude=X), R
     yield "score", "X", model.score, R
     yield "score with y", "X", lambda X: model.score(X, R), R
-    yield "y", "y", lambda X: model.score(known, X), R
-    yield "score candidates", "candidates", lambda X: model.score(known, R, candidates=X), R
+    yield "y", "y", lambda X: model.score(no_history, X), R
+    yield "score candidates", "candidates", lambda X: model.score(no_history, R, candidates=X), R
     if hasattr(model, "transform"):
         yield "transform", "X", model.transform, R
     if hasattr(model, "similar_users"):
@@ -74,29 +74,29 @@ def doors(recommender, R, known, features):
 
 
 def ask_with(method):
-    """Return a function of features of users."""
+    """Return a function of user features."""
     return lambda F: method(user_features=F)
 
 
 def main(names):
-    """Try all doors of the named models, all models by default; return what went wrong."""
-    torch.set_num_threads(1)  # a forked process has no others
+    """Test all inputs of the named models, by default of all models; return the failures."""
+    torch.set_num_threads(1)  # a forked process has only one
     warnings.simplefilter("ignore")
     R = make_interactions(40, 40, random_state=0)
     R.data += np.arange(R.nnz) % 5
-    known = R.copy()
-    known.data[:] = 1
-    known = known - known
+    no_history = R.copy()
+    no_history.data[:] = 1
+    no_history = no_history - no_history
     features = make_interactions(40, 12, random_state=1)
     rows, wrong = [], []
     for name, recommender in all_recommenders():
         if names and name not in names:
             continue
-        for door, argument, function, sound in doors(recommender, R, known, features):
+        for label, argument, function, valid in inputs(recommender, R, no_history, features):
             counts = dict.fromkeys(("cases", "refused", "accepted", "otherwise", "crashed"), 0)
-            matrices = corrupt_matrices(sound)
+            matrices = corrupt_matrices(valid)
             if "features" in argument and "item_encoder" in recommender().get_params():
-                # to these, NaN is a missing number
+                # these models read NaN as a missing number
                 matrices = {kind: matrices[kind] for kind in matrices if "NaN" not in kind}
             for kind, X in matrices.items():
                 status = in_child(function, argument, X)
@@ -105,11 +105,11 @@ def main(names):
                 counts["cases"] += 1
                 counts[outcome] += 1
                 if outcome != "refused":
-                    wrong.append(f"{name}, {door}, {kind}: {outcome} ({status})")
-            rows.append({"model": name, "door": door, **counts})
+                    wrong.append(f"{name}, {label}, {kind}: {outcome} ({status})")
+            rows.append({"model": name, "input": label, **counts})
     table = pd.DataFrame(rows)
     print(table.to_string(index=False))
-    print(table.drop(columns=["model", "door"]).sum().to_string())
+    print(table.drop(columns=["model", "input"]).sum().to_string())
     print(*wrong, sep="\n")
     return wrong
 

@@ -1,4 +1,4 @@
-"""DeepAutoencoder: accuracy beside AutoRec on the same splits, and the paper's ablation."""
+"""DeepAutoencoder: accuracy compared with AutoRec on the same splits, and an ablation study."""
 
 import time
 
@@ -16,13 +16,13 @@ from sklearn_recsys.utils._cells import cell_rows
 
 
 def _splits(seeds):
-    """Return random 90/10 splits of the cells of ml-1m."""
+    """Return random 90/10 splits of the ratings of ml-1m."""
     R = ratings("1m")
     return [random_holdout(R, 0.1, random_state=seed) for seed in range(seeds)]
 
 
 def _readings(model, seed, train, test):
-    """Return RMSE, epochs and seconds of a model that is fitted with a seed."""
+    """Fit a model with a seed; return RMSE, epochs and seconds."""
     model = clone(model).set_params(random_state=seed)
     start = time.perf_counter()
     model.fit(train)
@@ -30,7 +30,7 @@ def _readings(model, seed, train, test):
     return -model.score(train, test), len(model.history_), elapsed
 
 
-# chosen on a tenth of the train matrix of the first split
+# tuned on a tenth of the training matrix of the first split
 ITEM = DeepAutoencoder(
     "item",
     hidden_layer_sizes=(500,),
@@ -43,7 +43,7 @@ ITEM = DeepAutoencoder(
 
 
 def accuracy(seeds=3):
-    """Compare with AutoRec, pair by pair; everything is chosen inside train."""
+    """Compare with AutoRec, seed by seed; everything is tuned on training data."""
     pairs = {
         "user-based, default": (DeepAutoencoder(), AutoRec("user")),
         "item-based, default": (DeepAutoencoder("item"), AutoRec("item")),
@@ -72,7 +72,7 @@ def accuracy(seeds=3):
 
 
 def user_features(seeds=3):
-    """Join gender, age and occupation to the ratings; the second reading knows 3 ratings a user."""
+    """Add gender, age and occupation as user features, also with a history of only 3 ratings."""
     data = fetch_movielens("1m")
     users = InteractionEncoder().fit(data.interactions).user_ids_
     users = data.users.loc[users, ["gender", "age", "occupation"]]
@@ -81,17 +81,17 @@ def user_features(seeds=3):
     for seed, (train, test) in enumerate(_splits(seeds)):
         few = train.copy()
         order = np.random.RandomState(seed).permutation(few.nnz)
-        place = np.empty(few.nnz)  # of a cell in its row, in a random order
+        position = np.empty(few.nnz)  # random position of a rating in its row
         by_row = order[np.argsort(cell_rows(few)[order], kind="stable")]
-        place[by_row] = np.arange(few.nnz) - few.indptr[cell_rows(few)]
-        few.data[place >= 3] = 0
+        position[by_row] = np.arange(few.nnz) - few.indptr[cell_rows(few)]
+        few.data[position >= 3] = 0
         few.eliminate_zeros()
-        for name, known in {"ratings alone": None, "with features": features}.items():
-            model = DeepAutoencoder(random_state=seed).fit(train, user_features=known)
+        for name, used in {"ratings alone": None, "with features": features}.items():
+            model = DeepAutoencoder(random_state=seed).fit(train, user_features=used)
             rows.setdefault(name, []).append(
                 {
-                    "RMSE": -model.score(train, test, user_features=known),
-                    "RMSE, 3 ratings known": -model.score(few, test, user_features=known),
+                    "RMSE": -model.score(train, test, user_features=used),
+                    "RMSE, 3 ratings given": -model.score(few, test, user_features=used),
                 }
             )
     table = {name: pd.DataFrame(values).mean() for name, values in rows.items()}

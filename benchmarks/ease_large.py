@@ -1,8 +1,8 @@
-"""EASE on catalogues whose matrix the threaded BLAS cannot bear in one piece.
+"""EASE on catalogs whose matrix is too large for one call of threaded BLAS.
 
-Each fit runs in a process of its own, on two threads, and ends with a check of its weights. Other
-work on the machine slows some minutes more than others; so a product of two matrices is timed every
-few blocks, inside the fit, and the fit's seconds are also given in units of it.
+Each fit runs in a separate process, on two threads, and ends with a check of its weights. The load
+of the machine varies; so a matrix product is timed every few blocks, inside the fit, and the time
+of the fit is also given in units of it.
 """
 
 from functools import partial
@@ -34,7 +34,7 @@ def _times(model, vector):
 
 
 def _error(model, X):
-    """Return how far (XᵀX + λI)(I − B) is from a diagonal matrix, as eq. 8 has it, relative to it.
+    """Return the relative deviation of (XᵀX + λI)(I − B) from a diagonal matrix (eq. 8).
 
     A diagonal matrix times a vector of random signs is the diagonal, whatever the signs.
     """
@@ -48,12 +48,12 @@ def _error(model, X):
 
 
 def _fit(X, l2, n_products):
-    """Fit; return the seconds of it and of a product, the error, and the precisions tried."""
+    """Fit; return the seconds of the fit and of a product, the error, and the precisions tried."""
     a, b = np.random.default_rng(0).random((2, _SIDE, _SIDE), dtype=np.float32)
     products, dtypes, pivots = [], [], 0
     cholesky, invert = _gram._cholesky, _gram.invert_in_place
 
-    def timed_cholesky(*args, **options):  # called once a block
+    def timed_cholesky(*args, **options):  # called once per block
         nonlocal pivots
         pivots += 1
         if pivots % max(1, X.shape[1] // 512 // n_products) == 0:
@@ -81,7 +81,7 @@ def _fit(X, l2, n_products):
 
 def fit(n_products=20):
     rows = {}
-    cases = {  # fewer users than items and a small l2: float32 is too short
+    cases = {  # fewer users than items and a small l2: needs float64
         "20,000 items": ((30_000, 20_000, 3_000_000), 300.0),
         "41,000 items": ((30_000, 41_000, 3_000_000), 300.0),
         "21,000 items, float64": ((10_000, 21_000, 1_000_000), 0.01),

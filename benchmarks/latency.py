@@ -1,4 +1,4 @@
-"""How long one user waits: `recommend` of a single history, one after the other, on one thread."""
+"""Latency for one user: `recommend` for single histories, one after the other, on one thread."""
 
 import time
 
@@ -23,7 +23,7 @@ def _quantiles(recommend, users):
 
 
 def _encoded(X):
-    """Return the encoder of made-up raw ids, and the matrix that it makes of their events."""
+    """Return an encoder of synthetic raw ids, and the matrix of their events."""
     rows, columns = X.nonzero()
     events = {"user": rows + 1000, "item": columns + 5000, "rating": 1.0, "timestamp": 0}
     encoder = InteractionEncoder()
@@ -31,10 +31,10 @@ def _encoded(X):
 
 
 def one_user():
-    """Milliseconds for ten items; a known user is a training row, a new one lacks an item of it."""
+    """Milliseconds for ten items, for training rows and for rows without one of their items."""
     X, _, _ = ncf_split()
     encoder, R = _encoded(X)
-    known = [X[[row]] for row in range(_USERS)]
+    training = [X[[row]] for row in range(_USERS)]
     new = [X[[row]] for row in range(_USERS)]
     for history in new:
         history.data[0] = 0
@@ -44,11 +44,11 @@ def one_user():
         name = type(model).__name__
         model.fit(X)
         with threadpool_limits(1):
-            rows[f"{name}, known"] = _quantiles(model.recommend, known)
-            rows[f"{name}, new"] = _quantiles(model.recommend, new)
+            rows[f"{name}, training user"] = _quantiles(model.recommend, training)
+            rows[f"{name}, new user"] = _quantiles(model.recommend, new)
         pipe = RecommenderPipeline([("model", model)], encoder=encoder).fit(R)
         with threadpool_limits(1):
             ids = [[user] for user in encoder.user_ids_[:_USERS]]
             rows[f"{name}, raw id through a pipeline"] = _quantiles(pipe.recommend, ids)
-    columns = ["10 % take less, ms", "median, ms", "10 % take more, ms"]
+    columns = ["10th percentile, ms", "median, ms", "90th percentile, ms"]
     return pd.DataFrame(rows, index=columns).T.round(3)

@@ -1,4 +1,4 @@
-"""Peak resident memory at ml-20m's shape, in processes of their own."""
+"""Peak resident memory at ml-20m's shape, in separate processes."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from sklearn_recsys import EASE, ItemKNN
 
 
 def _ease():
-    """Return a model with given weights: fitting is measured elsewhere."""
+    """Return a model with random weights: fitting is measured elsewhere."""
     X = _ml20m()
     model = EASE()
     model.coef_ = np.random.default_rng(0).standard_normal((X.shape[1],) * 2, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Models with vectors of users: the NCF split, ratings, new users, and speed."""
+"""Models with user embeddings: the NCF split, ratings, new users, and speed."""
 
 import os
 import subprocess
@@ -91,7 +91,7 @@ print(np.sqrt(np.mean((test[:, 2] - predicted) ** 2)), elapsed)
 
 
 def on_ratings():
-    """Random splits and folds of cells; everything is chosen inside train."""
+    """Random splits and folds of ratings; everything is tuned on training data."""
 
     def folds(R):
         X, y, cv = cell_kfold(R, 5, random_state=0)
@@ -131,9 +131,9 @@ def _rmse(model, seed, train, test):
 
 
 def new_users(n_new=500):
-    """Fold users left out of ml-1m in from 80 %; compare with the same users trained in with it."""
+    """Fold in users held out of ml-1m from 80 % of their history; compare with training on it."""
     R = ratings("1m")
-    known, held_out = random_holdout(R, 0.2, per_user=True, random_state=0)
+    given, held_out = random_holdout(R, 0.2, per_user=True, random_state=0)
     new = np.zeros(R.shape[0], dtype=bool)
     new[np.random.default_rng(0).choice(R.shape[0], n_new, replace=False)] = True
     models = {"MatrixFactorization()": MatrixFactorization(), **RANKERS}
@@ -141,9 +141,9 @@ def new_users(n_new=500):
     for name, model in models.items():
         model = clone(model).set_params(random_state=0)
         row = {}
-        for label, train in {"trained in": known, "folded in": known[~new]}.items():
+        for label, train in {"trained in": given, "folded in": given[~new]}.items():
             model.fit(train)
-            row[label] = model.score(known[new], held_out[new], metric="ndcg@10")
+            row[label] = model.score(given[new], held_out[new], metric="ndcg@10")
         row["ratio"] = row["folded in"] / row["trained in"]
         rows[name] = row
         print(name, row, flush=True)
@@ -155,7 +155,7 @@ def _fit_once(X, model):
 
 
 def memory():
-    """Fit one epoch, or iteration: the peak follows interactions and vectors, not users × items."""
+    """Fit one epoch or iteration: the peak grows with interactions and embeddings only."""
     models = {
         "MatrixFactorization()": MatrixFactorization(max_epochs=1, random_state=0),
         "MatrixFactorization(loss='logistic')": MatrixFactorization(
@@ -183,7 +183,7 @@ def memory():
 
 
 def speed(repeats=3):
-    """Time an epoch of NCF against a bare loop, and the sampling alone against that."""
+    """Time an epoch of NCF against a bare loop, and the negative sampling alone against it."""
     X, _, _ = ncf_split()
     rows = {}
     for architecture in ("gmf", "mlp", "neumf"):
@@ -209,7 +209,7 @@ def _sampling(X, n=4):
 
 
 def _epochs(X, architecture, n_factors=32, n_negatives=4, batch_size=4096):
-    """Return one epoch of NCF, and of a bare loop over the same model, batches and optimiser."""
+    """Return one epoch of NCF, and of a bare loop over the same model, batches and optimizer."""
     sizes = (64, 32, 16)
     params = {"batch_size": batch_size, "max_epochs": 1, "pretrain": False, "l2": 0.01}
     model = NCF(architecture, n_factors, sizes, **params, schedule="constant", lr=3e-3)
@@ -221,7 +221,7 @@ def _epochs(X, architecture, n_factors=32, n_negatives=4, batch_size=4096):
     nn, branches = torch.nn, {"gmf": 1, "mlp": 1, "neumf": 2}[architecture]
     tables = [nn.Embedding(n, n_factors) for n in (n_users, n_items) for _ in range(branches)]
     widths = zip([2 * n_factors, *sizes], sizes, strict=False)
-    tower = nn.Sequential(*(part for pair in widths for part in (nn.Linear(*pair), nn.ReLU())))
+    tower = nn.Sequential(*(layer for pair in widths for layer in (nn.Linear(*pair), nn.ReLU())))
     width = n_factors * (architecture != "mlp") + sizes[-1] * (architecture != "gmf")
     output = nn.Linear(width, 1)
     bare = nn.ModuleList([*tables, tower, output])
@@ -231,16 +231,16 @@ def _epochs(X, architecture, n_factors=32, n_negatives=4, batch_size=4096):
 
     def loop():
         users = (positives // n_items).repeat(1 + n_negatives)
-        drawn = torch.randint(n_items, (len(positives) * n_negatives,))
-        keys = users[len(positives) :] * n_items + drawn
-        while True:  # draw again what was a positive
-            places = torch.searchsorted(positives, keys).clamp(max=len(positives) - 1)
-            wrong = (positives[places] == keys).nonzero().squeeze(1)
+        negatives = torch.randint(n_items, (len(positives) * n_negatives,))
+        keys = users[len(positives) :] * n_items + negatives
+        while True:  # resample the positives
+            found = torch.searchsorted(positives, keys).clamp(max=len(positives) - 1)
+            wrong = (positives[found] == keys).nonzero().squeeze(1)
             if not len(wrong):
                 break
-            drawn[wrong] = torch.randint(n_items, (len(wrong),))
-            keys = users[len(positives) :] * n_items + drawn
-        items = torch.cat([positives % n_items, drawn])
+            negatives[wrong] = torch.randint(n_items, (len(wrong),))
+            keys = users[len(positives) :] * n_items + negatives
+        items = torch.cat([positives % n_items, negatives])
         labels = torch.zeros(len(items))
         labels[: len(positives)] = 1
         for batch in torch.randperm(len(items)).split(batch_size):
@@ -263,7 +263,7 @@ def _epochs(X, architecture, n_factors=32, n_negatives=4, batch_size=4096):
 
 
 def _until_surprise():
-    """Fit few epochs, enough to reach the RMSE that Surprise's SVD has with its defaults."""
+    """Fit just enough epochs to reach the RMSE of Surprise's SVD with its defaults."""
     train, test = random_holdout(ratings("1m"), 0.1, random_state=0)
     ((theirs, reference),) = _surprise_folds([(train, test)])
     model = MatrixFactorization(n_factors=32, lr=0.01, max_epochs=6, random_state=0)

@@ -1,4 +1,4 @@
-"""Models of ratings on ratings in other units."""
+"""Rating models on ratings in other units."""
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ def _in_unit(X, a, b):
 
 
 def equivariance(name="100k", **params):
-    """Fit on a · R + b: RMSE in stars, and how far predictions, mapped back, are off at most."""
+    """Fit on a · R + b: RMSE in stars, and the largest error of predictions mapped back."""
     train, test = random_holdout(ratings(name), 0.1, random_state=0)
     rows = {}
     for kind in MODELS:

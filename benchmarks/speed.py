@@ -1,4 +1,4 @@
-"""Speed as ratios to references that run in the same process."""
+"""Speed relative to references that run in the same process."""
 
 import warnings
 
@@ -34,7 +34,7 @@ def _lapack_inverse(G, l2):
 
 
 def ease_fit(repeats=7):
-    """On ml-1m. The reference is the bare inverse: no copy of X, no weights are made of it."""
+    """On ml-1m. The reference computes only the inverse: it copies no X and makes no weights."""
     X, _, _ = ncf_split()
     EASE().fit(X)
     references = [
@@ -100,11 +100,11 @@ def top_items(repeats=7, block=1024):
     def with_torch():
         for start in range(0, X.shape[0], block):
             rows = X[start : start + block]
-            parts = [torch.from_numpy(part) for part in (rows.indptr, rows.indices, rows.data)]
-            masked(torch.sparse_csr_tensor(*parts, size=rows.shape) @ weights, rows)
+            arrays = [torch.from_numpy(a) for a in (rows.indptr, rows.indices, rows.data)]
+            masked(torch.sparse_csr_tensor(*arrays, size=rows.shape) @ weights, rows)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # sparse tensors are said to be in beta
+        warnings.simplefilter("ignore", UserWarning)  # torch warns that sparse tensors are in beta
         row = ratio(lambda: model.recommend(n=10), [with_scipy, with_torch], repeats)
         with_scipy()
     agree = np.mean(model.recommend(n=10) == torch.cat(ids).numpy())

@@ -1,4 +1,4 @@
-"""SVAE: its authors' protocol beside MultVAE, and an epoch against one user at a time."""
+"""SVAE: its authors' protocol, compared with MultVAE, and an epoch against one user at a time."""
 
 from functools import partial
 
@@ -25,12 +25,12 @@ _COLUMNS = ["ndcg@100", "ndcg@10", "recall@10", "recall@100", "precision@10", "e
 
 
 def split():
-    """Return the train users' matrix, and what is known and held out of validation and test users.
+    """Return the training matrix, and (history, held-out) pairs of validation and test users.
 
     ml-1m's ratings above 3.5, of users with at least 5 of them; 750 users each for validation and
-    test, whose first 80 % are known. Values are positions in time. These are the 4,534 users, 3,483
-    items and numbers of interactions that the authors' notebook prints; its code also drops users
-    with more than 1,000 items, which would leave 4,531 and 3,474.
+    test, whose first 80 % are the history. Values are positions in time. These are the 4,534 users,
+    3,483 items and numbers of interactions that the authors' notebook prints; its code also drops
+    users with more than 1,000 items, which would leave 4,531 and 3,474.
     """
     events = fetch_movielens("1m").interactions.sort_values(["user", "timestamp"], kind="stable")
     events = events[events["rating"] > 3.5]
@@ -40,29 +40,29 @@ def split():
     n_train = len(users) - 2 * _HELD_OUT_USERS
     train = events[events["user"].isin(users[:n_train])]
     encoder = InteractionEncoder(values="position", unknown="ignore").fit(train)
-    parts = {"train": encoder.transform(train)}
+    groups = {"train": encoder.transform(train)}
     for name, start in (("valid", n_train), ("test", n_train + _HELD_OUT_USERS)):
         rows = events[events["user"].isin(users[start : start + _HELD_OUT_USERS])]
         X, _ = encoder.transform_histories(rows)
         lengths = np.diff(X.indptr)
-        known = X.data <= np.repeat((0.8 * lengths).astype(int), lengths)
-        parts[name] = take_cells(X, known), take_cells(X, ~known)
-    return parts
+        given = X.data <= np.repeat((0.8 * lengths).astype(int), lengths)
+        groups[name] = take_cells(X, given), take_cells(X, ~given)
+    return groups
 
 
 def accuracy(seeds=3):
-    """Fit default parameters to the train users; the test users' latest fifth, plain recall.
+    """Fit with default parameters; the latest fifth of the test users' items is held out.
 
-    The paired test compares NDCG@100 user by user, each the mean over the seeds.
+    The paired test compares NDCG@100 user by user, averaged over the seeds.
     """
-    parts = split()
-    known, held_out = parts["test"]
+    groups = split()
+    given, held_out = groups["test"]
     rows, by_user = {}, {}
     for model in (SVAE, MultVAE):
         values, per_user = [], []
         for seed in range(seeds):
-            fitted = model(random_state=seed).fit(parts["train"])
-            ids = fitted.recommend(known, n=100)
+            fitted = model(random_state=seed).fit(groups["train"])
+            ids = fitted.recommend(given, n=100)
             per_user.append(ndcg_at_k(held_out, ids, k=100, average=None))
             values.append([per_user[-1].mean()])
             values[-1] += [metric(held_out, ids, k=k) for metric, k in _REPORTED]
@@ -82,20 +82,20 @@ def _with_stride(make_module, stride, X):
 
 
 def steps(epochs=5):
-    """Compare a loss at every step with one at every `next_k`-th, by the validation users."""
-    parts = split()
+    """Compare a loss at every step with one at every `next_k`-th, on the validation users."""
+    groups = split()
     rows = {}
     for name, stride in (("every next_k-th step", SVAE().next_k), ("every step", 1)):
         model = SVAE(early_stopping=False, max_epochs=epochs, random_state=0)
         model._make_module = partial(_with_stride, model._make_module, stride)
-        elapsed = seconds(lambda model=model: model.fit(parts["train"]))
-        score = model.score(*parts["valid"], metric="ndcg@100")
-        rows[name] = {"ndcg@100": score, "seconds an epoch": elapsed / epochs}
+        elapsed = seconds(lambda model=model: model.fit(groups["train"]))
+        score = model.score(*groups["valid"], metric="ndcg@100")
+        rows[name] = {"ndcg@100": score, "seconds per epoch": elapsed / epochs}
     return pd.DataFrame(rows).T.round(4)
 
 
 def _updates(module, batches):
-    """Return a function that makes an epoch of updates from batches."""
+    """Return a function that runs one epoch of updates on batches."""
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
 
     def epoch():
@@ -108,7 +108,7 @@ def _updates(module, batches):
 
 
 def _authors_updates(module, X):
-    """Return an epoch in the authors' way: user by user, dense targets, a softmax by autograd."""
+    """Return an epoch as the authors do it: user by user, dense targets, a softmax by autograd."""
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
     ends = zip(X.indptr, X.indptr[1:], strict=False)
     histories = [X.indices[start:end][np.argsort(X.data[start:end])] for start, end in ends]
@@ -134,9 +134,9 @@ def _authors_updates(module, X):
 
 
 def speed(n_users=1024, share=8, repeats=3):
-    """Time an epoch over some of ml-1m's users, and a share of them one at a time.
+    """Time an epoch over some of ml-1m's users, and over a fraction of them one at a time.
 
-    The ratio is of the times for each interaction.
+    The ratio is of the times per interaction.
     """
     X = split()["train"]
     X = sp.csr_array((X.data.astype(np.float32), X.indices, X.indptr), shape=X.shape)
@@ -150,15 +150,15 @@ def speed(n_users=1024, share=8, repeats=3):
 
     size, stride = model.batch_size, model.next_k
     pairs = {
-        "as by default, the same one user at a time": (
+        "default, against one user at a time": (
             batches(X, size, stride),
             batches(few, 1, stride),
         ),
-        "a loss at every step, the same one user at a time": (
+        "a loss at every step, against one user at a time": (
             batches(X, size, 1),
             batches(few, 1, 1),
         ),
-        "as by default, the authors' way": (
+        "default, against the authors' updates": (
             batches(X, size, stride),
             _authors_updates(model._make_module(X), few),
         ),

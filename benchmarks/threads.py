@@ -1,4 +1,4 @@
-"""Neural models fitted side by side in threads: each as if it were alone."""
+"""Neural models fitted in parallel threads give the same result as a fit alone."""
 
 import random
 import time
@@ -27,7 +27,7 @@ VARIANTS = {
 
 
 def _models(max_epochs):
-    """Yield a name and a model for each neural model, and each of its losses or architectures."""
+    """Yield a label and a model for each neural model and each of its losses or architectures."""
     for name, kind in all_recommenders():
         if issubclass(kind, NeuralRecommender):
             for params in VARIANTS.get(kind, [{}]):
@@ -36,7 +36,7 @@ def _models(max_epochs):
 
 
 def _global_state():
-    """Return what a fit must not touch, in a form that can be compared."""
+    """Return the global state that a fit must not change, in a comparable form."""
     return (
         torch.get_rng_state().numpy().tobytes(),
         [state.numpy().tobytes() for state in torch.cuda.get_rng_state_all()],
@@ -50,7 +50,7 @@ def _global_state():
 
 
 def _fitted(model, X, seed, start=None):
-    """Return the predictions and the training curve of a fit that begins when all others do."""
+    """Return the predictions and training curve of a fit that starts together with the others."""
     model = clone(model).set_params(random_state=seed)
     if start is not None:
         start.wait()
@@ -68,7 +68,7 @@ def seeds(n_threads=N_THREADS, seeds=SEEDS, max_epochs=3, n_users=120, n_items=5
     interactions = make_interactions(n_users, n_items, random_state=0)
     rows = {}
     n_cores = torch.get_num_threads()
-    torch.set_num_threads(1)  # or each of the threads waits for helpers of its own
+    torch.set_num_threads(1)  # otherwise each thread waits for its own helper threads
     try:
         for name, model in _models(max_epochs):
             rating = model.__sklearn_tags__().recommender_tags.values == "rating"
@@ -78,7 +78,7 @@ def seeds(n_threads=N_THREADS, seeds=SEEDS, max_epochs=3, n_users=120, n_items=5
             seconds_alone = (time.perf_counter() - began) / len(seeds)
             equal, began = 0, time.perf_counter()
             with ThreadPoolExecutor(n_threads) as pool:
-                for round_ in range(len(seeds)):  # all seeds are at work in each round
+                for round_ in range(len(seeds)):  # all seeds run in each round
                     start = Barrier(n_threads)
                     tried = [seeds[(round_ + i) % len(seeds)] for i in range(n_threads)]
                     fits = [pool.submit(_fitted, model, X, seed, start) for seed in tried]
@@ -93,9 +93,9 @@ def seeds(n_threads=N_THREADS, seeds=SEEDS, max_epochs=3, n_users=120, n_items=5
                 "fits": n_threads * len(seeds),
                 "equal to the fit alone": equal,
                 "seeds differ": differ,
-                "global state unmoved": _global_state() == before,
+                "global state unchanged": _global_state() == before,
                 "seconds alone": round(seconds_alone, 2),
-                "seconds a fit in threads": round(
+                "seconds per fit in threads": round(
                     (time.perf_counter() - began) / n_threads / len(seeds), 2
                 ),
             }

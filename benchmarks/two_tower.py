@@ -1,4 +1,4 @@
-"""TwoTowerRecommender: what each kind of feature is worth, cold users and items, speed."""
+"""TwoTowerRecommender: ablation of features, cold start of users and items, speed."""
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ def _data():
 
 
 def _likes(R):
-    """Return ones where ratings are 4 or 5, of users with five of them, and these users."""
+    """Return ones where ratings are 4 or 5, of users with at least five, and these users."""
     R = take_cells(R, R.data > 3)
     R.data = np.ones_like(R.data)
     users = np.flatnonzero(np.diff(R.indptr) >= 5)
@@ -44,7 +44,7 @@ def _likes(R):
 
 
 def ablation(seeds=3):
-    """Add what is known bit by bit, on random 90/10 splits of ratings; default parameters."""
+    """Add inputs one at a time, on random 90/10 splits of ratings; default parameters."""
     R, items, users = _data()
     ids = {"history": False, "user_ids": True}
     variants = {
@@ -76,23 +76,23 @@ def ablation(seeds=3):
 
 
 def cold_users(seeds=3):
-    """Leave 10 % of the users out altogether; attributes are all that is known of them."""
+    """Hold out 10 % of the users entirely; predict from their attributes alone."""
     R, items, users = _data()
     rows = []
     for seed in range(seeds):
         cold = np.random.RandomState(seed).permutation(R.shape[0]) < R.shape[0] // 10
-        train, test, nothing = R[~cold], R[cold], sp.csr_array((cold.sum(), R.shape[1]))
+        train, test, no_history = R[~cold], R[cold], sp.csr_array((cold.sum(), R.shape[1]))
         features = {"user_features": users[cold]}
         model = TwoTowerRecommender(items, random_state=seed).fit(train, user_features=users[~cold])
-        row = {"RMSE": -model.score(nothing, test, **features)}
+        row = {"RMSE": -model.score(no_history, test, **features)}
         row["RMSE of item means"] = rmse(test.data, _item_means(train)[test.indices])
-        likes, kept = _likes(R)
-        train, test = likes[~cold[kept]], likes[cold[kept]]
+        likes, eligible = _likes(R)
+        train, test = likes[~cold[eligible]], likes[cold[eligible]]
         ranker = TwoTowerRecommender(items, random_state=seed, **RANKER)
-        ranker.fit(train, user_features=users.iloc[kept[~cold[kept]]])
-        nothing, features = nothing[: test.shape[0]], users.iloc[kept[cold[kept]]]
-        row["NDCG@10"] = ranker.score(nothing, test, user_features=features)
-        row["of popularity"] = PopularityRecommender().fit(train).score(nothing, test)
+        ranker.fit(train, user_features=users.iloc[eligible[~cold[eligible]]])
+        no_history, features = no_history[: test.shape[0]], users.iloc[eligible[cold[eligible]]]
+        row["NDCG@10"] = ranker.score(no_history, test, user_features=features)
+        row["of popularity"] = PopularityRecommender().fit(train).score(no_history, test)
         rows.append(row)
         print(seed, row, flush=True)
     return pd.DataFrame(rows).agg(["mean", "sem"]).round(4)
@@ -105,10 +105,10 @@ def _item_means(X):
 
 
 def cold_items(seeds=3):
-    """Leave 10 % of the items out altogether; all items are candidates.
+    """Hold out 10 % of the items entirely.
 
-    "cold" are the left-out items a user has: their recall among the first 50, beside that of a
-    random order.
+    recall@50 of the held-out items among all items, and among the held-out ("cold") ones, compared
+    with a random order.
     """
     R, items, users = _data()
     rows = []
@@ -121,23 +121,23 @@ def cold_items(seeds=3):
         row = {"RMSE": -model.score(train, test, **attributes)}
         sums, counts = train.sum(axis=1), np.diff(train.indptr)
         row["RMSE of user means"] = rmse(test.data, (sums / counts)[cell_rows(test)])
-        likes, kept = _likes(R)
+        likes, eligible = _likes(R)
         train, test = (
             take_cells(likes, ~cold[likes.indices]),
             take_cells(likes, cold[likes.indices]),
         )
-        attributes = {"user_features": users.iloc[kept]}
+        attributes = {"user_features": users.iloc[eligible]}
         rankers = {
             "two towers": TwoTowerRecommender(items, random_state=seed, **RANKER),
             "content": ContentRecommender(items),
             "random": RandomRecommender(random_state=seed),
         }
         for name, ranker in rankers.items():
-            known = attributes if name == "two towers" else {}
-            ranker.fit(train, **known)
+            features = attributes if name == "two towers" else {}
+            ranker.fit(train, **features)
             for label, candidates in (("all", None), ("cold", np.flatnonzero(cold))):
                 value = ranker.score(
-                    train, test, metric="recall@50", candidates=candidates, **known
+                    train, test, metric="recall@50", candidates=candidates, **features
                 )
                 row[f"recall@50 of {label}, {name}"] = value
         rows.append(row)
@@ -146,9 +146,9 @@ def cold_items(seeds=3):
 
 
 def new_users(seeds=3):
-    """Rank for users left out of training, from their histories, beside EASE."""
+    """Rank for users held out of training, from their histories; compare with EASE."""
     R, items, users = _data()
-    likes, kept = _likes(R)
+    likes, eligible = _likes(R)
     rows = []
     for seed in range(seeds):
         split = user_split(likes, test_size=750, valid_size=750, random_state=seed)
@@ -160,10 +160,10 @@ def new_users(seeds=3):
         ease = EASE(l2=l2).fit(split.X_train).score(split.X_test, split.y_test)
         row = {"EASE": ease, "its l2": l2}
         index = HistoryIndex(likes)
-        parts = split.X_train, split.X_valid + split.y_valid, split.X_test + split.y_test
-        who = [users.iloc[kept[index.lookup(sp.csr_array(part))]] for part in parts]
+        groups = split.X_train, split.X_valid + split.y_valid, split.X_test + split.y_test
+        attributes = [users.iloc[eligible[index.lookup(sp.csr_array(X))]] for X in groups]
         for name, item_features in (("histories alone", None), ("with features", items)):
-            features = [None] * 3 if item_features is None else who
+            features = [None] * 3 if item_features is None else attributes
             model = TwoTowerRecommender(item_features, random_state=seed, **RANKER)
             _stop_by(model, split.X_valid, split.y_valid, features[1])
             model.fit(split.X_train, user_features=features[0])
@@ -174,11 +174,11 @@ def new_users(seeds=3):
     return pd.DataFrame(rows).agg(["mean", "sem"]).round(4).T
 
 
-def _stop_by(model, known, held_out, features):
-    """Let a model train on all that it is fitted on, and stop by these users."""
+def _stop_by(model, histories, held_out, features):
+    """Let a model train on all of X and use these users for early stopping."""
 
     def make_datasets(X, rng):
-        train, valid = RowDataset(X), RowDataset(known, held_out)
+        train, valid = RowDataset(X), RowDataset(histories, held_out)
         if features is not None:
             train.features = model.user_features_
             valid.features = model.user_encoder_.encode(features)
@@ -187,10 +187,10 @@ def _stop_by(model, known, held_out, features):
     model._make_datasets = make_datasets
 
 
-def neighbours(n=10, n_films=500, seed=0):
-    """Share of the neighbours with a genre in common, beside pairs of like popularity.
+def neighbors(n=10, n_films=500, seed=0):
+    """Share of neighbors with a genre in common, compared with pairs of similar popularity.
 
-    A neighbour is compared with the ten films nearest to it in popularity.
+    For each neighbor, these are the ten films nearest to it in popularity.
     """
     R, items, _ = _data()
     genres = items["genres"].str.get_dummies("|").to_numpy()
@@ -223,7 +223,7 @@ def neighbours(n=10, n_films=500, seed=0):
 
 
 def speed(repeats=3, block=1024):
-    """Time an epoch against a bare loop over tensors made before, and lists for everyone."""
+    """Time an epoch against a bare loop over precomputed tensors, and top-10 for all users."""
     R, items, users = _data()
     model = TwoTowerRecommender(items, max_epochs=1, early_stopping=False, random_state=0)
     model.fit(R, user_features=users)
@@ -257,7 +257,7 @@ def speed(repeats=3, block=1024):
 
 
 class _BareTowers(torch.nn.Module):
-    """The towers of the default model, written down plainly."""
+    """The towers of the default model, in plain torch."""
 
     def __init__(self, model, n_items):
         super().__init__()
@@ -285,29 +285,29 @@ class _BareTowers(torch.nn.Module):
             nn.Linear(hidden, n_factors + 1),
         )
 
-    def kept(self, n):
+    def id_mask(self, n):
         return (torch.rand(n, 1) >= self.id_dropout).float()
 
     def items(self, items, year, words, genres):
         x = self.words(words).transpose(1, 2)
         maxima = [c(torch.nn.functional.pad(x, (0, 4))).relu().amax(2) for c in self.windows]
         text = self.dropout(torch.cat(maxima, 1))
-        ids = self.ids(items) * self.kept(len(items))
+        ids = self.ids(items) * self.id_mask(len(items))
         return self.item_layers(torch.cat([ids, year, text, self.genres(genres)], 1))
 
     def users(self, items, starts, values, lengths, age, attributes):
-        kept = torch.nn.functional.dropout(torch.ones_like(values), self.history_dropout)
-        norms = lengths.float().rsqrt()[:, None] * self.kept(len(starts))
-        parts = [
+        mask = torch.nn.functional.dropout(torch.ones_like(values), self.history_dropout)
+        norms = lengths.float().rsqrt()[:, None] * self.id_mask(len(starts))
+        inputs = [
             bag(items, starts, per_sample_weights=weights) * norms
-            for bag, weights in zip(self.histories, (kept, kept * values), strict=True)
+            for bag, weights in zip(self.histories, (mask, mask * values), strict=True)
         ]
-        parts += [table(codes) for table, codes in zip(self.attributes, attributes.T, strict=True)]
-        return self.user_layers(torch.cat([*parts, age], 1))
+        inputs += [table(codes) for table, codes in zip(self.attributes, attributes.T, strict=True)]
+        return self.user_layers(torch.cat([*inputs, age], 1))
 
 
 def _bare(model, data):
-    """Return an epoch of a loop over tensors made before: the same towers, batches and updates."""
+    """Return an epoch of a loop over precomputed tensors: the same towers, batches and updates."""
     X = data.X
     items = torch.from_numpy(X.indices.astype(np.int64)).split(np.diff(X.indptr).tolist())
     values = torch.from_numpy(X.data).split(np.diff(X.indptr).tolist())
@@ -333,7 +333,7 @@ def _bare(model, data):
             lengths = torch.tensor([len(items[user]) for user in picked])
             all_items = torch.cat([items[user] for user in picked])
             ratings = torch.cat([values[user] for user in picked])
-            there, places = all_items.unique(return_inverse=True)
+            in_batch, columns = all_items.unique(return_inverse=True)
             u = towers.users(
                 all_items,
                 lengths.cumsum(0) - lengths,
@@ -342,9 +342,9 @@ def _bare(model, data):
                 age[users],
                 attributes[users],
             )
-            v = towers.items(there, year[there], words[there], genres[there])
+            v = towers.items(in_batch, year[in_batch], words[in_batch], genres[in_batch])
             owners = torch.arange(len(users)).repeat_interleave(lengths)
-            u, v = u.index_select(0, owners), v.index_select(0, places)
+            u, v = u.index_select(0, owners), v.index_select(0, columns)
             outputs = (u[:, :-1] * v[:, :-1]).sum(1) + u[:, -1] + v[:, -1]
             optimizer.zero_grad()
             ((ratings - outputs).square().sum() / len(users)).backward()

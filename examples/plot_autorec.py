@@ -2,19 +2,19 @@
 Predict ratings with AutoRec
 ============================
 
-Hold out a tenth of the ratings, choose the number of hidden units on validation cells, compare
-item-based and user-based AutoRec with means, recommend, and predict for somebody new.
+Hold out a tenth of the ratings, tune the number of hidden units on validation ratings, compare
+item-based and user-based AutoRec with mean ratings, recommend, and predict for a new user.
 
-The script runs on made-up movies; with the argument ``ml-100k`` or ``ml-1m`` it runs on MovieLens,
-where it takes minutes.
+The script runs on synthetic movies; with the argument ``ml-100k`` or ``ml-1m`` it runs on
+MovieLens, which takes minutes.
 """
 
 # %%
 # Load, encode, split
 # -------------------
-# A stored value of the matrix is a rating, a zero means *not observed*. The test is a tenth of the
-# ratings, drawn at random, and is touched once; choices will be made on ``X_valid``, taken out of
-# train.
+# A stored value of the matrix is a rating, a zero means *not observed*. The test set is a random
+# tenth of the ratings, and is used once; hyperparameters are tuned on ``X_valid``, held out of the
+# training data.
 
 import argparse
 from pathlib import Path
@@ -33,7 +33,7 @@ from sklearn_recsys.preprocessing import InteractionEncoder
 
 parser = argparse.ArgumentParser()
 parser.add_argument("data", nargs="?", help="an edition of MovieLens, as in ml-100k")
-parser.add_argument("--save", type=Path, help="where to save the picture")
+parser.add_argument("--save", type=Path, help="where to save the plot")
 args = parser.parse_args()
 if args.data:
     data = fetch_movielens(args.data.removeprefix("ml-"))
@@ -48,14 +48,14 @@ X_fit, X_valid = random_holdout(X_train, 0.1, random_state=1)
 print(f"{X.shape[0]} users x {X.shape[1]} items, {X.nnz} ratings, {X_test.nnz} held out")
 
 # %%
-# Choose the number of hidden units
-# ---------------------------------
+# Tune the number of hidden units
+# -------------------------------
 # The defaults of :class:`~sklearn_recsys.neural.AutoRec` are for data of the size of MovieLens-1M.
-# 27,000 ratings are fewer: a greater learning rate makes up for the few updates in an epoch, and
-# the penalty ``l2``, which stands beside a *sum* over the ratings, is smaller.
+# With only 27,000 ratings, a greater learning rate makes up for the fewer updates per epoch, and
+# the penalty ``l2`` is smaller because the loss is a *sum* over the ratings.
 #
-# When to stop is the model's own affair: each ``fit`` holds out a tenth of what it gets and keeps
-# the weights of the epoch that predicts it best. ``X_valid`` is not part of that tenth.
+# The model does early stopping itself: each ``fit`` holds out a tenth of its ratings and keeps the
+# weights of the epoch that predicts them best. ``X_valid`` is not part of that tenth.
 
 if args.data:
     model, n_factors = AutoRec(random_state=0), [20, 100, 500]
@@ -73,16 +73,16 @@ print(curves.round(4).to_string())
 # %%
 # Compare
 # -------
-# Fitted again on all of train, with the units that are best on validation. The baselines are the
-# mean of all ratings, and each item's mean.
+# Refit on all training data, with the numbers of units that are best on validation. The baselines
+# are the mean of all ratings and the mean of each item.
 
 models = {
     kind: clone(model).set_params(kind=kind, n_factors=int(n)).fit(X_train)
     for kind, n in curves.idxmin().items()
 }
-known, held_out = encoder.inverse_transform(X_train), encoder.inverse_transform(X_test)
-mean = known["rating"].mean()
-item_means = known.groupby("item")["rating"].mean()
+rated, held_out = encoder.inverse_transform(X_train), encoder.inverse_transform(X_test)
+mean = rated["rating"].mean()
+item_means = rated.groupby("item")["rating"].mean()
 predictions = {
     "mean of all ratings": np.full(len(held_out), mean),
     "item means": held_out["item"].map(item_means).fillna(mean),
@@ -93,11 +93,11 @@ for kind, fitted in models.items():
 print(pd.DataFrame({"RMSE on test": table}).round(4).to_string())
 
 # %%
-# The picture
-# -----------
-# To the right the training curve: ``history_`` is a frame with a row for each epoch. A loss is the
-# squared error over all ratings trained on, or held out for early stopping, per item; here both
-# are shown as RMSE.
+# Plot
+# ----
+# On the right, the training curve: ``history_`` is a frame with a row for each epoch. The losses
+# are squared errors per item over the training ratings and over those held out for early stopping;
+# here both are shown as RMSE.
 
 best = models["item"]
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
@@ -119,33 +119,33 @@ if args.save:
 # %%
 # Recommend
 # ---------
-# To the first three users: what they rated highest, and the movies with the highest predictions
-# among those they have not rated. Rankings use predictions that are not clipped to the rating
-# range, so a score can be above 5.
+# For the first three users: the movies that they rated highest, and the movies with the highest
+# predictions among those they have not rated. Rankings use predictions that are not clipped to the
+# rating range, so a score can be above 5.
 
 users = encoder.user_ids_[:3]
 top, scores = best.recommend(encoder.encode_users(users), n=5, return_scores=True)
 answer = encoder.decode(top, scores, users)
 for user in users:
-    rated = known[known["user"] == user].nlargest(5, "rating")
+    highest = rated[rated["user"] == user].nlargest(5, "rating")
     recommended = answer[answer["user"] == user]
     print(f"\nuser {user}")
     columns = {
-        "rated highest": rated["item"].map(titles).to_numpy(),
-        "rating": rated["rating"].to_numpy(),
+        "rated highest": highest["item"].map(titles).to_numpy(),
+        "rating": highest["rating"].to_numpy(),
         "recommended": recommended["item"].map(titles).to_numpy(),
         "score": recommended["score"].round(2).to_numpy(),
     }
     print(pd.DataFrame(columns).to_string(index=False))
 
 # %%
-# Somebody new
-# ------------
-# An item's ratings by the training users have no place for a new user. Yet nothing is trained:
-# given the codes of the items, a ridge regression of the new ratings is solved, and that is what
-# ``predict`` does for the users of the training data, too. Somebody who loves science fiction and
-# cannot stand romances rates six movies. By genre, the means of all predictions for them, beside
-# those of the item means:
+# Predict for a new user
+# ----------------------
+# The input of item-based AutoRec is a vector over the training users, without an entry for a new
+# user. Yet nothing is trained: ``predict`` solves a ridge regression of the new ratings on the
+# latent codes of the items, as it does for training users. A user who loves science fiction and
+# dislikes romances rates six movies. The table has the mean prediction by genre for this user, and
+# the mean of the item means:
 
 genres = data.items["genres"].str.get_dummies("|")
 popular = events["item"].value_counts().index

@@ -2,19 +2,20 @@
 Deep autoencoders: depth, activation, dropout, re-feeding
 =========================================================
 
-Predict ratings, change one part of the model at a time on validation cells, and test once. Then
-predict for users who were never seen, whose age, gender and occupation are known.
+Predict ratings, compare variants of the model on validation ratings (an ablation study), and test
+once. Then predict for new users from few ratings or none, with age, gender and occupation as user
+features.
 
-The script runs on made-up movies; with the argument ``ml-100k`` or ``ml-1m`` it runs on MovieLens,
-where it takes minutes.
+The script runs on synthetic movies; with the argument ``ml-100k`` or ``ml-1m`` it runs on
+MovieLens, which takes minutes.
 """
 
 # %%
 # Load, encode, split
 # -------------------
-# A stored value of the matrix is a rating, a zero means *not observed*. Every sixth user is kept
-# for the end. Of the others' ratings a tenth is the test, touched once; choices will be made on
-# ``X_valid``, taken out of train.
+# A stored value of the matrix is a rating, a zero means *not observed*. Every sixth user is held
+# out as a new user. A tenth of the ratings of the others is the test set, used once; variants are
+# compared on ``X_valid``, held out of the training data.
 
 import argparse
 from pathlib import Path
@@ -35,7 +36,7 @@ from sklearn_recsys.preprocessing import InteractionEncoder
 
 parser = argparse.ArgumentParser()
 parser.add_argument("data", nargs="?", help="an edition of MovieLens, as in ml-100k")
-parser.add_argument("--save", type=Path, help="where to save the picture")
+parser.add_argument("--save", type=Path, help="where to save the plot")
 args = parser.parse_args()
 if args.data:
     data = fetch_movielens(args.data.removeprefix("ml-"))
@@ -54,19 +55,19 @@ print(f"{X.shape[0]} users x {X.shape[1]} items, {X.nnz} ratings, {X_test.nnz} h
 # One change at a time
 # --------------------
 # The default parameters of :class:`~sklearn_recsys.neural.DeepAutoencoder` are for MovieLens. The
-# made-up ratings are fewer: they get narrower layers, a smaller penalty ``l2``, which stands beside
-# a *sum* over the ratings, and larger steps. Early stopping is the model's own affair: each ``fit``
-# holds out a tenth of what it gets, and ``X_valid`` is not part of that.
+# synthetic data is smaller: it needs narrower layers, a smaller penalty ``l2``, because the loss is
+# a *sum* over the ratings, and a larger learning rate. The model does early stopping itself: each
+# ``fit`` holds out a tenth of its ratings, and ``X_valid`` is not part of that.
 #
-# ``hidden_layer_sizes`` are those of the encoder; the decoder mirrors them. All else is equal,
-# though another activation may ask for another penalty or step. Each is fitted with one seed: small
-# differences may be chance.
+# ``hidden_layer_sizes`` are those of the encoder; the decoder mirrors them. Everything else is
+# equal, although another activation may need another penalty or learning rate. Each variant is
+# fitted with one seed, so small differences may be due to chance.
 
 small = {"hidden_layer_sizes": (32, 32), "l2": 50.0, "lr": 5e-3}
 base = DeepAutoencoder(random_state=0).set_params(**{} if args.data else small)
 width = base.hidden_layer_sizes[0]
 changes = {
-    "as it is": {},
+    "unchanged": {},
     "1 layer to the code": {"hidden_layer_sizes": (width,)},
     "3 layers to the code": {"hidden_layer_sizes": (width,) * 3},
     "sigmoid, not SELU": {"activation": "sigmoid"},
@@ -86,10 +87,10 @@ ablation = pd.DataFrame(
 print(ablation.round(4).to_string())
 
 # %%
-# Features of users
-# -----------------
-# Numbers that describe the users go into the net beside their ratings. Categories become columns of
-# ones and zeros, ages are scaled; a row for each row of the matrix.
+# User features
+# -------------
+# The network also reads numeric user features. Categories are one-hot encoded and ages are
+# standardized; the features have a row for each row of the matrix.
 
 best = ablation["RMSE on validation"].idxmin()
 model = clone(fitted[best])
@@ -108,8 +109,8 @@ print(f"with features: {-with_features.score(X_fit, X_valid, user_features=F):.4
 # %%
 # Test
 # ----
-# Fitted again on all of train, beside user-based :class:`~sklearn_recsys.neural.AutoRec`, which has
-# one layer and no features, and the mean of each item's ratings.
+# Refit on all training data, and compare with user-based :class:`~sklearn_recsys.neural.AutoRec`,
+# which has one layer and no features, and with item means.
 
 alone = clone(model).fit(X_train)
 with_features = clone(model).fit(X_train, user_features=F)
@@ -128,39 +129,39 @@ table = {
 print(pd.DataFrame({"RMSE on test": table}).round(4).to_string())
 
 # %%
-# New users
-# ---------
-# Those who were kept for the end are in no ``fit``: their ratings, and features, go through the net
-# once. Half of each one's ratings is to be predicted; of the others more and more are known.
-# Without any, a model that reads features goes by them, and the other one predicts the same for
-# all.
+# New users and cold start
+# ------------------------
+# The held-out users are in no ``fit``: predicting for them is one forward pass of their ratings and
+# features. Half of each user's ratings is to be predicted; the history has more and more of the
+# other half. With no ratings, a model with features predicts from them, and a model without
+# predicts the same for all users.
 
-known, hidden = random_holdout(X_new, 0.5, per_user=True, random_state=0)
+given, held_out = random_holdout(X_new, 0.5, per_user=True, random_state=0)
 curves = {}
 for n in (0, 1, 2, 5, 10, 20):
-    few = csr_array(known.shape)
-    if n:  # of each user at most n ratings
-        few, _ = random_holdout(known, 0.9999, per_user=True, min_train=n, random_state=0)
+    few = csr_array(given.shape)
+    if n:  # at most n ratings per user
+        few, _ = random_holdout(given, 0.9999, per_user=True, min_train=n, random_state=0)
     curves[n] = {
-        "ratings alone": -alone.score(few, hidden),
-        "with features": -with_features.score(few, hidden, user_features=F_new),
+        "ratings alone": -alone.score(few, held_out),
+        "with features": -with_features.score(few, held_out, user_features=F_new),
     }
-curves = pd.DataFrame(curves).T.rename_axis("known ratings")
+curves = pd.DataFrame(curves).T.rename_axis("ratings in the history")
 print(curves.round(4).to_string())
 
 # %%
-# The picture
-# -----------
+# Plot
+# ----
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
 errors = ablation["RMSE on validation"][::-1]
 left.plot(errors, errors.index, "o")
-left.axvline(errors["as it is"], color="gray", linewidth=1)
+left.axvline(errors["unchanged"], color="gray", linewidth=1)
 left.set(title="One change at a time", xlabel="RMSE on validation")
 for name, curve in curves.items():
     right.plot(range(len(curve)), curve, "o-", label=name)
 right.set_xticks(range(len(curves)), curves.index)
-right.set(title="New users", xlabel="known ratings", ylabel="RMSE")
+right.set(title="New users", xlabel="ratings in the history", ylabel="RMSE")
 right.legend()
 if args.save:
     args.save.parent.mkdir(parents=True, exist_ok=True)
@@ -168,15 +169,15 @@ if args.save:
     print(f"saved {args.save}")
 
 # %%
-# Somebody new
-# ------------
-# Two people of 30 have no history yet; what they do for a living is all that differs. By genre, the
-# means of all predictions for them:
+# Users without ratings
+# ---------------------
+# Two users aged 30 have no history yet, and differ only in occupation. The mean prediction by
+# genre:
 
 engineer = "technician/engineer" if args.data == "ml-1m" else "engineer"
 people = pd.DataFrame({"gender": "F", "occupation": ["artist", engineer], "age": 30})
-nothing = csr_array((len(people), X.shape[1]))
-predicted = with_features.predict(nothing, user_features=to_numbers.transform(people))
+no_history = csr_array((len(people), X.shape[1]))
+predicted = with_features.predict(no_history, user_features=to_numbers.transform(people))
 predicted = pd.DataFrame(predicted.T, encoder.item_ids_, people["occupation"])
 genres = data.items.loc[encoder.item_ids_, "genres"].str.get_dummies("|")
 by_genre = (genres.T @ predicted).div(genres.sum(), axis=0)

@@ -1,20 +1,19 @@
 """
-Neural collaborative filtering, the tutorial's way
-==================================================
+Neural collaborative filtering with negative sampling
+=====================================================
 
-The protocol of many tutorials, with this package's parts: every rating is an interaction, the
-latest one of each user is held out, training draws four negatives for each interaction, and the
-held-out item is to be found among 99 drawn ones. Then what a plain product of vectors does in the
-same protocol.
+The protocol of many tutorials: every rating is an interaction (implicit feedback), the latest one
+of each user is held out, training samples four negatives for each interaction, and the held-out
+item is ranked among 99 sampled negatives. Then the same protocol for simple dot-product models.
 
-The script runs on made-up movies; with the argument ``ml-1m`` (or ``ml-20m``, where there is a
-network) it runs on MovieLens.
+The script runs on synthetic movies; with the argument ``ml-1m`` (or ``ml-20m``, if it can be
+downloaded) it runs on MovieLens.
 """
 
 # %%
-# Interactions, and the latest of each
-# ------------------------------------
-# Values are ones; the encoder's ``position`` says which interaction was the last.
+# Leave-one-out split
+# -------------------
+# The values are ones; the encoder's ``position`` tells which interaction was the last.
 
 import argparse
 import time
@@ -30,7 +29,7 @@ from sklearn_recsys.preprocessing import InteractionEncoder
 
 parser = argparse.ArgumentParser()
 parser.add_argument("data", nargs="?", help="an edition of MovieLens, as in ml-1m")
-parser.add_argument("--save", type=Path, help="where to save the picture")
+parser.add_argument("--save", type=Path, help="where to save the plot")
 args = parser.parse_args()
 if args.data:
     data = fetch_movielens(args.data.removeprefix("ml-"))
@@ -45,10 +44,10 @@ negatives = sample_negatives(train, n=99, exclude=test, random_state=0)
 print(f"{train.shape[0]} users, {train.shape[1]} items, {train.nnz} interactions to train on")
 
 # %%
-# The tutorial's net
-# ------------------
-# Vectors of length 8, hidden layers of 64 and 32, five epochs. The negatives are drawn anew in each
-# of them; none is ever an item that the user has.
+# The tutorial's network
+# ----------------------
+# Embeddings of length 8, hidden layers of 64 and 32, five epochs. Each epoch samples new negatives,
+# never an item of the user's history.
 
 models = {
     "popularity": PopularityRecommender(),
@@ -75,36 +74,37 @@ table["fit seconds"] = pd.Series(seconds)
 print(table.round(3).to_string())
 
 # %%
-# The picture
-# -----------
-# Sampled negatives flatter everybody alike: compare models in one protocol, never across two.
+# Plot
+# ----
+# Sampled metrics are too optimistic for all models: compare models only within one protocol.
 
 fig, axis = plt.subplots(figsize=(7, 3), layout="constrained")
 table[["hr@10", "ndcg@10"]].plot.barh(ax=axis)
-axis.set(title="The latest item among 99 drawn ones")
+axis.set(title="The latest item among 99 sampled negatives")
 if args.save:
     args.save.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(args.save, dpi=120)
     print(f"saved {args.save}")
 
 # %%
-# Somebody new
-# ------------
-# Nobody has a vector for a user who was not in ``fit``. One is found for the history that comes in,
-# everything else frozen; the same history always gets the same answer. ALS solves for it exactly.
+# Recommend to a new user
+# -----------------------
+# A user who was not in ``fit`` has no embedding yet. It is folded in: fitted to the user's history
+# with everything else frozen; the same history always gets the same answer. ALS solves for it
+# exactly.
 
 titles = data.items["title"]
 history = R[[0]].copy()
 history[0, history.indices[-1]] = 0
-history.eliminate_zeros()  # no training row
+history.eliminate_zeros()  # no longer a training row
 for name in ("MLP of the tutorial", "dot product", "ALS"):
     ids = models[name].recommend(history, n=3)
     print(f"{name}:", ", ".join(titles[encoder.item_ids_[ids[0]]]))
 
 # %%
-# Neighbours
-# ----------
-# In the space of the vectors, nearness means that the same users come.
+# Similar items
+# -------------
+# Items with similar embeddings have similar users.
 
 ids, cosines = models["dot product"].similar_items([0, 1], n=3)
 for item, near in enumerate(ids):

@@ -1,20 +1,20 @@
 """
-Recommend to users who were never seen: the autoencoders
-========================================================
+Recommend to new users with variational autoencoders
+====================================================
 
-Split users, not ratings: fit on some, and recommend to others, of whom a part of the history is
-known. Autoencoders with a multinomial likelihood beside EASE, their training curves, and a list for
-one of the new users.
+Split users, not ratings (strong generalization): fit on some users, and recommend to others from
+part of their history. Compare autoencoders with a multinomial likelihood with EASE, plot their
+training curves, and recommend to one of the new users.
 
-The script runs on made-up movies; with the argument ``ml-100k`` or ``ml-1m`` it runs on MovieLens,
-where it takes minutes.
+The script runs on synthetic movies; with the argument ``ml-100k`` or ``ml-1m`` it runs on
+MovieLens, which takes minutes.
 """
 
 # %%
-# Users, split
-# ------------
-# A rating of 4 or 5 is a like. A fifth of the users is kept for the test: 80 % of their likes are
-# known when they come, the rest is to be found. Nobody of them is in ``fit``.
+# Split users
+# -----------
+# A rating of 4 or 5 is a like. A fifth of the users are test users, none of whom is in ``fit``:
+# 80 % of their likes are the history, the rest is held out.
 
 import argparse
 import time
@@ -32,7 +32,7 @@ from sklearn_recsys.preprocessing import InteractionEncoder
 
 parser = argparse.ArgumentParser()
 parser.add_argument("data", nargs="?", help="an edition of MovieLens, as in ml-100k")
-parser.add_argument("--save", type=Path, help="where to save the picture")
+parser.add_argument("--save", type=Path, help="where to save the plot")
 args = parser.parse_args()
 if args.data:
     data = fetch_movielens(args.data.removeprefix("ml-"))
@@ -47,9 +47,10 @@ print(f"{split.X_train.shape[0]} users to train on, {split.X_test.shape[0]} new 
 # %%
 # Fit
 # ---
-# The neural models' default parameters are for MovieLens-1M; less data is content with smaller
-# nets and larger steps. Each holds out a tenth of its own training users and stops when the NDCG of
-# these stops rising: no epoch is chosen by hand, and none on the test users.
+# The default hyperparameters of the neural models are for MovieLens-1M; smaller data needs smaller
+# networks and a larger learning rate. Early stopping: each model holds out a tenth of its own
+# training users and stops when the NDCG of these stops rising. So the number of epochs is not
+# chosen by hand, nor on the test users.
 
 small = {} if args.data == "ml-1m" else {"n_factors": 50, "lr": 5e-3}
 models = {
@@ -71,10 +72,10 @@ table["fit seconds"] = pd.Series(seconds)
 print(table.round(3).to_string())
 
 # %%
-# The picture
-# -----------
-# To the left the NDCG of each model's own held-out users, epoch by epoch; RecVAE's encoder and
-# decoder take turns.
+# Plot
+# ----
+# On the left, the NDCG of each model's own held-out users by epoch; RecVAE trains its encoder and
+# decoder in alternation.
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
 for name in ("MultDAE", "MultVAE", "RecVAE"):
@@ -89,9 +90,9 @@ if args.save:
     print(f"saved {args.save}")
 
 # %%
-# Somebody new
-# ------------
-# The user's history goes through the net once; that is all.
+# Recommend to a new user
+# -----------------------
+# One forward pass of the history, without any training.
 
 titles = data.items["title"]
 someone = int(np.argmax(np.diff(split.X_test.indptr) >= 8))

@@ -2,15 +2,15 @@
 Raw ids in, raw ids out
 =======================
 
-A shop knows its customers and its articles by name, and never wants to hear of rows and columns.
-A :class:`~sklearn_recsys.RecommenderPipeline` with an encoder speaks raw ids in every method: this
-page tries them all.
+A shop identifies its customers and products by their own ids, not by rows and columns. A
+:class:`~sklearn_recsys.RecommenderPipeline` with an encoder takes and returns raw ids in every
+method: this page shows them all.
 """
 
 # %%
-# Events and a catalogue
-# ----------------------
-# Made-up events of users and movies, with names for ids. The catalogue holds every movie, also
+# Events and a catalog
+# --------------------
+# Synthetic events of users and movies, with names as ids. The catalog has all movies, including
 # those that have not been watched yet.
 
 import numpy as np
@@ -34,8 +34,8 @@ print(events.head())
 # %%
 # Past and future
 # ---------------
-# Events are split at a date, before they are encoded. Users who first come in the future, and their
-# events, are unknown to the encoder, which is told to ignore them.
+# Events are split at a date, before they are encoded. Users who first appear after it are unknown
+# to the encoder, which is set to ignore them and their events.
 
 cutoff = events["timestamp"].quantile(0.8).strftime("%Y-%m-%d")
 past, future = temporal_split(events, cutoff=cutoff)
@@ -46,7 +46,7 @@ print(f"{X.shape[0]} users x {X.shape[1]} movies before {cutoff}, {len(future)} 
 # %%
 # Fit
 # ---
-# The encoder is no step: it only translates.
+# The encoder is not a step of the pipeline: it only translates ids.
 
 steps = [("like", Binarizer(threshold=2)), ("model", EASE(l2=30))]
 pipe = RecommenderPipeline(steps, encoder=encoder).fit(X)
@@ -54,7 +54,7 @@ pipe = RecommenderPipeline(steps, encoder=encoder).fit(X)
 # %%
 # Recommend
 # ---------
-# To one user, to several, to all of them. An unknown user is passed over.
+# For one user, several users, or all users. An unknown user is skipped.
 
 alice, bob, carol = encoder.user_ids_[:3].tolist()
 print(pipe.recommend(alice, n=3, return_scores=True))
@@ -62,7 +62,7 @@ print(pipe.recommend([bob, "user-of-tomorrow", alice], n=2))
 print(len(pipe.recommend(n=5)), "rows for all users")
 
 # %%
-# A new user: their events are all it takes.
+# For a new user: their events are enough.
 
 watched = past.loc[past["user"] == carol, "item"].tolist()
 new = pd.DataFrame({"user": "you", "item": watched[:4], "rating": 5, "timestamp": cutoff})
@@ -72,7 +72,7 @@ print(pipe.recommend(new, n=3))
 # %%
 # Filters
 # -------
-# For everyone, a collection of raw ids. For each user, a dict or a frame, matched by user id in any
+# For all users, a collection of raw ids. Per user, a dict or a frame, matched by user id in any
 # order.
 
 top = pipe.recommend(alice, n=4)["item"].tolist()
@@ -90,8 +90,8 @@ print(pipe.predict([alice, bob]).iloc[:, :3])
 print(pipe.predict_pairs([alice, bob], [top[0], top[0]]))
 
 # %%
-# Why, and what is alike
-# ----------------------
+# Explanations and similar items
+# ------------------------------
 
 print(pipe.explain(alice, top[0]).head(3))
 
@@ -100,18 +100,18 @@ print(factors.similar_items(top[0], n=3))
 print(factors.similar_users(alice, n=3))
 
 # %%
-# How good it is
-# --------------
+# Evaluate
+# --------
 # Held-out events are a frame, too.
 
-known = future[future["user"].isin(encoder.user_ids_)]
-print(f"NDCG@10: {pipe.score(None, known):.3f}")
-print(evaluate({"EASE": pipe, "ALS": factors}, past, known, metrics=["hr", "ndcg"]).round(3))
+held_out = future[future["user"].isin(encoder.user_ids_)]
+print(f"NDCG@10: {pipe.score(None, held_out):.3f}")
+print(evaluate({"EASE": pipe, "ALS": factors}, past, held_out, metrics=["hr", "ndcg"]).round(3))
 
 # %%
 # Features
 # --------
-# Frames are aligned by their index, whatever its order.
+# Frames of features are aligned by their index, in any order.
 
 features = movies[["genres", "year"]].sample(frac=1, random_state=0)
 content = RecommenderPipeline([("model", ContentRecommender(features))], encoder=encoder).fit(X)
@@ -125,9 +125,10 @@ print(deep.recommend([bob, alice], n=1))
 print(deep.predict_pairs([bob, alice], [top[0], top[0]]).round(1))
 
 # %%
-# New users, kept
-# ---------------
-# Closed-form models add users to what they were fitted on. The pipeline then knows their ids.
+# Add new users
+# -------------
+# ``partial_fit`` of a closed-form model adds users to its training data. The pipeline then knows
+# their ids.
 
 pipe.partial_fit(new)
 print(pipe.recommend("you", n=3))

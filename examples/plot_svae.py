@@ -1,20 +1,21 @@
 """
-What comes next: histories in their order
-=========================================
+Sequential recommendation with SVAE
+===================================
 
-Split users, and of the test users hold out what came last. SVAE, which reads a history in its
-order, beside models for which a history is a set. Then the same history in two orders.
+Split users, and hold out the last interactions of the test users. Compare SVAE, which reads the
+order of a history, with models that read a history as a set. Then recommend for the same history
+in two orders.
 
-The script runs on made-up walks through movies; with the argument ``ml-100k`` or ``ml-1m`` it runs
-on MovieLens, where it takes minutes.
+The script runs on synthetic sequences of movies; with the argument ``ml-100k`` or ``ml-1m`` it runs
+on MovieLens, which takes minutes.
 """
 
 # %%
-# Walks
-# -----
-# The made-up data are made for an order to matter. After each movie people watch one of three of
-# its genre, always the same three; at every fifth step, in the mean, they begin anew with any
-# movie. On MovieLens the histories are the ratings of 4 and 5, in the order of their times.
+# Sequences
+# ---------
+# In the synthetic data the order matters. After each movie, users watch one of three successors of
+# the same genre, always the same three; on average, every fifth step jumps to a random movie. On
+# MovieLens, the histories are the ratings of 4 and 5, ordered by time.
 
 import argparse
 import time
@@ -32,7 +33,7 @@ from sklearn_recsys.preprocessing import InteractionEncoder
 
 parser = argparse.ArgumentParser()
 parser.add_argument("data", nargs="?", help="an edition of MovieLens, as in ml-1m")
-parser.add_argument("--save", type=Path, help="where to save the picture")
+parser.add_argument("--save", type=Path, help="where to save the plot")
 args = parser.parse_args()
 if args.data:
     data = fetch_movielens(args.data.removeprefix("ml-"))
@@ -57,11 +58,11 @@ else:
     )
 
 # %%
-# Positions, and the latest of each
-# ---------------------------------
-# With ``values="position"`` a stored value is the place of the movie in its user's history: 1 for
-# the oldest. A fifth of the users is kept for the test. The latest five movies of each are held
-# out, the others are known when the user comes; nobody of them is in ``fit``.
+# Hold out the latest interactions
+# --------------------------------
+# With ``values="position"`` a stored value is the position of the movie in the user's history: 1
+# for the oldest. A fifth of the users are test users, none of whom is in ``fit``. The latest five
+# movies of each are held out, the others are the history.
 
 encoder = InteractionEncoder(values="position")
 X = encoder.fit_transform(events)
@@ -73,13 +74,13 @@ print(f"{split.X_train.shape[0]} users to train on, {split.X_test.shape[0]} new 
 # %%
 # Fit
 # ---
-# All get the same matrix. :class:`~sklearn_recsys.neural.SVAE` reads the order from its values;
-# MultVAE and popularity read only which movies are in a row. EASE would take a position for a
-# strength: a :class:`~sklearn.preprocessing.Binarizer` makes ones of them first.
+# All models get the same matrix. :class:`~sklearn_recsys.neural.SVAE` reads the order from its
+# values; MultVAE and popularity read only which movies are in a row. EASE would read a position as
+# a weight, so a :class:`~sklearn.preprocessing.Binarizer` turns the positions into ones first.
 #
-# The neural models' default parameters are for MovieLens-1M; less data is content with smaller
-# nets. Each holds out a tenth of its own training users and stops when the NDCG of these stops
-# rising. SVAE watches their latest movies, MultVAE drawn ones.
+# The default hyperparameters of the neural models are for MovieLens-1M; smaller data needs smaller
+# networks. Early stopping: each model holds out a tenth of its own training users and stops when
+# the NDCG of these stops rising. SVAE ranks their latest movies, MultVAE randomly sampled ones.
 
 large = args.data == "ml-1m"
 multvae_params = {} if large else {"n_factors": 50, "lr": 5e-3}
@@ -104,8 +105,8 @@ print(table.round(3).to_string())
 # %%
 # How far ahead?
 # --------------
-# Each of the five held-out movies alone: how often is the next one among the first ten, how often
-# the one after it, and so on? Not all data have as much in their order: try ``ml-100k``.
+# Evaluate each of the five held-out movies separately: how often is the next one among the top ten,
+# how often the one after it, and so on? In other data the order may matter less: try ``ml-100k``.
 
 ahead = split.y_test.copy()
 ahead.data -= np.repeat(np.diff(split.X_test.indptr), np.diff(ahead.indptr))  # 1 is the next one
@@ -118,9 +119,9 @@ by_step = pd.DataFrame(
 print(by_step.round(3).to_string())
 
 # %%
-# The picture
-# -----------
-# To the left the training curve, from ``history_``, a frame with a row for each epoch.
+# Plot
+# ----
+# On the left, the training curve, from ``history_``, a frame with a row for each epoch.
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
 models["SVAE"].history_["valid_ndcg"].plot(ax=left, marker="o")
@@ -135,14 +136,14 @@ if args.save:
 # %%
 # The same movies in two orders
 # -----------------------------
-# The latest five known movies of a new user, as they came and the other way round. For MultVAE it
-# is one history.
+# The last five movies of a new user's history, in the original and in reverse order. For MultVAE
+# both are the same history.
 
 titles = data.items["title"]
 row = split.X_test[[0]]
 watched = encoder.item_ids_[row.indices[np.argsort(row.data)][-5:]]
 print("history:", ", ".join(titles[watched]))
-orders = {"as it was": watched, "backwards": watched[::-1]}
+orders = {"original": watched, "reversed": watched[::-1]}
 histories = pd.concat(
     pd.DataFrame({"user": order, "item": items, "timestamp": range(5)})
     for order, items in orders.items()
@@ -153,8 +154,8 @@ for model in ("MultVAE", "SVAE"):
         print(f"{model}, {name}:", ", ".join(titles[encoder.item_ids_[ids]]))
 
 # %%
-# Of the made-up movies we know which three follow. One that is in the history already is not
-# recommended again.
+# In the synthetic data, the three successors are known. A movie that is already in the history is
+# not recommended again.
 
 if not args.data:
     for name, items in orders.items():

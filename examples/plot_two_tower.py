@@ -1,20 +1,21 @@
 """
-Two towers: movies nobody has rated, users without a history
-============================================================
+Two-tower model: cold start for new items and new users
+=======================================================
 
-One tower reads what is known of a movie, its title, genres and year; the other one what is known
-of a user, ratings, gender, age and occupation. What this adds to predicted ratings, what it says
-of users and movies that no rating is known of, and where the movies lie in the space of vectors.
+The item tower reads the title, genres and year of a movie; the user tower reads the ratings,
+gender, age and occupation of a user. This page shows how much these features improve predicted
+ratings, how the model handles cold start, that is, users and movies without any ratings, and how
+to use the embeddings.
 
-The script runs on made-up movies; with the argument ``ml-100k`` or ``ml-1m`` it runs on MovieLens,
-where it takes minutes.
+The script runs on synthetic movies; with the argument ``ml-100k`` or ``ml-1m`` it runs on
+MovieLens, which takes minutes.
 """
 
 # %%
-# Attributes
-# ----------
-# Two frames, with a row for each row and for each column of the matrix. A title ends with the year,
-# which is a column of its own.
+# Features
+# --------
+# Two frames: user features with a row for each row of the matrix, and item features with a row for
+# each column. The titles end with the year, which already is a separate column.
 
 import argparse
 import tempfile
@@ -43,7 +44,7 @@ from sklearn_recsys.preprocessing import FeatureEncoder, InteractionEncoder
 
 parser = argparse.ArgumentParser()
 parser.add_argument("data", nargs="?", help="an edition of MovieLens, as in ml-100k")
-parser.add_argument("--save", type=Path, help="where to save the picture")
+parser.add_argument("--save", type=Path, help="where to save the plot")
 args = parser.parse_args()
 if args.data:
     data = fetch_movielens(args.data.removeprefix("ml-"))
@@ -61,10 +62,10 @@ print(items.head(3).to_string())
 print(users.head(3).to_string())
 
 # %%
-# :class:`~sklearn_recsys.preprocessing.FeatureEncoder` makes codes of a frame; the model fits one
-# to either frame itself. It recognises what the columns are. Numbers go into a tower standardised,
-# categories and tags as the sums of their vectors, and the words of a text through a text-CNN. What
-# is not to be taken for what it looks like is named:
+# :class:`~sklearn_recsys.preprocessing.FeatureEncoder` turns a frame into codes; the model fits one
+# to each frame itself. It infers the kinds of the columns. A tower standardizes numbers, sums the
+# embeddings of categories and tags, and reads the words of a text with a text CNN. Name the kind of
+# a column to override the inferred one:
 # ``TwoTowerRecommender(items, user_encoder=FeatureEncoder({"age": "category"}))``.
 
 for frame in (items, users):
@@ -72,17 +73,17 @@ for frame in (items, users):
         print(f"{name}: {kind}, {stop - start} column(s), {n_codes} codes")
 
 # %%
-# What is kept away
-# -----------------
-# Every sixth user is new: in no ``fit``. Every eighth movie is withheld: nobody's rating of it is
-# in ``fit`` either. Of all other ratings a tenth is for validation.
+# Hold out new users and new movies
+# ---------------------------------
+# Every sixth user is new: held out of every ``fit``. Every eighth movie is new, too: ``fit`` sees
+# none of its ratings. A tenth of all other ratings is for validation.
 
 new = np.arange(R.shape[0]) % 6 == 5
 withheld = np.arange(R.shape[1]) % 8 == 5
 
 
 def only(X, keep):
-    """Return the cells of a matrix that are to be kept."""
+    """Return the cells of a matrix that are marked in keep."""
     return csr_array(X.multiply(keep))
 
 
@@ -90,18 +91,18 @@ X, X_withheld = only(R[~new], ~withheld), only(R[~new], withheld)
 X_new, F, F_new = only(R[new], ~withheld), users[~new], users[new]
 X_fit, X_valid = random_holdout(X, 0.1, random_state=0)
 print(f"{X_fit.nnz} ratings to fit to, {X_valid.nnz} for validation")
-print(f"{withheld.sum()} movies withheld, {new.sum()} new users")
+print(f"{withheld.sum()} new movies, {new.sum()} new users")
 
 # %%
-# Ratings, with attributes and without
-# ------------------------------------
-# Movies are the parameter ``item_features``, users go into ``fit``. Made-up movies are few, and
-# their titles have three words at the most: they get short vectors, fewer words and larger steps;
-# on MovieLens the default parameters are used. Early stopping is the model's own affair: each
-# ``fit`` holds out a tenth of what it gets.
+# Ratings with and without features
+# ---------------------------------
+# Item features are the parameter ``item_features``, user features an argument of ``fit``. The
+# synthetic data is small, and its titles have at most three words: it needs smaller embeddings,
+# fewer words and a larger learning rate; MovieLens gets the default hyperparameters. The model does
+# early stopping itself: each ``fit`` holds out a tenth of its ratings.
 #
-# A model without features knows nothing of a withheld movie, a model of features its title, genres
-# and year.
+# For a new movie, a model without features has no information; a model with features has its title,
+# genres and year.
 
 small = {
     "n_factors": 16,
@@ -114,13 +115,13 @@ small = {
 params = {"random_state": 0, **({} if args.data else small)}
 ratings = {
     "ratings alone": TwoTowerRecommender(**params).fit(X_fit),
-    "and movies": TwoTowerRecommender(items, **params).fit(X_fit),
-    "and users": TwoTowerRecommender(items, **params).fit(X_fit, user_features=F),
+    "with item features": TwoTowerRecommender(items, **params).fit(X_fit),
+    "with user features, too": TwoTowerRecommender(items, **params).fit(X_fit, user_features=F),
 }
 table = pd.DataFrame(
     {
         name: evaluate(ratings, X_fit, y, ["neg_rmse"], user_features=F)["neg_rmse"]
-        for name, y in {"validation": X_valid, "withheld movies": X_withheld}.items()
+        for name, y in {"validation": X_valid, "new movies": X_withheld}.items()
     }
 )
 table = -table
@@ -131,32 +132,32 @@ print(table.round(4).to_string())
 # %%
 # New users
 # ---------
-# A user needs no number: the tower reads whatever history and attributes come in. Half of the
-# ratings of each new user are to be predicted; of the others none, five, or all are known. Without
-# any, a model that knows no attributes predicts the shrunk mean of each movie's ratings.
+# New users need no refit: the user tower reads any history and any features. Half of the ratings of
+# each new user are to be predicted; the history has none, five, or all of the others. With an empty
+# history, a model without user features predicts the shrunk mean rating of each movie.
 
-known, hidden = random_holdout(X_new, 0.5, per_user=True, random_state=0)
-nothing = csr_array(known.shape)
-five, _ = random_holdout(known, 0.9999, per_user=True, min_train=5, random_state=0)
+given, held_out = random_holdout(X_new, 0.5, per_user=True, random_state=0)
+no_history = csr_array(given.shape)
+five, _ = random_holdout(given, 0.9999, per_user=True, min_train=5, random_state=0)
 table = pd.DataFrame(
     {
-        name: evaluate(ratings, X, hidden, ["neg_rmse"], user_features=F_new)["neg_rmse"]
-        for name, X in {"none known": nothing, "five": five, "all": known}.items()
+        name: evaluate(ratings, X, held_out, ["neg_rmse"], user_features=F_new)["neg_rmse"]
+        for name, X in {"none": no_history, "five": five, "all": given}.items()
     }
 )
 print("RMSE")
 print((-table).round(4).to_string())
 
 # %%
-# Movies that nobody has rated
-# ----------------------------
-# To rank, fit on likes, ratings of 4 and 5, with ``loss="softmax"``. Then: how many of the withheld
-# movies that a user likes are among the first 20 of all movies, and of the withheld ones among
-# themselves? An id that is never trained is zeros, so for these movies the model has features
-# alone; ``id_dropout`` is the share of movies, and of users' histories, that it has to do without
-# in training. Among all movies those withheld stand beside the popular ones, whose ids say so.
-# :class:`~sklearn_recsys.content.ContentRecommender` compares features and learns from
-# nobody; which of the two finds more depends on the data.
+# Item cold start: new movies
+# ---------------------------
+# To rank, fit on likes, ratings of 4 and 5, with ``loss="softmax"``. How many of the new movies
+# that a user likes are among the top 20 of all movies, and among the top 20 of the new movies? The
+# embedding of an id that is never trained is zero, so for these movies the model uses features
+# alone; ``id_dropout`` is the fraction of movie ids, and of user histories, that are masked during
+# training. Among all movies, new ones compete with popular ones (popularity bias).
+# :class:`~sklearn_recsys.content.ContentRecommender` compares features and is not trained; which of
+# the two finds more depends on the data.
 
 likes, liked_withheld = only(X, X > 3.5), only(X_withheld, X_withheld > 3.5)
 rankers = {
@@ -180,22 +181,22 @@ table = pd.DataFrame(
             candidates=candidates,
             user_features=F,
         )["recall@20"]
-        for name, candidates in {"all": None, "withheld": np.flatnonzero(withheld)}.items()
+        for name, candidates in {"all": None, "new": np.flatnonzero(withheld)}.items()
     }
 )
-print("recall@20 of withheld movies, among")
+print("recall@20 of new movies, among")
 print(table.round(3).to_string())
 
 # %%
-# Users without a history
-# -----------------------
-# Gender, age and occupation are all that is known of new users, beside popularity, which
-# recommends the same to all. Then lists for two people.
+# User cold start: users without a history
+# ----------------------------------------
+# Recommend to new users from gender, age and occupation alone, and compare with popularity, which
+# recommends the same items to all. Then recommend to two users.
 
 ranker = rankers["two towers, id_dropout=0.5"]
 pair = {name: rankers[name] for name in ("popularity", "two towers, id_dropout=0.5")}
 liked = only(X_new, X_new > 3.5)
-table = evaluate(pair, nothing, liked, ["ndcg@10", "recall@20"], user_features=F_new)
+table = evaluate(pair, no_history, liked, ["ndcg@10", "recall@20"], user_features=F_new)
 print(table.round(3).to_string())
 
 engineer = "technician/engineer" if args.data == "ml-1m" else "engineer"
@@ -208,42 +209,42 @@ for (_, person), ids in zip(
     print(", ".join(map(str, person)), "may like", "; ".join(titles[ids]))
 
 # %%
-# Neighbours
-# ----------
-# Movies whose vectors point the same way. Of MovieLens three that many know, of made-up movies the
-# three most popular ones; at last the withheld movie that most have rated, which is placed by its
-# features alone.
+# Similar movies
+# --------------
+# Movies with the highest cosine similarity of their embeddings: for three well-known movies on
+# MovieLens, or the three most popular synthetic ones; then for the new movie with the most ratings,
+# whose embedding comes from its features alone.
 
-known_titles = ["Toy Story (1995)", "Star Wars (1977)", "Godfather, The (1972)"]
+famous_titles = ["Toy Story (1995)", "Star Wars (1977)", "Godfather, The (1972)"]
 if args.data == "ml-1m":
-    known_titles[1] = "Star Wars: Episode V - The Empire Strikes Back (1980)"
+    famous_titles[1] = "Star Wars: Episode V - The Empire Strikes Back (1980)"
 counts = R.sign().sum(axis=0)
-asked = np.flatnonzero(np.isin(titles, known_titles))
+asked = np.flatnonzero(np.isin(titles, famous_titles))
 if not args.data:
     asked = np.argsort(counts * ~withheld)[:-4:-1]
 asked = np.append(asked, np.argmax(counts * withheld))
 ids, cosines = ranker.similar_items(asked, n=5)
 for item, near, cosine in zip(asked, ids, cosines, strict=True):
-    mark = ", withheld" if withheld[item] else ""
+    mark = ", new" if withheld[item] else ""
     print(f"{titles[item]}, {items['genres'].iloc[item]}{mark}")
     for other, value in zip(near, cosine, strict=True):
         print(f"    {value:.2f}  {titles[other]}, {items['genres'].iloc[other]}")
 
 # %%
-# What somebody likes most
-# ------------------------
-# With ``exclude_seen=False`` everything is ranked, the movies of the user's own history, too: here
-# by predicted ratings, beside those that the user gave. What few have rated is predicted with
-# little certainty, so the candidates are movies with 20 ratings.
+# A user's favorites
+# ------------------
+# With ``exclude_seen=False`` all movies are ranked, including those of the user's own history: here
+# by predicted ratings, next to the user's actual ratings. Predictions for movies with few ratings
+# are uncertain, so the candidates are movies with at least 20 ratings.
 
-model = ratings["and users"]
+model = ratings["with user features, too"]
 someone = int(np.argmax(np.diff(X_fit.indptr) >= 40))
 often = np.flatnonzero(X_fit.sign().sum(axis=0) >= 20)
 ids, scores = model.recommend(
     [someone], n=10, exclude_seen=False, candidates=often, return_scores=True
 )
 low, high = model.rating_range_  # scores are not clipped, predictions are
-favourites = pd.DataFrame(
+favorites = pd.DataFrame(
     {
         "movie": titles[ids[0]],
         "genres": items["genres"].to_numpy()[ids[0]],
@@ -251,17 +252,17 @@ favourites = pd.DataFrame(
         "rated": X_fit[[someone]].toarray()[0, ids[0]],
     }
 )
-print(favourites.round(2).replace({"rated": {0: ""}}).to_string(index=False))
+print(favorites.round(2).replace({"rated": {0: ""}}).to_string(index=False))
 
 # %%
-# Vectors for other models
-# ------------------------
-# ``transform`` returns the vectors of users, known or new, for any other estimator. Here a logistic
-# regression tells from the vector of the ratings what the user is, gender on MovieLens, occupation
-# in the made-up data; new users are the test.
+# Embeddings for other models
+# ---------------------------
+# ``transform`` returns the embeddings of training or new users, for any other estimator. Here a
+# logistic regression predicts a user's gender on MovieLens, or occupation in the synthetic data,
+# from the embedding of the ratings; new users are the test set.
 
 target = "gender" if args.data else "occupation"
-model = ratings["and movies"]  # has not read what is to be told
+model = ratings["with item features"]  # has not read the target
 classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
 classifier.fit(model.transform(X_fit), F[target])
 accuracy = classifier.score(model.transform(X_new), F_new[target])
@@ -269,17 +270,17 @@ most = (F_new[target] == F[target].mode()[0]).mean()
 print(f"{target} of new users: accuracy {accuracy:.3f}, the most frequent one {most:.3f}")
 
 # %%
-# Vectors in a file
+# Export embeddings
 # -----------------
 # ``item_factors_`` is an array with a row for each movie, in the order of the encoder's
-# ``item_ids_``. Two files of tabulator-separated values, vectors and what they are of, are what
-# `TensorBoard's embedding projector <https://projector.tensorflow.org>`_ loads.
+# ``item_ids_``. `TensorBoard's embedding projector <https://projector.tensorflow.org>`_ loads two
+# files of tab-separated values, the embeddings and their metadata.
 
 folder = tempfile.TemporaryDirectory()
 path = Path(folder.name)
 vectors = pd.DataFrame(ranker.item_factors_)
 vectors.to_csv(path / "vectors.tsv", sep="\t", header=False, index=False, float_format="%.5f")
-labels = items.assign(withheld=withheld).rename_axis("item").reset_index()
+labels = items.assign(new=withheld).rename_axis("item").reset_index()
 labels.to_csv(path / "metadata.tsv", sep="\t", index=False)
 for file in ("vectors.tsv", "metadata.tsv"):
     lines = (path / file).read_text(encoding="utf-8").splitlines()
@@ -287,15 +288,15 @@ for file in ("vectors.tsv", "metadata.tsv"):
     print("   ", "\n    ".join(line[:70] for line in lines[:3]))
 
 # %%
-# The picture
-# -----------
-# To the left the training curves of the models of ratings, of the ratings that each has held out
-# for itself. To the right the first two principal components of the movies' vectors, of those that
-# 20 users have rated, coloured by the genre that a movie's list begins with, the six most frequent
-# ones; crosses are withheld movies.
+# Plot
+# ----
+# On the left, the validation curves of the rating models, on the ratings that each holds out for
+# early stopping. On the right, the first two principal components of the movie embeddings, for
+# movies with at least 20 ratings, colored by the first genre of a movie if it is one of the six
+# most frequent; crosses are new movies.
 
-drawn = counts >= 20
-plane = PCA(2).fit(ranker.item_factors_[drawn])
+shown = counts >= 20
+plane = PCA(2).fit(ranker.item_factors_[shown])
 points = plane.transform(ranker.item_factors_)
 first = items["genres"].str.split("|").str[0].to_numpy()
 frequent = pd.Series(first).value_counts().index[:6]
@@ -305,12 +306,12 @@ for name, model in ratings.items():
     left.plot(model.history_["valid_loss"], label=name)
 left.set(title="Training", xlabel="epoch", ylabel="held-out squared error per user")
 left.legend()
-right.scatter(*points[drawn].T, s=4, color="lightgray")
+right.scatter(*points[shown].T, s=4, color="lightgray")
 for number, genre in enumerate(frequent):
     for marker, group in (("o", ~withheld), ("x", withheld)):
-        there = drawn & (first == genre) & group
+        selected = shown & (first == genre) & group
         label = genre if marker == "o" else None
-        right.scatter(*points[there].T, s=10, marker=marker, color=f"C{number}", label=label)
+        right.scatter(*points[selected].T, s=10, marker=marker, color=f"C{number}", label=label)
 share = plane.explained_variance_ratio_
 right.set(
     title="Movies",
@@ -326,18 +327,17 @@ if args.save:
 # %%
 # Training curves in TensorBoard
 # ------------------------------
-# ``history_`` is a frame, and needs nothing more. To watch training while it goes on, in a browser
-# and beside other runs, hand skorch's callback to ``callbacks``. It takes a ``SummaryWriter`` of
-# torch, which needs the package ``tensorboard``; that is no requirement of this package. A writer
-# is an open file: ``set_params(callbacks=None)`` before the model is saved, and clone and search
-# without it.
+# ``history_`` is a frame and needs no other package. To watch training live in a browser and
+# compare it with other runs, pass skorch's callback in ``callbacks``. It takes a ``SummaryWriter``
+# of torch, which needs the package ``tensorboard``, not a requirement of this package. A writer
+# holds an open file: call ``set_params(callbacks=None)`` before you save, clone or tune the model.
 
 try:
     from torch.utils.tensorboard import SummaryWriter
 except ImportError:
     print("Not installed here: pip install tensorboard")
 else:
-    watched = clone(ratings["and users"])
+    watched = clone(ratings["with user features, too"])
     watched.set_params(callbacks=[TensorBoard(SummaryWriter(path / "runs"))], max_epochs=3)
     watched.fit(X_fit, user_features=F)
     watched.set_params(callbacks=None)
