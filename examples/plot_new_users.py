@@ -95,8 +95,8 @@ if args.save:
 # One forward pass of the history, without any training.
 
 titles = data.items["title"]
-someone = int(np.argmax(np.diff(split.X_test.indptr) >= 8))
-history = split.X_test[[someone]]
+user = int(np.argmax(np.diff(split.X_test.indptr) >= 8))
+history = split.X_test[[user]]
 ids, scores = models["RecVAE"].recommend(history, n=5, return_scores=True)
 print("likes", ", ".join(titles[encoder.item_ids_[history.indices[:8]]]))
 print("and may like", ", ".join(titles[encoder.item_ids_[ids[0]]]))

@@ -154,7 +154,7 @@ for model in ("MultVAE", "SVAE"):
         print(f"{model}, {name}:", ", ".join(titles[encoder.item_ids_[ids]]))
 
 # %%
-# In the synthetic data, the three successors are known. A movie that is already in the history is
+# In the synthetic data, each movie has three successors. A movie that is already in the history is
 # not recommended again.
 
 if not args.data:

@@ -238,10 +238,10 @@ for item, near, cosine in zip(asked, ids, cosines, strict=True):
 # are uncertain, so the candidates are movies with at least 20 ratings.
 
 model = ratings["with user features, too"]
-someone = int(np.argmax(np.diff(X_fit.indptr) >= 40))
+user = int(np.argmax(np.diff(X_fit.indptr) >= 40))
 often = np.flatnonzero(X_fit.sign().sum(axis=0) >= 20)
 ids, scores = model.recommend(
-    [someone], n=10, exclude_seen=False, candidates=often, return_scores=True
+    [user], n=10, exclude_seen=False, candidates=often, return_scores=True
 )
 low, high = model.rating_range_  # scores are not clipped, predictions are
 favorites = pd.DataFrame(
@@ -249,7 +249,7 @@ favorites = pd.DataFrame(
         "movie": titles[ids[0]],
         "genres": items["genres"].to_numpy()[ids[0]],
         "predicted": np.clip(scores[0], low, high),
-        "rated": X_fit[[someone]].toarray()[0, ids[0]],
+        "rated": X_fit[[user]].toarray()[0, ids[0]],
     }
 )
 print(favorites.round(2).replace({"rated": {0: ""}}).to_string(index=False))
