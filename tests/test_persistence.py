@@ -279,7 +279,7 @@ def test_the_requests_of_a_scorer(tmp_path):
 @pytest.mark.parametrize(
     ("model", "match"),
     [
-        (FunctionTransformer(lambda X: X), "functions of numpy alone"),
+        (FunctionTransformer(lambda X: X), "only hold numpy functions"),
         (FunctionTransformer(np.add), "numpy.ufunc"),
         (GridSearchCV(EASE(), {}, scoring=lambda *args: 1.0), "is a function"),
         (GridSearchCV(EASE(), {}, refit=lambda results: 0), "is a function"),
@@ -302,7 +302,7 @@ def test_what_a_file_must_not_hold_is_not_saved(model, match, tmp_path):
         ("n_features_in_", 10**8, "n_items is 100000000"),
         ("interactions_", matrix().tocsc(), "not a csr_array"),
         ("l2", -1.0, "The 'l2' parameter of EASE must be"),
-        ("feature_names_in_", np.array(["a"] * 12, dtype=object), "a label twice"),
+        ("feature_names_in_", np.array(["a"] * 12, dtype=object), "a repeated label"),
     ],
 )
 def test_a_broken_model_is_not_saved(name, value, match, tmp_path):

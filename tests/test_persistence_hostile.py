@@ -200,7 +200,7 @@ def test_truncated_files(sound, tmp_path):
     lengths |= set(rng.randint(len(sound), size=60).tolist())
     assert len(lengths) > 60
     for length in lengths:
-        refuse(sound[:length], tmp_path, "damaged|no model file|is empty")
+        refuse(sound[:length], tmp_path, "damaged|not a model file|is empty")
     for tail in (b"\0", b"more", sound):
         refuse(sound + tail, tmp_path, "digest")
 
@@ -211,7 +211,7 @@ def test_flipped_bits(sound, tmp_path):
     for place in places:
         data = bytearray(sound)
         data[place] ^= 1 << rng.randint(8)
-        refuse(bytes(data), tmp_path, "digest|no model file|format")
+        refuse(bytes(data), tmp_path, "digest|not a model file|format")
 
 
 def test_swapped_blocks_and_zeroed_blocks(sound, tmp_path):
@@ -223,7 +223,7 @@ def test_swapped_blocks_and_zeroed_blocks(sound, tmp_path):
 
 @pytest.mark.parametrize("version", [0, 2, 3, 255, 2**32 - 1])
 def test_other_formats(version, sound, tmp_path):
-    refuse(seal(sound[HEADER:], version), tmp_path, f"written in format {version}, .* reads format")
+    refuse(seal(sound[HEADER:], version), tmp_path, f"it has format {version}, .* reads format")
 
 
 # ------------------------------------------------------------------------------- foreign files
@@ -255,7 +255,7 @@ def test_foreign_files(trap, tmp_path):
     cases = list(foreign(trap))
     assert len(cases) > 12
     for _, data in cases:
-        refuse(data, tmp_path, "no model file|is empty|ends within")
+        refuse(data, tmp_path, "not a model file|is empty|ends within")
         # the same with a header that is right
         refuse(seal(data), tmp_path)
 
@@ -531,7 +531,7 @@ def trees():
         leaf = {"type": kind, "value": "x"}
         yield (lambda d, x=leaf: set_in("params", metric=x)(d, KNN)), "of the unknown kind"
     for leaf in ({"type": "tuple"}, {"type": "ref"}, {"type": "int", "value": "0x1", "more": 1}):
-        yield (lambda d, x=leaf: set_in("params", metric=x)(d, KNN)), "other fields"
+        yield (lambda d, x=leaf: set_in("params", metric=x)(d, KNN)), "wrong fields"
     for leaf in ({}, {"a": 1}):
         yield (lambda d, x=leaf: set_in("params", metric=x)(d, KNN)), "of the unknown kind"
     yield (lambda d: set_in("params", metric=2**64)(d, KNN)), "out of range"
@@ -548,7 +548,7 @@ def trees():
     yield (lambda d: set_in("state", a={"type": "ref", "id": d["model"]["id"]})(d, KNN)), "refers"
     for items in (7, None, {}, "ab", {"type": "tuple", "items": []}):
         node = {"type": "tuple", "items": items}
-        yield (lambda d, x=node: set_in("params", metric=x)(d, KNN)), "list should be"
+        yield (lambda d, x=node: set_in("params", metric=x)(d, KNN)), "instead of a list"
     for items in ([1], [[1]], [[1, 2, 3]], ["ab"], [[1, 2], [1, 3]], [[1, 2], [True, 3]]):
         node = {"type": "dict", "items": items}
         yield (lambda d, x=node: set_in("params", metric=x)(d, KNN)), "holds a dict"
@@ -573,7 +573,7 @@ def trees():
     for name in ("coo_array", "dia_matrix", "", None, 7, [], "os"):
         yield (lambda d, n=name: find(d, type="sparse").update({"class": n})), "sparse|unhashable"
     for shape in ([10**12, 9], [5, 3], [4, 9], [6, 9], [0, 0], [9, 5]):
-        yield (lambda d, s=shape: find(d, type="sparse").update(shape=s)), "do not fit together"
+        yield (lambda d, s=shape: find(d, type="sparse").update(shape=s)), "invalid cs[rc]_"
     for key, value, match in hostile_frames():
         yield (lambda d, k=key, v=value: change_frame(d, k, v)), match
     for change in ({"pos": -1}, {"pos": 625}, {"pos": None}, {"pos": 1.0}, {"pos": 2**70}):
@@ -588,7 +588,7 @@ def trees():
         for value in (None, [], 7, "x"):
             yield (
                 (lambda d, f=field, v=value: find(d, **{"class": KNN}).update({f: v})),
-                "no JSON obj",
+                "not a JSON obj",
             )
     for model in (
         None,
@@ -598,9 +598,9 @@ def trees():
         {"type": "tuple", "items": []},
         {"type": "int", "value": "0x1"},
     ):
-        yield (lambda d, m=model: d.update(model=m)), "refers to its member|no model"
+        yield (lambda d, m=model: d.update(model=m)), "are not used|instead of a model"
     for versions in (None, [], {}, {"sklearn_recsys": "0.1.0"}, "0.1.0"):
-        yield (lambda d, v=versions: d.update(versions=v)), "which versions"
+        yield (lambda d, v=versions: d.update(versions=v)), "name the versions"
     for version in (None, 1.0, "", "x", "1", "1.2 ", "1" * 9 + ".0", "0.1" + "x" * 99, [0, 1]):
         yield (lambda d, v=version: d["versions"].update({"scikit-learn": v})), "the version"
     for depth in (31 * 3 + 9, 300):
@@ -621,12 +621,12 @@ def hostile_frames():
     square = {"type": "objects", "shape": [2, 1], "items": ["x", "y"], "id": 10**6}
     letters = {"type": "objects", "shape": [2], "items": ["x", "y"], "id": 10**6}
     for value in (None, 7, [], {"type": "dict", "items": []}):
-        yield "data", value, "other fields|different length|are broken"
-        yield "columns", value, "column that is none"
-        yield "index", value, "column that is none"
+        yield "data", value, "wrong fields|different length|are broken"
+        yield "columns", value, "invalid column"
+        yield "index", value, "invalid column"
     yield "index_name", [], "are broken"
     for value in ([], ["numpy"], ["numpy", letters, 1], ["category", letters], [None, None, 1, 1]):
-        yield 0, value, "column that is none"
+        yield 0, value, "invalid column"
     for value in (None, 7, "x", [1, 2], square):
         yield 0, ["numpy", value], "without values"
     yield 0, ["numpy", short], "different lengths"
@@ -656,20 +656,20 @@ def hostile_sequences():
     index = {"values": values, "name": None}
     series = {**index, "index": ("range", 0, 2, 1), "index_name": None}
     for parts in ({}, {"values": values}, series):
-        yield pandas_node("index", parts), "other fields"
+        yield pandas_node("index", parts), "wrong fields"
     for parts in ({}, index):
-        yield pandas_node("series", parts), "other fields"
+        yield pandas_node("series", parts), "wrong fields"
     for part in (("range",), ("range", 0, 2), ("range", 0, 2, 0), ("range", 0, 2, "1")):
-        yield pandas_node("index", {**index, "values": part}), "no range"
-        yield pandas_node("series", {**series, "index": part}), "no range"
+        yield pandas_node("index", {**index, "values": part}), "invalid range index"
+        yield pandas_node("series", {**series, "index": part}), "invalid range index"
     yield pandas_node("index", {**index, "name": []}), "are broken"
     yield pandas_node("series", {**series, "index": ("range", 0, 10**12, 1)}), "different lengths"
-    yield pandas_node("series", {**series, "values": ("range", 0, 2, 1)}), "column that is none"
+    yield pandas_node("series", {**series, "values": ("range", 0, 2, 1)}), "invalid column"
     for text in ("", "1", "1:2", "1:2:0", "1:2:x", "1:2:3:4", "0:" + "9" * 19 + ":1", None, 7):
         yield {"type": "range", "value": text}, "are broken"
     for kind in ("set", "frozenset"):
         yield {"type": kind, "items": [[]]}, "are broken"
-        yield {"type": kind, "items": 7}, "where a list should be"
+        yield {"type": kind, "items": 7}, "instead of a list"
 
 
 @pytest.mark.parametrize(("node", "match"), list(hostile_sequences()))
@@ -723,7 +723,7 @@ def test_only_a_helper_is_no_model(sound, tmp_path):
         elif isinstance(node, dict) and node.get("type") == "array":
             node["member"] = int(order[f"{node['member']}.npy"][:-4])
     members = {order[old]: members[old] for old in kept.values()}
-    refuse(build(document, members), tmp_path, "no model but a RowSimilarity")
+    refuse(build(document, members), tmp_path, "a RowSimilarity instead of a model")
 
 
 def parts_of(node):
@@ -764,7 +764,7 @@ def test_sparse_matrices_whose_parts_do_not_fit(part, array, sound, tmp_path):
     elif isinstance(array, str):
         array = old[::-1].copy() if array == "backwards" else np.maximum(old, 1)
     members[name] = array_bytes(array)
-    refuse(build(document, members), tmp_path, "holds a csr_array")
+    refuse(build(document, members), tmp_path, "holds an invalid csr_array")
 
 
 # ------------------------------------------------------------------------------- at random

@@ -1,39 +1,40 @@
 """Saving fitted models to a file, and loading them, without pickle.
 
 :func:`save` (or a model's ``save`` method) writes one file and :func:`load` reads it. A pickle is a
-program: loading it runs whatever its author wrote. The files here hold data only: the parameters
+program: loading it runs whatever its author wrote. The files here hold only data: the parameters
 and fitted attributes of classes on an allow-list, as JSON and arrays in an uncompressed zip archive
-behind a header with a digest. Loading runs no code from the file, and imports nothing that it
-names.
+after a header with a digest. Loading does not run code from the file, nor import anything that the
+file names.
 
-*What can be saved.* Every recommender of the package, :class:`~.RecommenderPipeline`, encoders and
-transformers of the package, and of scikit-learn ``Binarizer``, ``FunctionTransformer`` (with a
-function of numpy), ``MaxAbsScaler``, ``Normalizer``, ``Pipeline``, ``QuantileTransformer``,
+*What can be saved.* All recommenders, encoders and transformers of the package and
+:class:`~.RecommenderPipeline`; of scikit-learn, ``Binarizer``, ``FunctionTransformer`` (with a
+numpy function), ``MaxAbsScaler``, ``Normalizer``, ``Pipeline``, ``QuantileTransformer``,
 ``RobustScaler``, ``StandardScaler``, ``TfidfTransformer``, ``GridSearchCV`` and
-``RandomizedSearchCV``, with their splitters and our scorers, fitted or not. Other estimators can be
-saved, too; :func:`load` wants their classes in `trusted`.
+``RandomizedSearchCV``, with scikit-learn's splitters and the scorers of this package. They may be
+fitted or unfitted. Other estimators can also be saved; to load them, pass their classes to
+:func:`load` as `trusted`.
 
-*Classes of your own.* An estimator is saved by its parameters and its other attributes, as far as
-they are None, bool, int, float, str, bytes, UUID, range, list, tuple, set, dict, numpy scalars,
-dtypes and arrays, object arrays of such values, pandas Timestamps (naive or UTC), DataFrames,
-Series and Indexes of one level, scipy CSR and CSC matrices, RandomState, and estimators. Columns of
-Arrow types are saved as numpy's; a parameter that is a frame of another library as a pandas frame,
-one that is an array or a column of another library as a numpy array. If the state of a class holds
-anything else, give it two methods:
+*Your own classes.* An estimator is saved by its parameters and its other attributes. They may be
+None, bool, int, float, str, bytes, UUID, range, list, tuple, set, dict, numpy scalars, dtypes and
+arrays, object arrays of such values, pandas Timestamps (naive or UTC), DataFrames, Series and
+single-level Indexes, scipy CSR and CSC matrices, RandomState, and estimators. Arrow columns are
+saved with numpy dtypes; parameters that are frames of another library are saved as pandas frames,
+and arrays or columns of another library as numpy arrays. If the state of a class contains anything
+else, give it two methods:
 
 ``_save_state(self)``
-    returns a dict of attribute names (or other identifiers) to values as above: arrays in place of
-    torch tensors, for example. Parameters among them are left out. It is called for fitted
-    estimators only.
+    returns a dict of attribute names (or other identifiers) to values as above, for example with
+    arrays instead of torch tensors. Parameters in it are ignored. It is only called for fitted
+    estimators.
 ``_load_state(self, state)``
-    takes that dict, called on an estimator newly made from its parameters. The values are data of
-    the types above, but else unchecked: their shapes may be anything.
+    takes that dict; it is called on a new estimator with the saved parameters. The values have the
+    types above but are otherwise unchecked: they may have any shape.
 
-A class may declare its fitted attributes, too: ``_fitted_state(self)`` returns the rules of
-`sklearn_recsys.utils._state` by name, and a file that breaks one is refused.
+A class may also declare its fitted attributes: ``_fitted_state(self)`` returns the rules of
+`sklearn_recsys.utils._state` by attribute name, and a file that violates one is refused.
 
-A class that is no estimator can be part of the state if it has both methods; ``_load_state`` is
-then called on an object made without ``__init__``.
+A class that is not an estimator can be part of the state if it has both methods; ``_load_state`` is
+then called on an object that was created without ``__init__``.
 """
 
 from __future__ import annotations
@@ -58,36 +59,35 @@ _PACKAGES = {"sklearn_recsys": __version__, "scikit-learn": sklearn.__version__}
 def save(model, path):
     """Save a model, fitted or not, to one file.
 
-    The file appears at once and complete: it is written in the same folder and then takes the place
-    of `path`, so a save that fails leaves the old file as it was.
+    The file is written atomically: a temporary file in the same folder replaces `path` when it is
+    complete, so a failing save leaves the old file unchanged.
 
     Parameters
     ----------
     model : estimator
         A recommender, a pipeline, an encoder or another estimator.
     path : str or path-like
-        The file; one that exists is replaced, and its mode stays. A link is followed. The name is
-        free, ``.recsys`` is a good ending.
+        The file; an existing file is replaced and keeps its mode. Links are followed. Any name is
+        allowed; ``.recsys`` is a good extension.
 
     Raises
     ------
     TypeError
-        If the model holds something that cannot be saved, such as a function; it names where.
-        Nothing is written then.
+        If the model contains something that cannot be saved, such as a function; the message says
+        where. Nothing is written.
     ValueError
-        If a fitted attribute or a parameter is not what the model's class needs, so that the file
-        could not be loaded.
+        If a fitted attribute or a parameter is invalid, so that the file could not be loaded.
     OSError
-        If `path` cannot be written to, or is a folder, a device or a pipe.
+        If `path` cannot be written, or is a folder, a device or a pipe.
 
     See Also
     --------
-    load : Load it again.
+    load : Loads a saved model.
 
     Notes
     -----
     The cache of a pipeline (its parameter `memory`) belongs to the machine and is not saved.
-    pickle and joblib work on every model, too, for files that nobody else can write.
+    pickle and joblib also work for every model; use them only for files that no one else can write.
 
     Examples
     --------
@@ -112,31 +112,31 @@ def save(model, path):
 
 
 def load(path, *, trusted=()) -> Any:
-    """Load a model that was saved.
+    """Load a saved model.
 
-    No code from the file is run, whoever wrote it: it can only choose among known classes and fill
-    their attributes with plain data.
+    This never runs code from the file: a file can only select allowed classes and fill their
+    attributes with plain data.
 
     Parameters
     ----------
     path : str or path-like
         The file.
     trusted : iterable of type, default=()
-        Classes that the file may hold beside those of the package: your own, or other estimators
-        of scikit-learn.
+        Classes that the file may contain in addition to those of the package: your own, or other
+        estimators of scikit-learn.
 
     Returns
     -------
     model : estimator
-        What was saved; it predicts the same, bit for bit.
+        The saved model; its predictions are the same, bit for bit.
 
     Raises
     ------
     ModelFileError
-        If the file is damaged, no model file, written in a newer format, holds a class that is
-        neither of the package nor trusted, or a model that could not work.
+        If the file is damaged, is not a model file, has a newer format, contains a class that is
+        neither allowed nor trusted, or contains an invalid model.
     FileNotFoundError
-        If there is no file.
+        If the file does not exist.
 
     Warns
     -----
@@ -145,7 +145,7 @@ def load(path, *, trusted=()) -> Any:
 
     See Also
     --------
-    save : Save it.
+    save : Saves a model.
 
     Examples
     --------
@@ -168,16 +168,16 @@ def load(path, *, trusted=()) -> Any:
     with reading(path) as reader:
         document = reader.document()
         if type(document) is not dict or set(document) != {"versions", "model"}:
-            raise ModelFileError("its model.json is not that of a model.")
+            raise ModelFileError("its model.json does not describe a model.")
         other = _other_versions(document["versions"])
         model = Decoder(reader, trusted).decode(document["model"])
         reader.finish()
         if not isinstance(model, BaseEstimator):
-            raise ModelFileError(f"it holds no model but a {type(model).__name__}.")
+            raise ModelFileError(f"it holds a {type(model).__name__} instead of a model.")
     if other:
         warn(
-            f"{path} was saved with {' and '.join(other)}. It may behave differently, or not at "
-            "all: fit and save it again if in doubt.",
+            f"{path} was saved with {' and '.join(other)}. It may behave differently or fail: fit "
+            "and save it again if in doubt.",
             VersionWarning,
         )
     return model
@@ -186,12 +186,12 @@ def load(path, *, trusted=()) -> Any:
 def _other_versions(versions):
     """Return a text for each package whose version differs beyond the patch level."""
     if type(versions) is not dict or set(versions) != set(_PACKAGES):
-        raise ModelFileError("it does not say which versions it was saved with.")
+        raise ModelFileError("it does not name the versions it was saved with.")
     other = []
-    for package, now in _PACKAGES.items():
-        then = versions[package]
-        if type(then) is not str or not re.fullmatch(r"\d{1,6}\.\d{1,6}[\w.+-]{0,50}", then):
-            raise ModelFileError(f"it was saved with the version {str(then)[:50]!r} of {package}.")
-        if then.split(".")[:2] != now.split(".")[:2]:
-            other.append(f"{package} {then} (now {now})")
+    for package, current in _PACKAGES.items():
+        saved = versions[package]
+        if type(saved) is not str or not re.fullmatch(r"\d{1,6}\.\d{1,6}[\w.+-]{0,50}", saved):
+            raise ModelFileError(f"it was saved with the version {str(saved)[:50]!r} of {package}.")
+        if saved.split(".")[:2] != current.split(".")[:2]:
+            other.append(f"{package} {saved} (now {current})")
     return other

@@ -1,4 +1,4 @@
-"""What a loaded estimator must be, so that it can be used: parameters and fitted attributes."""
+"""Validation of the parameters and fitted attributes of a loaded estimator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLUMNS = {
     "n_features_in_": Size("n_columns"),
     "feature_names_in_": Optional(Labels("n_columns", strings=True)),
 }
-_SCALE = Maybe(Array("n_columns", finite=False))  # NaN for a column that held nothing else
+_SCALE = Maybe(Array("n_columns", finite=False))  # NaN for a column of NaN
 
 _SEARCH = {
     "best_estimator_": Optional(Instance(BaseEstimator)),
@@ -35,7 +35,7 @@ _SEARCH = {
     "n_splits_": Number(low=1),
 }
 
-# the fitted attributes of scikit-learn's classes that declare none
+# the fitted attributes of scikit-learn's classes, which do not declare any themselves
 _SCIKIT_LEARN = {
     "sklearn.feature_extraction.text.TfidfTransformer": {
         **_COLUMNS,
@@ -70,7 +70,7 @@ _SCIKIT_LEARN = {
 
 
 def check_parameters(model):
-    """Raise ValueError if a model has parameters that no file may set, or cannot be looked at."""
+    """Raise ValueError if a model has parameters that a file must not set."""
     if hasattr(model, "_check_portable"):
         model._check_portable()
     if isinstance(model, Pipeline):
@@ -81,13 +81,13 @@ def check_parameters(model):
         for function in (model.func, model.inverse_func):
             if function is not None and not isinstance(function, np.ufunc):
                 raise ValueError(
-                    f"its function is {function!r:.100}; a file holds functions of numpy alone, "
+                    f"its function is {function!r:.100}; a file can only hold numpy functions, "
                     "such as numpy.log1p"
                 )
 
 
 def check_fitted(model):
-    """Raise ValueError unless a model is unfitted, or its parameters and attributes are right."""
+    """Raise ValueError unless a model is unfitted or has valid parameters and attributes."""
     fitted = check_state(model, rules=_SCIKIT_LEARN.get(name_of(type(model))))
     if fitted and isinstance(model, BaseEstimator):
         model._validate_params()
@@ -99,7 +99,7 @@ def check_fitted(model):
 
 
 def derived_attributes(cls):
-    """Return the attributes that are no state, as they follow from the others."""
+    """Return the attributes that are not saved because they follow from the others."""
     return {"scorer_"} if issubclass(cls, _SEARCHES) else set()
 
 
@@ -108,22 +108,22 @@ def derive(model):
     if isinstance(model, _SEARCHES) and hasattr(model, "cv_results_"):
         try:
             model.scorer_, _ = model._get_scorers()
-        except (TypeError, AttributeError) as error:  # of an estimator that has no score
+        except (TypeError, AttributeError) as error:  # the estimator has no score method
             raise ValueError(f"its scoring cannot be used: {error}") from error
 
 
 def _check_search(search):
-    """Raise ValueError unless what a search is made of is what `fit` and `score` can use."""
+    """Raise ValueError unless `fit` and `score` can use the parameters of a search."""
     if not isinstance(search.estimator, BaseEstimator):
-        raise ValueError("its estimator is none")
-    scoring, names = search.scoring, (str, type(None))
+        raise ValueError("its estimator is not an estimator")
+    scoring = search.scoring
     if isinstance(scoring, (list, tuple)):
-        right = all(isinstance(name, str) for name in scoring)
+        is_valid = all(isinstance(name, str) for name in scoring)
     elif isinstance(scoring, dict):
-        right = all(_is_scorer(item) for item in scoring.values())
+        is_valid = all(_is_scorer(item) for item in scoring.values())
     else:
-        right = isinstance(scoring, names) or _is_scorer(scoring)
-    if not right or isinstance(search.refit, type) or not isinstance(search.refit, (bool, str)):
+        is_valid = scoring is None or _is_scorer(scoring)
+    if not is_valid or not isinstance(search.refit, (bool, str)):
         raise ValueError("its scoring or its refit is a function")
     cv = search.cv
     if not (cv is None or isinstance(cv, (int, list, tuple)) or hasattr(cv, "split")):
@@ -131,16 +131,16 @@ def _check_search(search):
 
 
 def _is_scorer(item):
-    return isinstance(item, str) or has_hooks(type(item))  # as ours has, a function has not
+    return isinstance(item, str) or has_hooks(type(item))  # functions have no such hooks
 
 
 def _check_steps(pipeline):
     """Raise ValueError unless the steps are pairs of a name and an estimator."""
     steps = pipeline.steps
     if not isinstance(steps, (list, tuple)) or not steps:
-        raise ValueError("its steps are no list of steps")
+        raise ValueError("its steps are not a list of steps")
     for step in steps:
         if not isinstance(step, (tuple, list)) or len(step) != 2 or not isinstance(step[0], str):
             raise ValueError("its steps are not pairs of a name and an estimator")
         if not (step[1] is None or step[1] == "passthrough" or isinstance(step[1], BaseEstimator)):
-            raise ValueError(f"its step {step[0]!r:.50} is no estimator")
+            raise ValueError(f"its step {step[0]!r:.50} is not an estimator")

@@ -1,4 +1,4 @@
-"""Which classes a file may name, and what they are called there."""
+"""The classes that a file may name, and their names there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 
 from sklearn_recsys.persistence._container import ModelFileError
 
-# what models keep in their parameters and their fitted state, beside arrays
+# classes in the parameters and the fitted state of models that are not estimators
 _HELPERS = (
     "sklearn_recsys.metrics._scorer.RecommenderScorer",
     "sklearn_recsys.neighbors._similarity.RowSimilarity",
@@ -17,7 +17,7 @@ _HELPERS = (
     "sklearn_recsys.utils._rating_scale.RatingScale",
 )
 
-# transformers of scikit-learn that keep (n_users, n_items) and whose state is plain data
+# scikit-learn's transformers that preserve the shape (n_users, n_items) and have plain-data state
 _SCIKIT_LEARN = (
     "sklearn.feature_extraction.text.TfidfTransformer",
     "sklearn.pipeline.Pipeline",
@@ -36,7 +36,7 @@ _SEARCHES = (
     "sklearn.model_selection.RandomizedSearchCV",
 )
 
-# made by their constructors, whose parameters are all that they hold
+# built by their constructors, because their parameters are their only state
 _SPLITTERS = (
     "sklearn_recsys.model_selection.HoldoutSplit",
     *(
@@ -49,21 +49,21 @@ _SPLITTERS = (
 )
 
 
-# what files of earlier versions call classes that have another name now
+# old names, in files of earlier versions, of classes that were moved
 _RENAMED = {
     "sklearn_recsys.neighbors.ContentRecommender": "sklearn_recsys.content.ContentRecommender",
 }
 
 
 def _allowed():
-    """Return the full names of the allow-list: our public estimators, helpers, scikit-learn's."""
+    """Return the full names of all allowed classes."""
     public = import_module("sklearn_recsys")._PUBLIC
     names = {f"{module}.{name}" for module, names in public.items() for name in names}
     return names | {*_HELPERS, *_SCIKIT_LEARN, *_SEARCHES, *_SPLITTERS}
 
 
 def _lookup(name):
-    """Return the class of a name on the allow-list, or None if it is none."""
+    """Return the class of a name on the allow-list, or None if it is not such a class."""
     module, _, attribute = name.rpartition(".")
     item = getattr(import_module(module), attribute)
     others = (*_HELPERS, *_SPLITTERS)
@@ -73,7 +73,7 @@ def _lookup(name):
 
 
 def name_of(cls):
-    """Return what a class is called in a file: its public name, so that files survive a move."""
+    """Return the name of a class in a file: its public name, so that files survive a move."""
     for name in _allowed():
         if name.rpartition(".")[2] == cls.__name__ and _lookup(name) is cls:
             return name
@@ -86,16 +86,16 @@ def class_of(name, trusted):
         raise ModelFileError(f"it names a class by a {type(name).__name__}.")
     name = _RENAMED.get(name, name)
     cls = _lookup(name) if name in _allowed() else None
-    own = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in trusted}
-    cls = cls or own.get(name)
-    if cls is None:  # a script's own class is in __main__, and elsewhere where it is loaded
-        same = [item for full, item in own.items() if name.endswith(f".{item.__qualname__}")]
+    by_name = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in trusted}
+    cls = cls or by_name.get(name)
+    if cls is None:  # a class defined in a script is in __main__ there, but elsewhere when imported
+        same = [item for item in by_name.values() if name.endswith(f".{item.__qualname__}")]
         cls = same[0] if len(same) == 1 else None
     if cls is None:
         short = name.rpartition(".")[2]
         raise ModelFileError(
-            f"it holds an object of the class {name[:200]!r}, which is not of sklearn_recsys. If "
-            f"you know where the file comes from, pass the class: load(path, "
+            f"it holds an object of the class {name[:200]!r}, which is not part of "
+            f"sklearn_recsys. If you trust the source of the file, pass the class: load(path, "
             f"trusted=[{short[:100]}])."
         )
     return cls
@@ -123,24 +123,24 @@ def parameter_names(cls):
 
 
 def parameter(value, name):
-    """Return a parameter of an object; what repeats a splitter holds some of them in a dict."""
+    """Return a parameter of an object; repeated splitters store some of them in a dict."""
     return getattr(value, name) if hasattr(value, name) else value.cvargs[name]
 
 
 def has_hooks(cls):
-    """Return whether the class saves and loads its state itself."""
+    """Return whether the class has its own methods to save and load its state."""
     return hasattr(cls, "_save_state") and hasattr(cls, "_load_state")
 
 
 def may_save(cls):
-    """Return whether objects of the class can be saved: estimators, helpers, hooks of one's own."""
+    """Return whether objects of the class can be saved."""
     return is_built(cls) or has_hooks(cls) or name_of(cls) in _HELPERS
 
 
 def attribute_problem(cls, name):
-    """Return why a name cannot be an attribute that an object's state sets; None if it can."""
+    """Return why an object's state must not set an attribute of this name; None if it may."""
     if type(name) is not str or not name.isidentifier() or name.startswith("__"):
-        return "is no name of an attribute"
+        return "is not the name of an attribute"
     item = inspect.getattr_static(cls, name, None)
     if callable(item) or hasattr(type(item), "__get__"):
         return "would hide a method or property"
@@ -148,9 +148,9 @@ def attribute_problem(cls, name):
 
 
 def check_constants(value, names):
-    """Raise ValueError if an attribute would hide what the class sets, and is no fitted state.
+    """Raise ValueError if an undeclared attribute would hide a class attribute.
 
-    Such as the metric that training is stopped by.
+    A file could otherwise change, for example, the metric of early stopping.
     """
     declared = value._fitted_state() if hasattr(value, "_fitted_state") else {}
     missing = object()

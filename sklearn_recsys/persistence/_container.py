@@ -5,12 +5,12 @@ bytes  contents
 ====== =====================================================================
 0–11   the magic bytes
 12–15  the format version, an unsigned little-endian integer
-16–47  the SHA-256 of everything else, so of bytes 0–15 and from 48 on
+16–47  the SHA-256 of everything else: bytes 0–15 and from 48 on
 48–    a zip archive: ``model.json`` and the arrays, ``0.npy``, ``1.npy``, …
 ====== =====================================================================
 
-The digest is compared before anything is parsed. It finds damage; it keeps nobody from writing a
-file with a digest that is right, so what follows it is not trusted either.
+The digest is compared before anything is parsed. It detects damage, but anyone can write a file
+with a correct digest, so the rest of the file is not trusted either.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ MAGIC = b"\x89skrecsys\r\n\x1a"
 FORMAT = 1
 HEADER_SIZE = 48
 DOCUMENT = "model.json"
-PLAIN_KINDS = "biufcUSmM"  # of arrays that are nothing but numbers, truth values, text or times
+PLAIN_KINDS = "biufcUSmM"  # dtype kinds of numbers, booleans, text and times
 
-MAX_ARRAYS = 20_000  # in a file; zipfile takes ten times the memory of what lists them
+MAX_ARRAYS = 20_000  # per file; zipfile takes ten times the memory of the list of members
 
 _CHUNK = 2**20
-_DOCUMENT_BYTES = 2**24  # that the values of a document may take beyond a multiple of its text
-_END = 22  # bytes of the end of an archive
+_DOCUMENT_BYTES = 2**24  # memory that a document's values may take beyond a multiple of its text
+_END = 22  # size of the end-of-archive record in bytes
 _HEADER = re.compile(
     r"\{'descr': '([<>|=]?[a-zA-Z]\d{0,9}(?:\[\d{0,9}[a-zA-Z]{1,2}\])?)', "
     r"'fortran_order': (True|False), 'shape': \(((?:\d{1,19}, ?)*\d{0,19}),?\), \} *\n"
 )
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # equal models make equal files
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal models have equal files
 
 
 class ModelFileError(ValueError):
-    """A file holds no model that can be loaded: it is damaged, foreign, too new or not trusted.
+    """A file cannot be loaded as a model: it is damaged, foreign, too new or not trusted.
 
     Parameters
     ----------
     message : str
-        Which file, and why it is refused.
+        The path and the reason.
 
     See Also
     --------
-    load : Raises it.
+    load : Raises this error.
 
     Examples
     --------
@@ -71,7 +71,7 @@ class ModelFileError(ValueError):
     ...         sklearn_recsys.load(path)
     ...     except sklearn_recsys.persistence.ModelFileError as error:
     ...         print(str(error).replace(folder, "…"))
-    Cannot load …/notes.txt: it is no model file of sklearn_recsys.
+    Cannot load …/notes.txt: it is not a model file of sklearn_recsys.
     """
 
     def __init__(self, message):
@@ -83,7 +83,7 @@ def _head(version=FORMAT):
 
 
 def _digest(file, head):
-    """Return the SHA-256 of the head and of all that follows the header."""
+    """Return the SHA-256 of the head and of everything after the header."""
     file.seek(HEADER_SIZE)
     return hashlib.file_digest(file, lambda: hashlib.sha256(head)).digest()
 
@@ -92,7 +92,7 @@ def _digest(file, head):
 
 
 def write(path, document, arrays):
-    """Write a JSON document and arrays, atomically: a failure leaves `path` as it was."""
+    """Write a JSON document and arrays atomically: a failure leaves `path` unchanged."""
     with replacing(path) as file:
         _write_archive(file, document, arrays)
         head = _head()
@@ -117,11 +117,11 @@ def _write_archive(file, document, arrays):
 
 @contextmanager
 def reading(path):
-    """Open a file for reading; whatever goes wrong inside becomes a ModelFileError."""
+    """Open a file for reading; any error inside the block becomes a ModelFileError."""
     path = os.fsdecode(path)
     prefix = f"Cannot load {path}: "
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ModelFileError(f"{prefix}it is a folder or a device, no model file.")
+        raise ModelFileError(f"{prefix}it is a folder or a device, not a model file.")
     with open(path, "rb") as file:
         try:
             _check_header(file)
@@ -130,7 +130,7 @@ def reading(path):
                 yield Reader(archive, os.fstat(file.fileno()).st_size)
         except ModelFileError as error:
             raise ModelFileError(f"{prefix}{error}") from error.__cause__
-        except MemoryError:  # the file is as large as what it holds: nothing is wrong with it
+        except MemoryError:  # the contents are no larger than the file, so it is not malicious
             raise
         except Exception as error:
             raise ModelFileError(
@@ -141,24 +141,25 @@ def reading(path):
 def _check_header(file):
     header = file.read(HEADER_SIZE)
     if header[: len(MAGIC)] != MAGIC:
-        what = "it is empty" if not header else "it is no model file of sklearn_recsys"
-        raise ModelFileError(f"{what}.")
+        problem = "it is empty" if not header else "it is not a model file of sklearn_recsys"
+        raise ModelFileError(f"{problem}.")
     if len(header) < HEADER_SIZE:
         raise ModelFileError("it is damaged: it ends within its header.")
     version = int.from_bytes(header[len(MAGIC) : 16], "little")
     if version != FORMAT:
         raise ModelFileError(
-            f"it is written in format {version}, and this version of sklearn_recsys reads format "
-            f"{FORMAT}. It comes from a newer version, or is damaged."
+            f"it has format {version}, but this version of sklearn_recsys reads format {FORMAT}. "
+            "It is from a newer version, or damaged."
         )
     if not hmac.compare_digest(_digest(file, header[:16]), header[16:]):
         raise ModelFileError("it is damaged: its contents do not have the digest in its header.")
 
 
 def _check_end(file):
-    """Refuse an archive whose list of members is large for what the file holds.
+    """Refuse an archive with too long a list of members.
 
-    zipfile makes an object of each entry, ten times as large, before anybody can look at them.
+    zipfile builds an object for each entry, which takes ten times the memory, before they can be
+    checked.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(HEADER_SIZE, size - _END))
@@ -166,28 +167,28 @@ def _check_end(file):
     if len(end) < _END or end[:4] != b"PK\x05\x06" or end[-2:] != b"\0\0":
         raise ModelFileError("its archive has no end.")
     length = int.from_bytes(end[12:16], "little")
-    # an entry has 46 bytes, a name, and a few more in a large archive
+    # an entry takes 46 bytes, a name, and a few more bytes in a large archive
     if length > 96 * (MAX_ARRAYS + 1):
         raise ModelFileError(f"its archive lists more than {MAX_ARRAYS} arrays.")
 
 
 def _no_duplicates(pairs):
-    """Build a JSON object, refusing names that come twice."""
+    """Build a JSON object, refusing duplicate names."""
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ModelFileError(f"its {DOCUMENT} has an object with a name that comes twice.")
+        raise ModelFileError(f"its {DOCUMENT} has an object with a duplicate name.")
     return result
 
 
 def _no_constants(name):
-    raise ModelFileError(f"its {DOCUMENT} holds {name}, which is no JSON.")
+    raise ModelFileError(f"its {DOCUMENT} holds {name}, which is not valid JSON.")
 
 
 def _check_document(text):
     """Refuse a document whose values would take far more memory than its text.
 
-    Lists of empty lists are the worst: 3 characters each, and 64 bytes. Names and ids, what
-    documents are made of, take five times their text.
+    The worst case is lists of empty lists, with 3 characters and 64 bytes each. Names and ids, the
+    usual contents, take five times their text.
     """
     n_values = text.count(",")
     n_bytes = 24 * n_values + 60 * text.count("[") + 200 * text.count("{")
@@ -225,10 +226,12 @@ class Reader:
             raise ModelFileError(f"its {DOCUMENT} is nested too deeply.") from None
 
     def array(self, number):
-        """Return an array; its header is held against the size of its member."""
+        """Return an array, whose header must agree with the size of its member."""
         member = self._members.pop(f"{number}.npy", None) if type(number) is int else None
         if member is None:
-            raise ModelFileError(f"it refers to an array {number!r} that is not there, or twice.")
+            raise ModelFileError(
+                f"it refers to an array {number!r} that is missing or already used."
+            )
         with self._archive.open(member) as stream:
             shape, fortran, dtype = _array_header(stream, member.filename)
             n_bytes = math.prod(shape) * dtype.itemsize
@@ -238,7 +241,7 @@ class Reader:
             for start in range(0, n_bytes, _CHUNK):
                 stop = min(start + _CHUNK, n_bytes)
                 raw[start:stop] = np.frombuffer(stream.read(stop - start), dtype=np.uint8)
-            if stream.read(1):  # the end is where the checksum is compared
+            if stream.read(1):  # zipfile compares the checksum at the end of the member
                 raise ModelFileError(f"its member {member.filename} has the wrong size.")
         _check_elements(raw, dtype, member.filename)
         return raw.view(dtype).reshape(shape, order="F" if fortran else "C")
@@ -246,22 +249,22 @@ class Reader:
     def finish(self):
         """Raise unless every member has been read."""
         if self._members:
-            raise ModelFileError(f"nothing refers to its member(s) {', '.join(self._members)}.")
+            raise ModelFileError(f"its member(s) {', '.join(self._members)} are not used.")
 
 
 def _array_header(stream, name):
     """Return the shape, the order and the dtype of an array of plain elements."""
     start = stream.read(10)
     if start[:8] != b"\x93NUMPY\x01\x00":
-        raise ModelFileError(f"its member {name} is no array.")
-    # numpy's own reader hands the header to Python's parser, which takes megabytes for a nested one
+        raise ModelFileError(f"its member {name} is not an array.")
+    # numpy's reader passes the header to Python's parser, which takes megabytes for a nested one
     header = stream.read(int.from_bytes(start[8:], "little")).decode("latin1")
     found = _HEADER.fullmatch(header)
     try:
         dtype = np.dtype(found[1])
         shape = tuple(int(length) for length in found[3].split(",") if length.strip())
     except (TypeError, ValueError) as error:  # no match, or an invalid dtype
-        raise ModelFileError(f"its member {name} is no array.") from error
+        raise ModelFileError(f"its member {name} is not an array.") from error
     fortran = found[2] == "True"
     if dtype.kind not in PLAIN_KINDS or not dtype.itemsize or dtype.subdtype:
         raise ModelFileError(f"its member {name} holds elements of dtype {str(dtype)[:100]}.")
@@ -273,7 +276,7 @@ def _array_header(stream, name):
 
 
 def _check_elements(raw, dtype, name):
-    """Refuse bytes that are no truth values or no text."""
+    """Refuse bytes that are not valid booleans or text."""
     largest = 0
     if dtype.kind == "b":
         largest, limit = raw.max(initial=0), 1
@@ -281,4 +284,4 @@ def _check_elements(raw, dtype, name):
         points = raw.view(np.dtype(np.uint32).newbyteorder(dtype.byteorder))
         largest, limit = points.max(initial=0), 0x10FFFF
     if largest and largest > limit:
-        raise ModelFileError(f"its member {name} holds bytes that are no {dtype} elements.")
+        raise ModelFileError(f"its member {name} holds bytes that are not valid for {dtype}.")

@@ -1,4 +1,4 @@
-"""Replacing a file as a whole, so that no reader and no crash ever sees half of one."""
+"""Atomic replacement of a file, so that neither readers nor crashes leave a partial one."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ _PREFIX, _SUFFIX = ".recsys-", ".tmp"
 
 @contextmanager
 def replacing(path):
-    """Yield a new file, which takes the place of `path` once the block has ended without an error.
+    """Yield a new file, which replaces `path` when the block ends without an error.
 
-    A link is followed: what it points to is replaced. Where Linux can do so, the new file has no
-    name until it is complete, and a process that is killed leaves nothing behind.
+    Links are followed: their target is replaced. If Linux supports it, the new file has no name
+    until it is complete, so a killed process leaves no file behind.
 
     Parameters
     ----------
     path : str or path-like
-        The file to be; one that exists keeps its mode.
+        The file to write; an existing file keeps its mode.
 
     Raises
     ------
     OSError
-        If `path` cannot be written to; it is the file that the error names.
+        If `path` cannot be written; the error names `path`.
     """
-    asked = os.fsdecode(path)
-    target = os.path.realpath(asked)
+    path = os.fsdecode(path)
+    target = os.path.realpath(path)
     folder = os.path.dirname(target)
-    replaced = _replaced(target, asked)
+    replaced = _status_of_replaced(target, path)
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, "No such folder to save to", folder)
     try:
         file, temporary = _open(folder, replaced)
     except OSError as error:
-        raise type(error)(error.errno, f"{error.strerror}, in the folder of", asked) from None
+        raise type(error)(error.errno, f"{error.strerror}, in the folder of", path) from None
     with file:
         try:
             yield file
@@ -50,10 +50,10 @@ def replacing(path):
                 temporary = _link(file, folder)
             os.replace(temporary, target)
             temporary = None
-        except OSError as error:  # names the file that was asked for, not one that is gone
+        except OSError as error:  # name the requested file instead of the temporary one
             if error.errno is None:
                 raise
-            raise type(error)(error.errno, error.strerror, asked) from error
+            raise type(error)(error.errno, error.strerror, path) from error
         finally:
             if temporary is not None:
                 with suppress(OSError):
@@ -61,18 +61,18 @@ def replacing(path):
     _sync(folder)
 
 
-def _replaced(target, asked):
-    """Return the status of the file to be replaced, or None; refuse what is no regular file."""
+def _status_of_replaced(target, path):
+    """Return the status of the file to replace, or None; refuse anything but a regular file."""
     try:
         status = os.stat(target)
     except FileNotFoundError:
         return None
     if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "Cannot save to a folder; name a file in it", asked)
+        raise IsADirectoryError(errno.EISDIR, "Cannot save to a folder; name a file in it", path)
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "Cannot save to a device, a pipe or a socket", asked)
+        raise OSError(errno.EINVAL, "Cannot save to a device, a pipe or a socket", path)
     if not os.access(target, os.W_OK):
-        raise PermissionError(errno.EACCES, "Cannot replace a file that is read-only", asked)
+        raise PermissionError(errno.EACCES, "Cannot replace a file that is read-only", path)
     return status
 
 
@@ -81,28 +81,29 @@ def _open(folder, replaced):
     _remove_abandoned(folder)
     mode = 0o666 if replaced is None else 0o600  # a new file's mode follows the umask
     if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
-        with suppress(OSError):  # not every file system can
-            number = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
-            return _like(number, replaced), None
+        with suppress(OSError):  # not every file system supports O_TMPFILE
+            descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
+            return _with_owner_and_mode(descriptor, replaced), None
     name = _temporary_name(folder)
     flags = os.O_CREAT | os.O_EXCL | os.O_RDWR
     flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    return _like(os.open(name, flags, mode), replaced), name
+    return _with_owner_and_mode(os.open(name, flags, mode), replaced), name
 
 
-def _like(number, replaced):
-    """Return the open file, with the owner and the mode of the one that it replaces."""
+def _with_owner_and_mode(descriptor, replaced):
+    """Return the open file, with the owner and the mode of the file that it replaces."""
     if replaced is not None and hasattr(os, "fchmod"):
-        with suppress(OSError):  # only root can give files away
-            os.fchown(number, replaced.st_uid, replaced.st_gid)
-        os.fchmod(number, stat.S_IMODE(replaced.st_mode))
-    return os.fdopen(number, "w+b")
+        with suppress(OSError):  # only root can change the owner
+            os.fchown(descriptor, replaced.st_uid, replaced.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(replaced.st_mode))
+    return os.fdopen(descriptor, "w+b")
 
 
 def _link(file, folder):
-    """Give a file without a name one, for the moment until it is renamed; return it."""
+    """Give an unnamed file a temporary name and return it."""
     name = _temporary_name(folder)
-    descriptors = os.open("/proc/self/fd", os.O_RDONLY)  # without it Python links the link itself
+    # with a folder descriptor, Python follows the link in /proc instead of linking the link itself
+    descriptors = os.open("/proc/self/fd", os.O_RDONLY)
     try:
         os.link(str(file.fileno()), name, src_dir_fd=descriptors, follow_symlinks=True)
     finally:
@@ -111,7 +112,7 @@ def _link(file, folder):
 
 
 def _temporary_name(folder):
-    """Return a name that says whose it is: the machine and the process."""
+    """Return a temporary name that identifies the machine and the process."""
     return os.path.join(folder, f"{_prefix()}{os.getpid()}-{secrets.token_hex(8)}{_SUFFIX}")
 
 
@@ -120,8 +121,8 @@ def _prefix():
 
 
 def _remove_abandoned(folder):
-    """Remove what processes of this machine that are no longer running had not finished."""
-    if sys.platform == "win32":  # os.kill ends a process there
+    """Remove unfinished files of processes of this machine that are no longer running."""
+    if sys.platform == "win32":  # there, os.kill would terminate the process
         return
     prefix = _prefix()
     with suppress(OSError), os.scandir(folder) as entries:
@@ -145,11 +146,11 @@ def _is_running(process):
 
 
 def _sync(folder):
-    """Make the new name last through a crash of the machine."""
+    """Flush the folder, so that the new name survives a crash of the machine."""
     if hasattr(os, "O_DIRECTORY"):
         with suppress(OSError):
-            number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                os.fsync(number)
+                os.fsync(descriptor)
             finally:
-                os.close(number)
+                os.close(descriptor)

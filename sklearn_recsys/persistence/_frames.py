@@ -1,4 +1,4 @@
-"""pandas objects as plain values and arrays, which the rest of a file knows."""
+"""Conversion of pandas objects to plain values and arrays, and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIELDS = {
 
 
 def pandas_kind(value):
-    """Return what a pandas object is called in a file, None for all other objects."""
+    """Return the kind of a pandas object in a file, or None for all other objects."""
     if type(value) is pd.DataFrame:
         return "frame"
     if type(value) is pd.Series:
@@ -27,10 +27,10 @@ def pandas_kind(value):
 
 
 def portable(parameter, name):
-    """Return a parameter in a form that can be saved.
+    """Return a parameter as an object that can be saved.
 
-    Frames of other libraries become pandas frames, and their columns and arrays become numpy's:
-    values count, and what else their types say is lost.
+    Frames of other libraries become pandas frames, and their columns and arrays become numpy
+    arrays: the values are saved, but not the original types.
     """
     cls = type(parameter)
     if isinstance(parameter, type) or cls.__module__.partition(".")[0] in ("numpy", "scipy"):
@@ -46,54 +46,54 @@ def portable(parameter, name):
 
 
 def split(value):
-    """Return a dict of lists, tuples and arrays; TypeError if the object cannot be said so."""
+    """Return the object as a dict of lists, tuples and arrays; raise TypeError if impossible."""
     kind = pandas_kind(value)
     if kind == "index":
         return {"values": _split(value), "name": value.name}
-    parts = {"index": _split(value.index), "index_name": value.index.name}
+    index = {"index": _split(value.index), "index_name": value.index.name}
     if kind == "series":
-        return {"values": _split(value), "name": value.name, **parts}
+        return {"values": _split(value), "name": value.name, **index}
     return {
         "columns": _split(value.columns),
         "columns_name": value.columns.name,
-        **parts,
+        **index,
         "data": [_split(value.iloc[:, i]) for i in range(value.shape[1])],
     }
 
 
-def join(kind, parts):
-    """Return the object of what `split` returned."""
-    right = type(parts) is dict and set(parts) == _FIELDS[kind]
-    if not right or (kind == "frame" and type(parts["data"]) is not list):
-        raise ModelFileError(f"it holds a pandas {kind} with other fields than it should.")
+def join(kind, fields):
+    """Return the object from the result of `split`."""
+    is_valid = type(fields) is dict and set(fields) == _FIELDS[kind]
+    if not is_valid or (kind == "frame" and type(fields["data"]) is not list):
+        raise ModelFileError(f"it holds a pandas {kind} with the wrong fields.")
     if kind == "index":
-        return _index(parts["values"], parts["name"])
-    index = _index(parts["index"], parts["index_name"])
-    columns = [parts["values"]] if kind == "series" else parts["data"]
+        return _index(fields["values"], fields["name"])
+    index = _index(fields["index"], fields["index_name"])
+    columns = [fields["values"]] if kind == "series" else fields["data"]
     data = dict(enumerate(map(_join, columns)))
     if any(len(values) != len(index) for values in data.values()):
         raise ModelFileError(f"it holds a {kind} whose columns have different lengths.")
     if kind == "series":
-        return pd.Series(data[0], index=index, name=parts["name"])
+        return pd.Series(data[0], index=index, name=fields["name"])
     frame = pd.DataFrame(data, index=index)
-    frame.columns = _index(parts["columns"], parts["columns_name"])
+    frame.columns = _index(fields["columns"], fields["columns_name"])
     return frame
 
 
-def n_bytes(part):
-    """Return how large the parts of an object are, categories included."""
-    if isinstance(part, dict):
-        return n_bytes(list(part.values()))
-    if isinstance(part, (tuple, list)):
-        return sum(map(n_bytes, part))
-    return part.nbytes if isinstance(part, np.ndarray) else 0
+def n_bytes(item):
+    """Return the size of all arrays in the result of `split`, including categories."""
+    if isinstance(item, dict):
+        return n_bytes(list(item.values()))
+    if isinstance(item, (tuple, list)):
+        return sum(map(n_bytes, item))
+    return item.nbytes if isinstance(item, np.ndarray) else 0
 
 
 def _split(values):
     """Return the name of the dtype and the values of a Series or Index."""
     if isinstance(values, pd.MultiIndex):
         raise TypeError("an index of several levels")
-    if isinstance(values, pd.RangeIndex):  # the default index says nothing, its values would
+    if isinstance(values, pd.RangeIndex):  # more compact than its values
         return "range", values.start, values.stop, values.step
     dtype = values.dtype
     if isinstance(dtype, pd.CategoricalDtype):
@@ -111,27 +111,28 @@ def _split(values):
     return str(dtype), objects
 
 
-def _index(part, name):
-    if type(part) is tuple and part[:1] == ("range",):
-        if len(part) != 4 or not all(type(number) is int for number in part[1:]) or not part[3]:
-            raise ModelFileError("it holds an index that is no range.")
-        return pd.RangeIndex(*part[1:], name=name)
-    return pd.Index(_join(part), name=name, tupleize_cols=False)
+def _index(column, name):
+    if type(column) is tuple and column[:1] == ("range",):
+        _, *bounds = column
+        if len(bounds) != 3 or not all(type(number) is int for number in bounds) or not bounds[2]:
+            raise ModelFileError("it holds an invalid range index.")
+        return pd.RangeIndex(*bounds, name=name)
+    return pd.Index(_join(column), name=name, tupleize_cols=False)
 
 
-def _join(part):
-    """Return the values of what `_split` returned."""
-    if type(part) is not tuple or len(part) != (4 if part[:1] == ("category",) else 2):
-        raise ModelFileError("it holds a column that is none.")
-    dtype, values = part[:2]
+def _join(column):
+    """Return the values from the result of `_split`."""
+    if type(column) is not tuple or len(column) != (4 if column[:1] == ("category",) else 2):
+        raise ModelFileError("it holds an invalid column.")
+    dtype, values = column[:2]
     if not isinstance(values, np.ndarray) or values.ndim != 1:
         raise ModelFileError("it holds a column without values.")
     if dtype == "numpy":
         return values
     if dtype == "category":
-        return pd.Categorical.from_codes(values, _index(part[2], None), ordered=part[3] is True)
+        return pd.Categorical.from_codes(values, _index(column[2], None), ordered=column[3] is True)
     if type(dtype) is not str or dtype not in _EXTENSIONS:
         raise ModelFileError(f"it holds a column of the dtype {str(dtype)[:100]!r}.")
     if dtype == "str" and isinstance(pd.api.types.pandas_dtype("str"), np.dtype):
-        return values  # before pandas 3 strings are objects
+        return values  # before pandas 3, strings have the dtype object
     return pd.array(values, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Values that one line of text can say: numbers, ids, dtypes."""
+"""Values that are saved as one line of text: numbers, ids, dtypes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUMPY_TYPES = {
         *("float16", "float32", "float64", "complex64", "complex128"),
     )
 }
-# functions of one array, which `FunctionTransformer` applies to each value
+# elementwise functions of one array, for `FunctionTransformer`
 _UFUNCS = {
     name: getattr(np, name)
     for name in (
@@ -36,7 +36,7 @@ _TIME = re.compile(r"(s|ms|us|ns):(-?\d{1,19}):(UTC)?")
 
 def _parse_int(text):
     if not re.fullmatch(r"-?0x[0-9a-f]+", text):
-        raise ValueError(f"{text[:100]!r} is no hexadecimal number")
+        raise ValueError(f"{text[:100]!r} is not a hexadecimal number")
     return int(text, 16)
 
 
@@ -46,7 +46,7 @@ def _parse_float(text):
 
 def _parse_dtype(text):
     if not _DTYPE.fullmatch(text):
-        raise ValueError(f"{text[:100]!r} is no dtype of plain elements")
+        raise ValueError(f"{text[:100]!r} is not a dtype of plain elements")
     return np.dtype(text)
 
 
@@ -85,10 +85,10 @@ def _parse_range(text):
     return range(*map(int, _RANGE.fullmatch(text).groups()))
 
 
-# kind: (type, to text, from text); only values of exactly the type are meant
+# kind: (type, to text, from text); subclasses of the type do not qualify
 _LEAVES = {
     "int": (int, hex, _parse_int),  # beyond 64 bits
-    "float": (float, repr, _parse_float),  # nan and inf, which JSON does not know
+    "float": (float, repr, _parse_float),  # nan and inf, which JSON does not have
     "bytes": (bytes, bytes.hex, bytes.fromhex),
     "uuid": (UUID, str, UUID),
     "date": (datetime.date, datetime.date.isoformat, datetime.date.fromisoformat),
@@ -108,7 +108,7 @@ LEAF_KINDS = frozenset(_PARSERS)
 
 
 def is_plain(value):
-    """Return whether JSON says the value as it is."""
+    """Return whether JSON can represent the value directly."""
     kind = type(value)
     if kind is int:
         return -(2**63) <= value < 2**63
@@ -116,7 +116,7 @@ def is_plain(value):
 
 
 def leaf_text(value):
-    """Return the kind and the text of a value, or None if it is no leaf."""
+    """Return the kind and the text of a value, or None if it is not a leaf."""
     cls = type(value)
     if cls in _KINDS:
         kind = _KINDS[cls]
@@ -133,7 +133,7 @@ def leaf_text(value):
 
 
 def parse_leaf(kind, text):
-    """Return the value of a text."""
+    """Return the value that a text represents."""
     if type(text) is not str:
         raise TypeError(f"a {kind} must be text, not {type(text).__name__}")
     return _PARSERS[kind](text)

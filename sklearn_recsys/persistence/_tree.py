@@ -1,9 +1,9 @@
-"""Objects as a tree of JSON beside numbered arrays, and back.
+"""Encoding of objects as a JSON tree and numbered arrays, and decoding.
 
-JSON's null, booleans, integers, finite floats, strings and arrays are None, bool, int, float, str
-and list. Everything else is a JSON object with its kind as "type". Arrays, sparse matrices, frames
-and estimators carry an "id"; where one comes again, a "ref" to the id stands for it, so that what
-was shared is written once and shared again.
+JSON's null, booleans, integers, finite floats, strings and arrays stand for None, bool, int, float,
+str and list. Everything else is a JSON object with its kind as "type". Arrays, sparse matrices,
+frames and estimators have an "id"; repeated occurrences are a "ref" to the id, so that a shared
+object is written once and still shared after loading.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from sklearn_recsys.persistence._container import MAX_ARRAYS, PLAIN_KINDS, Model
 from sklearn_recsys.persistence._frames import join, n_bytes, pandas_kind, portable, split
 from sklearn_recsys.persistence._leaves import LEAF_KINDS, is_plain, leaf_text, parse_leaf
 
-_MAX_DEPTH = 30  # of containers; a pipeline in a pipeline is three deeper
+_MAX_DEPTH = 30  # of nested containers; a pipeline in a pipeline takes three levels
 _SPARSE = {cls.__name__: cls for cls in (sp.csr_array, sp.csc_array, sp.csr_matrix, sp.csc_matrix)}
 _SPARSE_KINDS = "biufc"
-_ROUTING = "_metadata_request"  # the attribute that `set_fit_request` and the like write
+_ROUTING = "_metadata_request"  # the attribute that methods such as `set_fit_request` write
 
 
-def _own_parameters(cls, names):
-    """Return the parameters that a file holds: all but the cache of a pipeline.
+def _saved_parameters(cls, names):
+    """Return the parameters that a file holds: all except the cache of a pipeline.
 
-    joblib's cache holds pickles: a file must not say where they are read from.
+    joblib's cache holds pickles, so a file must not choose where they are read from.
     """
     return [name for name in names if not (name == "memory" and issubclass(cls, Pipeline))]
 
@@ -44,11 +44,12 @@ class Encoder:
 
     def __init__(self):
         self.arrays = []
-        self._known = {}  # id of an object: the object, kept alive, and its number in the file
+        # by id of an object: the object, to keep the id valid, and its number in the file
+        self._encoded = {}
         self._open = set()  # ids of the containers around the current value
 
     def encode(self, value, where):
-        """Return the node of a value; TypeError says `where` something cannot be saved."""
+        """Return the node of a value; raise TypeError that names `where` it cannot be saved."""
         if is_plain(value):
             return value
         try:
@@ -72,7 +73,7 @@ class Encoder:
         if cls is tuple:
             return {"type": "tuple", "items": self._items(value, where)}
         if cls in (set, frozenset):
-            items = sorted(value, key=repr)  # the order in memory changes from run to run
+            items = sorted(value, key=repr)  # the iteration order changes from run to run
             return {"type": cls.__name__, "items": self._items(items, where)}
         if cls is dict:
             return {
@@ -84,8 +85,8 @@ class Encoder:
             }
         if cls is np.random.RandomState:
             return self._random_state(value, where)
-        if id(value) in self._known:
-            return {"type": "ref", "id": self._known[id(value)][1]}
+        if id(value) in self._encoded:
+            return {"type": "ref", "id": self._encoded[id(value)][1]}
         if type(value) is np.ma.MaskedArray:
             node = self._masked(value, where)
         elif isinstance(value, np.ndarray):
@@ -98,8 +99,8 @@ class Encoder:
             node = self._object(value, where)
         else:
             raise _unsaveable(value, where)
-        number = len(self._known)
-        self._known[id(value)] = value, number
+        number = len(self._encoded)
+        self._encoded[id(value)] = value, number
         return {**node, "id": number}
 
     def _items(self, items, where):
@@ -110,7 +111,7 @@ class Encoder:
 
     def _member(self, array):
         if len(self.arrays) == MAX_ARRAYS:
-            raise ValueError(f"A model file holds {MAX_ARRAYS:,} arrays at most.")
+            raise ValueError(f"A model file can hold at most {MAX_ARRAYS:,} arrays.")
         self.arrays.append(array)
         return len(self.arrays) - 1
 
@@ -126,8 +127,8 @@ class Encoder:
         return {"type": "array", "member": self._member(np.asarray(array))}
 
     def _masked(self, array, where):
-        parts = (array.data, np.ma.getmaskarray(array), array.fill_value)
-        return {"type": "masked", "parts": [self.encode(part, where) for part in parts]}
+        components = (array.data, np.ma.getmaskarray(array), array.fill_value)
+        return {"type": "masked", "parts": [self.encode(item, where) for item in components]}
 
     def _sparse(self, matrix, where):
         name = type(matrix).__name__
@@ -136,20 +137,20 @@ class Encoder:
         if matrix.dtype.kind not in _SPARSE_KINDS:
             raise _unsaveable(matrix, where, f"dtype {matrix.dtype}")
         nnz = matrix.indptr[-1]
-        parts = (matrix.data[:nnz], matrix.indices[:nnz], matrix.indptr)
+        arrays = (matrix.data[:nnz], matrix.indices[:nnz], matrix.indptr)
         return {
             "type": "sparse",
             "class": name,
             "shape": [int(length) for length in matrix.shape],
-            "parts": [self._member(part) for part in parts],
+            "parts": [self._member(array) for array in arrays],
         }
 
     def _pandas(self, value, where):
         try:
-            parts = split(value)
+            components = split(value)
         except TypeError as error:
             raise _unsaveable(value, where, str(error)) from None
-        return {"type": pandas_kind(value), "parts": self.encode(parts, where)}
+        return {"type": pandas_kind(value), "parts": self.encode(components, where)}
 
     def _random_state(self, random, where):
         state = random.get_state(legacy=False)
@@ -166,7 +167,7 @@ class Encoder:
     def _object(self, value, where):
         cls = type(value)
         built, names = _classes.is_built(cls), _classes.parameter_names(cls)
-        try:  # what is written can be read
+        try:  # refuse to write what `load` would refuse to read
             check_parameters(value)
         except ValueError as error:
             raise TypeError(f"Cannot save {where}: {error}.") from error
@@ -174,14 +175,15 @@ class Encoder:
             check_fitted(value)
         except ValueError as error:
             raise ValueError(f"Cannot save {where}: {error}.") from error
-        own = _own_parameters(cls, names)
-        params = {name: portable(_classes.parameter(value, name), name) for name in own}
-        apart = {*names, _ROUTING, *derived_attributes(cls)}
-        state = {k: item for k, item in getattr(value, "__dict__", {}).items() if k not in apart}
+        saved = _saved_parameters(cls, names)
+        params = {name: portable(_classes.parameter(value, name), name) for name in saved}
+        not_state = {*names, _ROUTING, *derived_attributes(cls)}
+        attributes = getattr(value, "__dict__", {})
+        state = {k: item for k, item in attributes.items() if k not in not_state}
         if _classes.is_splitter(cls):
             state = {}
         elif _classes.has_hooks(cls) and (state or not built):
-            state = {k: item for k, item in value._save_state().items() if k not in apart}
+            state = {k: item for k, item in value._save_state().items() if k not in not_state}
         routing = getattr(value, _ROUTING, None)
         for name in state:
             problem = _classes.attribute_problem(cls, name)
@@ -205,20 +207,20 @@ def _unsaveable(value, where, reason=None):
         f"Cannot save {where}: {cls.__module__}.{cls.__qualname__}"
         f"{f' ({reason})' if reason else ''}. Parameters and fitted state must be numbers, "
         "strings, None, lists, tuples, sets, dicts, arrays, csr_arrays, pandas objects and "
-        "estimators; a class of your own may turn the rest into them, see "
+        "estimators; your own classes can convert other objects to these, see "
         "sklearn_recsys.persistence."
     )
 
 
 class Decoder:
-    """Turn a tree back into an object; every node is checked."""
+    """Turn a tree back into an object, checking every node."""
 
     def __init__(self, reader, trusted):
         self._array = reader.array
         self._size = reader.size
         self._trusted = trusted
-        self._known = {}
-        self._n_joined = 0  # bytes of what pandas objects were made of
+        self._decoded = {}
+        self._n_joined = 0  # bytes in pandas objects so far
 
     def decode(self, node, depth=0):
         """Return the value of a node."""
@@ -226,7 +228,7 @@ class Decoder:
             raise ModelFileError("its contents are nested too deeply.")
         if is_plain(node):
             return node
-        if type(node) is list:  # in place: it may be most of the file
+        if type(node) is list:  # decoded in place, because it may be most of the file
             for index, item in enumerate(node):
                 if not is_plain(item):
                     node[index] = self.decode(item, depth + 1)
@@ -237,24 +239,24 @@ class Decoder:
         if type(kind) is not str or kind not in _KINDS:
             raise ModelFileError(f"it holds something of the unknown kind {str(kind)[:100]!r}.")
         if set(node) - {"type"} != _FIELDS.get(kind, {"value"}):
-            raise ModelFileError(f"its description of a {kind} has other fields than it should.")
+            raise ModelFileError(f"its description of a {kind} has the wrong fields.")
         if kind in LEAF_KINDS:
             return parse_leaf(kind, node["value"])
         value = getattr(self, f"_decode_{kind}")(node, depth + 1)
         if "id" in node and kind != "ref":
-            if type(node["id"]) is not int or node["id"] in self._known:
+            if type(node["id"]) is not int or node["id"] in self._decoded:
                 raise ModelFileError(f"it numbers a {kind} {str(node['id'])[:50]!r}.")
-            self._known[node["id"]] = value
+            self._decoded[node["id"]] = value
         return value
 
     def _decode_ref(self, node, depth):
-        if type(node["id"]) is not int or node["id"] not in self._known:
-            raise ModelFileError(f"it refers to {str(node['id'])[:50]!r}, which is not there.")
-        return self._known[node["id"]]
+        if type(node["id"]) is not int or node["id"] not in self._decoded:
+            raise ModelFileError(f"it refers to {str(node['id'])[:50]!r}, which does not exist.")
+        return self._decoded[node["id"]]
 
     def _list(self, node, depth):
         if type(node) is not list:
-            raise ModelFileError(f"it holds a {type(node).__name__} where a list should be.")
+            raise ModelFileError(f"it holds a {type(node).__name__} instead of a list.")
         return self.decode(node, depth)
 
     def _decode_tuple(self, node, depth):
@@ -269,10 +271,10 @@ class Decoder:
     def _decode_dict(self, node, depth):
         items = self._list(node["items"], depth)
         if not all(type(pair) is list and len(pair) == 2 for pair in items):
-            raise ModelFileError("it holds a dict whose items are no pairs.")
+            raise ModelFileError("it holds a dict whose items are not pairs.")
         result = dict(items)
         if len(result) != len(items):
-            raise ModelFileError("it holds a dict with a key that comes twice.")
+            raise ModelFileError("it holds a dict with a duplicate key.")
         return result
 
     def _decode_array(self, node, depth):
@@ -286,18 +288,20 @@ class Decoder:
         return np.fromiter(items, dtype=object, count=len(items)).reshape(shape)
 
     def _decode_masked(self, node, depth):
-        parts = self._list(node["parts"], depth)
-        arrays = len(parts) == 3 and all(type(part) is np.ndarray for part in parts[:2])
-        if not arrays or parts[1].dtype != bool or parts[0].shape != parts[1].shape:
-            raise ModelFileError("it holds a masked array whose parts do not fit together.")
-        return np.ma.MaskedArray(parts[0], parts[1], fill_value=parts[2])
+        items = self._list(node["parts"], depth)
+        if len(items) != 3 or not all(type(item) is np.ndarray for item in items[:2]):
+            raise ModelFileError("it holds an invalid masked array.")
+        data, mask, fill_value = items
+        if mask.dtype != bool or data.shape != mask.shape:
+            raise ModelFileError("it holds an invalid masked array.")
+        return np.ma.MaskedArray(data, mask, fill_value=fill_value)
 
     def _decode_sparse(self, node, depth):
         shape = _shape(node["shape"])
         if node["class"] not in _SPARSE or len(shape) != 2 or type(node["parts"]) is not list:
-            raise ModelFileError("it holds a sparse matrix of an unknown form.")
-        parts = [self._array(part) for part in node["parts"]]
-        return _sparse(_SPARSE[node["class"]], parts, shape)
+            raise ModelFileError("it holds a sparse matrix of an unknown format.")
+        arrays = [self._array(number) for number in node["parts"]]
+        return _sparse(_SPARSE[node["class"]], arrays, shape)
 
     def _decode_frame(self, node, depth):
         return self._join("frame", node, depth)
@@ -309,19 +313,19 @@ class Decoder:
         return self._join("index", node, depth)
 
     def _join(self, kind, node, depth):
-        parts = self.decode(node["parts"], depth)
-        self._n_joined += n_bytes(parts)
-        if self._n_joined > 4 * self._size + 2**20:  # one array as many columns
+        components = self.decode(node["parts"], depth)
+        self._n_joined += n_bytes(components)
+        if self._n_joined > 4 * self._size + 2**20:  # many columns may refer to one array
             raise ModelFileError("it holds pandas objects that are larger than the file.")
-        return join(kind, parts)
+        return join(kind, components)
 
     def _decode_random_state(self, node, depth):
         key = self._array(node["key"])
         pos, has_gauss, gauss = node["pos"], node["has_gauss"], node["gauss"]
-        # numpy reads its state at `pos` without looking
-        whole = type(pos) is int and type(has_gauss) is int and type(gauss) is float
-        if key.dtype != np.uint32 or key.shape != (624,) or not whole or not 0 <= pos <= 624:
-            raise ModelFileError("it holds a random state that is none.")
+        # numpy reads its state at `pos` without checking bounds
+        types_match = type(pos) is int and type(has_gauss) is int and type(gauss) is float
+        if key.dtype != np.uint32 or key.shape != (624,) or not types_match or not 0 <= pos <= 624:
+            raise ModelFileError("it holds an invalid random state.")
         random = np.random.RandomState(0)
         random.set_state(("MT19937", key, pos, has_gauss, gauss))
         return random
@@ -329,10 +333,10 @@ class Decoder:
     def _decode_object(self, node, depth):
         cls = _classes.class_of(node["class"], self._trusted)
         if not _classes.may_save(cls):
-            raise ModelFileError(f"it holds a {cls.__name__}, which is no estimator.")
+            raise ModelFileError(f"it holds a {cls.__name__}, which is not an estimator.")
         built, names = _classes.is_built(cls), _classes.parameter_names(cls)
         params = self._attributes(node["params"], depth)
-        unknown = sorted(set(params) - set(_own_parameters(cls, names)))
+        unknown = sorted(set(params) - set(_saved_parameters(cls, names)))
         if unknown:
             raise ModelFileError(f"{cls.__name__} has no parameter {unknown[0][:100]!r}.")
         state = self._attributes(node["state"], depth)
@@ -358,7 +362,7 @@ class Decoder:
 
     def _attributes(self, node, depth):
         if type(node) is not dict:
-            raise ModelFileError("it holds an object whose attributes are no JSON object.")
+            raise ModelFileError("it holds an object whose attributes are not a JSON object.")
         return {name: self.decode(item, depth) for name, item in node.items()}
 
 
@@ -385,19 +389,18 @@ _KINDS = LEAF_KINDS | set(_FIELDS)
 
 def _shape(node):
     if type(node) is not list or len(node) > 32:
-        raise ModelFileError("it holds an array whose shape is none.")
+        raise ModelFileError("it holds an array of an invalid shape.")
     if not all(type(length) is int and 0 <= length < 2**63 for length in node):
         raise ModelFileError(f"it holds an array of shape {str(node)[:100]}.")
     return tuple(node)
 
 
-def _sparse(cls, parts, shape):
-    """Return a compressed sparse matrix whose parts fit together; scipy would not look."""
-    data, indices, indptr = parts
+def _sparse(cls, arrays, shape):
+    """Return a compressed sparse matrix after checks of its arrays that scipy does not make."""
+    data, indices, indptr = arrays
     major, minor = shape if cls.__name__.startswith("csr") else shape[::-1]
-    integers = all(part.dtype in (np.int32, np.int64) for part in (indices, indptr))
-    fits = (
-        integers
+    is_valid = (
+        all(array.dtype in (np.int32, np.int64) for array in (indices, indptr))
         and data.dtype.kind in _SPARSE_KINDS
         and data.ndim == indices.ndim == indptr.ndim == 1
         and len(indptr) == major + 1
@@ -406,25 +409,25 @@ def _sparse(cls, parts, shape):
         and bool(np.all(indptr[:-1] <= indptr[1:]))
         and (not len(indices) or (indices.min() >= 0 and indices.max() < minor))
     )
-    if not fits:
-        raise ModelFileError(f"it holds a {cls.__name__} whose parts do not fit together.")
+    if not is_valid:
+        raise ModelFileError(f"it holds an invalid {cls.__name__}.")
     matrix = cls((data, indices, indptr), shape=shape)
     if matrix.dtype != data.dtype:
         raise ModelFileError(f"it holds a {cls.__name__} with values of dtype {data.dtype}.")
-    matrix.indices, matrix.indptr = indices, indptr  # scipy may have made them smaller
+    matrix.indices, matrix.indptr = indices, indptr  # scipy may have changed their dtype
     return matrix
 
 
 def _set_routing(value, routing):
-    """Set the metadata requests that `set_fit_request` and the like had made."""
+    """Restore the metadata requests made by methods such as `set_fit_request`."""
     if type(routing) is not dict or not all(type(item) is dict for item in routing.values()):
-        raise ModelFileError("it holds metadata requests that are none.")
+        raise ModelFileError("it holds invalid metadata requests.")
     if not routing:
         return
     requests = value._get_metadata_request()
-    for method, wanted in routing.items():
-        for param, alias in wanted.items():
+    for method, aliases in routing.items():
+        for param, alias in aliases.items():
             if type(alias) not in (bool, str, type(None)):
-                raise ModelFileError("it holds metadata requests that are none.")
+                raise ModelFileError("it holds invalid metadata requests.")
             getattr(requests, method).add_request(param=param, alias=alias)
     setattr(value, _ROUTING, requests)

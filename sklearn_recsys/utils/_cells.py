@@ -1,4 +1,4 @@
-"""Stored cells of canonical csr_arrays as sets."""
+"""Operations on the stored cells of canonical csr_arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def cell_rows(X):
 
 
 def cell_keys(X):
-    """Return a number for each stored cell, ascending, equal for equal cells of equal shapes."""
+    """Return a unique number for each cell: sorted, and comparable between equal shapes."""
     return cell_rows(X) * np.int64(X.shape[1]) + X.indices
 
 
@@ -24,14 +24,14 @@ def in_cells(X, other):
     if not len(keys):
         return np.zeros(X.nnz, dtype=bool)
     wanted = cell_keys(X)
-    place = np.searchsorted(keys, wanted)
-    return keys[np.minimum(place, len(keys) - 1)] == wanted
+    positions = np.searchsorted(keys, wanted)
+    return keys[np.minimum(positions, len(keys) - 1)] == wanted
 
 
 def take_cells(X, mask):
     """Return `X` with only the stored cells where `mask` holds."""
-    kept = np.concatenate([[0], np.cumsum(mask)])
-    indptr = kept[X.indptr].astype(X.indptr.dtype)
+    n_before = np.concatenate([[0], np.cumsum(mask)])
+    indptr = n_before[X.indptr].astype(X.indptr.dtype)
     return sp.csr_array((X.data[mask], X.indices[mask], indptr), shape=X.shape)
 
 
@@ -53,7 +53,7 @@ def products_at(left, right, rows, columns):
 
 
 def rank_cells(X):
-    """Return 1, 2, … for the stored cells of each row by rising value, ties by column."""
+    """Return ranks 1, 2, … of the stored cells of each row by increasing value, ties by column."""
     rows = cell_rows(X)
     order = sort_within_rows(X, X.data)
     ranks = np.empty(X.nnz, dtype=np.int64)
@@ -62,11 +62,11 @@ def rank_cells(X):
 
 
 def value_ranks(X):
-    """Return 1, 2, … for the distinct values of each row by rising value, equal for equal ones."""
+    """Return dense ranks 1, 2, … of the values of each row: equal values have equal ranks."""
     rows = cell_rows(X)
     order = np.lexsort((X.data, rows))
     data, rows = X.data[order], rows[order]
-    starts = np.ones(X.nnz, dtype=np.int64)  # of a run of equal values of a row
+    starts = np.ones(X.nnz, dtype=np.int64)  # 1 at the first of each run of equal values of a row
     starts[1:] = (data[1:] != data[:-1]) | (rows[1:] != rows[:-1])
     runs = starts.cumsum()
     ranks = np.empty(X.nnz, dtype=np.int64)
@@ -81,7 +81,7 @@ def sort_within_rows(X, keys):
         low = int(keys.min(initial=0))
         span = int(keys.max(initial=0)) - low + 1
         if span * X.shape[0] < 2**63:
-            # one key, ascending from row to row: timsort sorts rows and has nothing to merge
+            # keys that increase from row to row: timsort sorts each row and need not merge them
             return np.argsort(rows * span + (keys.astype(np.int64) - low), kind="stable")
     return np.lexsort((keys, rows))
 

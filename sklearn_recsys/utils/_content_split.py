@@ -1,4 +1,4 @@
-"""The hold-out of ``score(X)``: by content, so that it is the same wherever a row stands."""
+"""The hold-out of ``score(X)``: by content, so that it does not depend on the order of the rows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sklearn_recsys.utils._history_index import item_hashes, mix, row_hashes
 
 
 def hold_out_by_content(X, share=0.2, *, latest=False):
-    """Hold out a share of each row with at least two interactions, at least one.
+    """Hold out a share, and at least one cell, of each row with at least two interactions.
 
-    The cells are drawn by a hash of the row's items and the order of their values: neither the
-    row's number nor a random state matters, nor the unit of the values, so that every candidate of
-    a search is scored on one split.
+    The cells are sampled by a hash of the row's items and the ranks of their values: the split does
+    not depend on the row's position, a random state or the unit of the values, so all candidates of
+    a search are scored on the same split.
 
     Parameters
     ----------
@@ -23,13 +23,13 @@ def hold_out_by_content(X, share=0.2, *, latest=False):
     share : float, default=0.2
         The share to hold out of each row, rounded down.
     latest : bool, default=False
-        Whether to hold out the cells with the greatest values (the latest interactions) instead of
-        drawing them.
+        Whether to hold out the cells with the largest values (the latest interactions) instead of
+        sampling them.
 
     Returns
     -------
-    X_known, y : csr_array of shape (n_rows, n_items)
-        What stays known, and what is held out.
+    X_input, y : csr_array of shape (n_rows, n_items)
+        The input cells and the held-out cells.
     """
     lengths = np.diff(X.indptr)
     n_held_out = np.where(lengths > 1, np.maximum(1, (share * lengths).astype(np.int64)), 0)

@@ -1,7 +1,7 @@
-"""Corrupt sparse matrices, for the checks that every door refuses them.
+"""Corrupt sparse matrices, to check that every public method refuses them.
 
-Each is made whole and changed afterward, as a damaged file or a careless update would: scipy's
-constructors never see it.
+Each is built intact and modified afterward, like a damaged file or a careless update: scipy's
+constructors cannot detect it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def corrupt_matrices(X):
-    """Return corrupt variants of a canonical csr_array by name.
+    """Return corrupt variants of a canonical csr_array, by name.
 
     Parameters
     ----------
@@ -30,15 +30,15 @@ def corrupt_matrices(X):
         change(changed)
         matrices[f"{format}: {name}"] = changed
 
-    def at(part, place, value):
+    def at(name, position, value):
         def change(matrix):
-            getattr(matrix, part)[place] = value
+            getattr(matrix, name)[position] = value
 
         return change
 
-    def to(part, function):
+    def to(name, function):
         def change(matrix):
-            setattr(matrix, part, function(getattr(matrix, part)))
+            setattr(matrix, name, function(getattr(matrix, name)))
 
         return change
 
@@ -53,7 +53,7 @@ def corrupt_matrices(X):
         add("an index of a million", format, at("indices", -1, far))
         add("indptr does not begin with 0", format, at("indptr", 0, 1))
         add("indptr begins below 0", format, at("indptr", 0, -far))
-        add("indptr falls", format, to("indptr", swapped))
+        add("indptr decreases", format, to("indptr", swapped))
         add("indptr ends beyond the data", format, at("indptr", -1, far))
         add("indptr ends below 0", format, at("indptr", -1, -1))
         add("indptr is too short", format, to("indptr", lambda indptr: indptr[:-1]))
@@ -69,22 +69,22 @@ def corrupt_matrices(X):
 
     def coordinates(axis, value):
         def change(matrix):
-            coords = [part.copy() for part in matrix.coords]
+            coords = [indices.copy() for indices in matrix.coords]
             coords[axis] = value(coords[axis])
             matrix.coords = tuple(coords)
 
         return change
 
     def first(value):
-        return lambda part: np.append(value, part[1:]).astype(part.dtype)
+        return lambda indices: np.append(value, indices[1:]).astype(indices.dtype)
 
     add("a row one past the end", "coo", coordinates(0, first(n_rows)))
     add("a row of -1", "coo", coordinates(0, first(-1)))
     add("a column one past the end", "coo", coordinates(1, first(n_columns)))
     add("a column of -1", "coo", coordinates(1, first(-1)))
     add("a column of a million", "coo", coordinates(1, first(far)))
-    add("columns of floats", "coo", coordinates(1, lambda part: part + 0.5))
-    add("fewer columns than rows", "coo", coordinates(1, lambda part: part[:-1]))
+    add("columns of floats", "coo", coordinates(1, lambda indices: indices + 0.5))
+    add("fewer columns than rows", "coo", coordinates(1, lambda indices: indices[:-1]))
     add("data is too short", "coo", to("data", lambda data: data[:-1]))
     add("a value of NaN", "coo", at("data", 0, np.nan))
 

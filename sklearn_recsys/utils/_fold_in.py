@@ -1,4 +1,4 @@
-"""A user's exact parameters, given the item side: a ridge regression for every row at once."""
+"""Exact fold-in of users, given the item parameters: ridge regressions for all rows at once."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ _BLOCK_BYTES = 2**26  # of the systems that are solved at once
 
 
 def length_groups(lengths, row_bytes, block_bytes):
-    """Group rows of similar length, to be padded to the longest and worked on together.
+    """Group rows of similar length, to be padded to the longest and processed together.
 
     Parameters
     ----------
     lengths : ndarray of int of shape (n_rows,)
-        Cells of each row.
+        Number of cells of each row.
     row_bytes : callable
-        ``row_bytes(width)`` is what a row padded to `width` cells takes.
+        ``row_bytes(width)`` is the memory for a row padded to `width` cells.
     block_bytes : int
-        What a group may take; it holds at least one row.
+        Maximum memory of a group; every group holds at least one row.
 
     Returns
     -------
     groups : list of ndarray of int64
-        Every row with a cell, by rising length.
+        All rows with cells, by increasing length.
     """
     order = np.argsort(lengths, kind="stable")
     order = order[lengths[order] > 0]
@@ -42,15 +42,15 @@ def length_groups(lengths, row_bytes, block_bytes):
 def ridge_rows(X, features, block_bytes=_BLOCK_BYTES):
     """Solve ``argmin_v Σ_i (x_i − v · features_i)² + ‖v‖²`` over the stored cells of each row.
 
-    Penalties are scaled into the features. Solved in float64, in the smaller of the primal and the
-    dual; rows of similar length are padded and solved together.
+    The penalty is 1: scale the features to set it. Systems are solved in float64, in the smaller of
+    the primal and the dual form; rows of similar length are padded and solved together.
 
     Parameters
     ----------
     X : csr_array of shape (n_rows, n_items)
-        The targets, with explicit zeros where a target is zero.
+        The targets, including explicit zeros.
     features : ndarray of float64 of shape (n_items, n_features)
-        The item side.
+        The item parameters.
     block_bytes : int, default=2**26
         Memory of the systems that are solved at once.
 
@@ -77,24 +77,24 @@ def ridge_rows(X, features, block_bytes=_BLOCK_BYTES):
 def _ridge_group(X, features, rows, lengths):
     """Solve rows of similar length, padded to the longest."""
     width = lengths[rows].max()
-    slots = np.arange(width)
-    filled = slots < lengths[rows][:, None]
-    cells = np.where(filled, X.indptr[rows][:, None] + slots, 0)
+    positions = np.arange(width)
+    filled = positions < lengths[rows][:, None]
+    cells = np.where(filled, X.indptr[rows][:, None] + positions, 0)
     targets = np.where(filled, X.data[cells], 0.0)[..., None]  # (rows, width, 1)
     A = features[X.indices[cells]] * filled[..., None]  # (rows, width, features)
     At = A.transpose(0, 2, 1)
     if width < features.shape[1]:
         K = A @ At
-        K[:, slots, slots] += 1
-        return (At @ _solved(K, targets))[..., 0]
+        K[:, positions, positions] += 1
+        return (At @ _solve(K, targets))[..., 0]
     K = At @ A
     diagonal = np.arange(features.shape[1])
     K[:, diagonal, diagonal] += 1
-    return _solved(K, At @ targets)[..., 0]
+    return _solve(K, At @ targets)[..., 0]
 
 
-def _solved(K, targets):
-    """Solve systems whose identity keeps them regular: singular ones overflowed, and are NaN."""
+def _solve(K, targets):
+    """Solve regular systems; return NaN if they are singular, which only happens by overflow."""
     try:
         return np.linalg.solve(K, targets)
     except np.linalg.LinAlgError:

@@ -1,4 +1,4 @@
-"""Frames of any library, as pandas frames of numpy's types: the door of all tabular input."""
+"""Conversion of frames of any library to pandas frames with numpy dtypes, for all tabular input."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ import pandas as pd
 def is_frame(data):
     """Return whether `data` has named columns: a frame of pandas or of another library.
 
-    The class is asked, not the object: to look at the columns of a lazy frame may run its query.
+    It looks at the class, because reading the columns of a lazy frame may run its query.
     """
     return hasattr(type(data), "columns") or hasattr(type(data), "column_names")
 
 
 def as_pandas_frame(frame, name, content=""):
-    """Return a frame of any library as a pandas frame whose columns have numpy's types.
+    """Return a frame of any library as a pandas frame whose columns have numpy dtypes.
 
-    Columns of Arrow and nullable types become what pandas makes of such values by default; of
-    these only integers and booleans with missing values keep a nullable type.
+    Columns of Arrow and nullable types get the default pandas dtype for such values; only integers
+    and booleans with missing values keep a nullable dtype.
 
     Parameters
     ----------
     frame : DataFrame
-        Of pandas, or of a library that narwhals reads: polars, pyarrow, DuckDB, Modin, …
+        A frame of pandas or of a library that narwhals supports: polars, pyarrow, DuckDB, Modin, …
     name : str
-        Its name in error messages.
+        The name of the frame in error messages.
     content : str, default=""
-        What it holds, for error messages.
+        A description of its content for error messages.
 
     Returns
     -------
     frame : pandas.DataFrame
-        The frame itself if nothing had to change.
+        The frame itself if no column had to be converted.
 
     Raises
     ------
     TypeError
-        If it is no frame, or nothing here can read it.
+        If it is not a frame, or cannot be converted.
     """
     if isinstance(frame, pd.DataFrame):
         return _with_numpy_types(frame)
@@ -49,8 +49,8 @@ def as_pandas_frame(frame, name, content=""):
         import narwhals.stable.v2 as nw
     except ImportError:
         raise TypeError(
-            f"{name} is a {_full_name(frame)}, which is read with narwhals, which is not "
-            f"installed: pip install narwhals, or pass {name}.{_way(frame)}."
+            f"{name} is a {_full_name(frame)}, which needs narwhals, which is not installed: pip "
+            f"install narwhals, or pass {name}.{_conversion(frame)}."
         ) from None
     try:
         frame_ = nw.from_native(frame)
@@ -59,7 +59,7 @@ def as_pandas_frame(frame, name, content=""):
     except (TypeError, ImportError) as error:
         raise TypeError(
             f"{name} is a {_full_name(frame)}, which narwhals cannot read ({error}): pass "
-            f"{name}.{_way(frame)}."
+            f"{name}.{_conversion(frame)}."
         ) from error
     if frame_.implementation.is_pandas_like():
         return _with_numpy_types(frame_.to_pandas())
@@ -67,9 +67,9 @@ def as_pandas_frame(frame, name, content=""):
 
 
 def take_rows(frame, mask):
-    """Return the rows of a frame that a boolean array names, as a frame of the same library.
+    """Return the rows of a frame that a boolean array selects, as a frame of the same library.
 
-    A lazy frame becomes what narwhals collects it to.
+    A lazy frame is collected by narwhals.
     """
     if isinstance(frame, pd.DataFrame):
         return frame[mask]
@@ -82,7 +82,7 @@ def take_rows(frame, mask):
 
 
 def as_pandas_series(values):
-    """Return a pandas Series with numpy's type instead of an Arrow or nullable one."""
+    """Return a pandas Series with a numpy dtype instead of an Arrow or nullable one."""
     if isinstance(values.dtype, pd.ArrowDtype):
         return pd.Series(_from_arrow(values.array), index=values.index, name=values.name)
     nullable = getattr(values.dtype, "numpy_dtype", None)
@@ -92,18 +92,18 @@ def as_pandas_series(values):
 
 
 def _with_numpy_types(frame):
-    """Return a pandas frame without Arrow types, and without nullable ones that miss nothing."""
-    changed = frame
-    for place, dtype in enumerate(frame.dtypes):
+    """Return a pandas frame without Arrow dtypes and without nullable ones that have no gaps."""
+    converted = frame
+    for position, dtype in enumerate(frame.dtypes):
         if isinstance(dtype, pd.ArrowDtype) or hasattr(dtype, "numpy_dtype"):
-            if changed is frame:
-                changed = frame.copy(deep=False)
-            changed.isetitem(place, as_pandas_series(frame.iloc[:, place]))
-    return changed
+            if converted is frame:
+                converted = frame.copy(deep=False)
+            converted.isetitem(position, as_pandas_series(frame.iloc[:, position]))
+    return converted
 
 
 def _from_arrow(array):
-    """Return the values of an Arrow-backed pandas array as pandas holds them by default."""
+    """Return the values of an Arrow-backed pandas array with pandas's default dtype."""
     import pyarrow as pa
 
     values = array.__arrow_array__()
@@ -116,7 +116,7 @@ def _from_arrow(array):
 
 
 def _from_narwhals(values, nw):
-    """Return the values of a narwhals Series as pandas holds them."""
+    """Return the values of a narwhals Series with pandas's default dtype."""
     dtype = values.dtype
     if dtype in (nw.Categorical, nw.Enum):
         return pd.Categorical(values.cast(nw.String).to_list())
@@ -138,8 +138,8 @@ def _full_name(data):
     return f"{type(data).__module__.partition('.')[0]}.{type(data).__name__}"
 
 
-def _way(frame):
-    """Return how a frame of another library is made a pandas frame."""
+def _conversion(frame):
+    """Return the method call that converts a frame of another library to pandas."""
     for method in ("to_pandas", "toPandas", "df", "compute", "collect"):
         if hasattr(type(frame), method):
             return f"{method}()"

@@ -1,4 +1,4 @@
-"""Content hashes of rows, and the index that finds a training row by its content."""
+"""Content hashes of rows, and an index that finds a training row by its content."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sklearn_recsys.utils._state import Array, Sparse
 
 
 def mix(x):
-    """Scramble uint64 values (the finalizer of splitmix64); equal in, equal out."""
+    """Hash uint64 values with the finalizer of splitmix64."""
     x = np.asarray(x, dtype=np.uint64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -35,8 +35,8 @@ def row_hashes(X):
 class HistoryIndex:
     """Find rows of a canonical csr_array by content.
 
-    A row is found if it is bit-identical: equal items and equal values. Among duplicates the lowest
-    row answers.
+    A row is found if it is bit-identical: equal items and equal values. Among duplicates the first
+    row is returned.
     """
 
     def __init__(self, X):
@@ -53,30 +53,30 @@ class HistoryIndex:
         }
 
     def lookup(self, X):
-        """Return the training row of each row of `X` as int64, −1 where there is none."""
+        """Return the training row of each row of `X` as int64, or −1 for new rows."""
         hashes = row_hashes(X)
         found = np.full(X.shape[0], -1, dtype=np.int64)
-        place = np.searchsorted(self.hashes, hashes)
-        waiting = np.arange(X.shape[0])
-        while True:  # one round, but for colliding hashes
-            waiting = waiting[place[waiting] < len(self.hashes)]
-            waiting = waiting[self.hashes[place[waiting]] == hashes[waiting]]
-            if not len(waiting):
+        position = np.searchsorted(self.hashes, hashes)
+        pending = np.arange(X.shape[0])
+        while True:  # more than one round only if hashes collide
+            pending = pending[position[pending] < len(self.hashes)]
+            pending = pending[self.hashes[position[pending]] == hashes[pending]]
+            if not len(pending):
                 return found
-            candidates = self.order[place[waiting]]
-            equal = self._equal_rows(X, waiting, candidates)
-            found[waiting[equal]] = candidates[equal]
-            waiting = waiting[~equal]
-            place[waiting] += 1
+            candidates = self.order[position[pending]]
+            equal = self._equal_rows(X, pending, candidates)
+            found[pending[equal]] = candidates[equal]
+            pending = pending[~equal]
+            position[pending] += 1
 
     def _equal_rows(self, X, rows, candidates):
         """Return whether each of the `rows` of `X` equals its candidate training row."""
-        if len(rows) == 1:  # one user, at once
+        if len(rows) == 1:  # a fast path for the latency of one user
             A, B = (_row_cells(M, at[0]) for M, at in ((X, rows), (self.X, candidates)))
             return np.array([all(map(np.array_equal, A, B))])
         A, B = X[rows], self.X[candidates]
         equal = np.diff(A.indptr) == np.diff(B.indptr)
-        A, B = A[equal], B[equal]  # now cell stands against cell
+        A, B = A[equal], B[equal]  # rows of equal lengths: their cells line up
         unequal = (A.indices != B.indices) | (A.data != B.data)
         equal[np.flatnonzero(equal)[cell_rows(A)[unequal]]] = False
         return equal

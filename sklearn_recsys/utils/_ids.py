@@ -1,4 +1,4 @@
-"""Raw ids: their places among the known ones, and frames in their order."""
+"""Raw ids: lookup of their positions, and alignment of frames to them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 
 from sklearn_recsys.utils._frames import as_pandas_series
 
-# Index objects by owner, which keep their hash tables between calls. They are no attributes of the
-# owners, whose attributes are their fitted state, which is saved and compared.
+# Index objects by owner, so that their hash tables are reused between calls. They are not
+# attributes of the owners, because attributes are fitted state, which is saved and compared.
 _indexes = weakref.WeakKeyDictionary()
 
 
@@ -25,7 +25,7 @@ def index_of(owner, ids):
     cached = _indexes.setdefault(owner, {})
     found = cached.get(id(ids))
     if found is None or found[0] is not ids:
-        if len(cached) > 5:  # arrays that are gone: each fit has new ones
+        if len(cached) > 5:  # entries of earlier fits, whose arrays may be gone
             cached.clear()
         found = cached[id(ids)] = ids, index(ids)
     return found[1]
@@ -63,73 +63,73 @@ def is_scalar(value):
 
 
 def missing_ids(ids, limit=5):
-    """Return some of the ids as text."""
+    """Return the first ids as text, for error messages about missing ones."""
     text = ", ".join(map(repr, np.asarray(ids[:limit]).tolist()))
     return f"{text}, …" if len(ids) > limit else text
 
 
-def find(known, raw, kind, unknown):
-    """Return the places of raw ids among the known ones.
+def find(vocabulary, raw, kind, unknown):
+    """Return the positions of raw ids in a vocabulary.
 
     Parameters
     ----------
-    known : Index
-        The known ids, each once.
+    vocabulary : Index
+        The ids seen in fit, each once.
     raw : Index
         The ids to find.
     kind : str
         ``"user"`` or ``"item"``, for error messages.
     unknown : {"error", "ignore"}
-        Whether unknown ids raise a ValueError that names them, or have the place −1.
+        Whether unknown ids raise a ValueError that lists them, or get the position −1.
 
     Returns
     -------
-    places : ndarray of int64 of shape (n,)
+    positions : ndarray of int64 of shape (n,)
     """
-    places = known.get_indexer(raw)
-    if unknown == "error" and len(places) and places.min() < 0:
-        missing = pd.unique(raw[places < 0])
-        new = " New users are recommended to by their histories: pass their events."
+    positions = vocabulary.get_indexer(raw)
+    if unknown == "error" and len(positions) and positions.min() < 0:
+        missing = pd.unique(raw[positions < 0])
+        advice = " To get recommendations for new users, pass their events."
         raise ValueError(
-            f"{len(missing)} unknown {kind} id(s) that were not seen at fit: "
-            f"{missing_ids(missing)}{'' if len(missing) > 5 else '.'} The ids known are in "
+            f"{len(missing)} unknown {kind} id(s) that were not seen in fit: "
+            f"{missing_ids(missing)}{'' if len(missing) > 5 else '.'} The valid ids are in "
             f'{kind}_ids_; an encoder with unknown="ignore" drops others.'
-            f"{new if kind == 'user' else ''}"
+            f"{advice if kind == 'user' else ''}"
         )
-    return places.astype(np.int64, copy=False)
+    return positions.astype(np.int64, copy=False)
 
 
 def says_nothing(labels):
-    """Return whether labels are those that a frame has by default, 0, 1, 2 and so on."""
+    """Return whether labels are the default index of a frame, 0, 1, 2 and so on."""
     return isinstance(labels, pd.RangeIndex) and labels.start == 0 and labels.step == 1
 
 
 def row_order(frame, ids, name, kind, column=None):
-    """Return which row of a pandas frame stands for each of some ids; None if all do, in order.
+    """Return the row of a pandas frame for each id, or None if the frame is already aligned.
 
-    The labels are the frame's index; where that is the default one they are the column that is
-    named, if the frame has it, and else there are none: then a row stands for the id in its place.
+    Rows are matched by the frame's index; if that is the default index, by the named column if the
+    frame has it; otherwise by position.
 
     Parameters
     ----------
     frame : DataFrame
-        The rows, in any order; it may have further ones.
+        The rows, in any order; additional rows are allowed.
     ids : ndarray or Index
         Raw ids.
     name, kind : str
-        What the frame is called, and the ids, for error messages.
+        Names of the frame and of the ids, for error messages.
     column : hashable, default=None
         The name of a column of ids.
 
     Returns
     -------
-    places : ndarray of int64 of shape (n_ids,) or None
+    positions : ndarray of int64 of shape (n_ids,) or None
 
     Raises
     ------
     ValueError
-        If ids are missing, or occur twice, or if it cannot be told whether the default index is
-        one of ids.
+        If ids are missing or repeated, or if it is ambiguous whether the default index consists of
+        ids.
     """
     ids, labels = as_index(ids, kind), frame.index
     if says_nothing(labels) and column is not None and column in frame.columns:
@@ -138,8 +138,8 @@ def row_order(frame, ids, name, kind, column=None):
         if not labels.equals(ids) and len(labels.intersection(ids)) == len(ids):
             raise ValueError(
                 f"The index of {name} is 0, 1, …, and so are the {kind} ids, but in another "
-                f"order: name whose each row is by a column {column!r} of {kind} ids, or pass an "
-                "array with the rows in that order."
+                f"order: identify the rows by a column {column!r} of {kind} ids, or pass an array "
+                "with the rows in the order of the ids."
             )
         return None
     else:
@@ -149,21 +149,21 @@ def row_order(frame, ids, name, kind, column=None):
     wanted = np.flatnonzero(labels.isin(ids))
     labels = labels[wanted]
     if labels.has_duplicates:
-        twice = labels[labels.duplicated()].unique()
-        raise ValueError(f"{name} has several rows of one {kind} id: {missing_ids(twice)}.")
-    places = labels.get_indexer(ids)
-    if len(places) and places.min() < 0:
-        missing = ids[places < 0]
+        duplicated = labels[labels.duplicated()].unique()
+        raise ValueError(f"{name} has several rows of one {kind} id: {missing_ids(duplicated)}.")
+    positions = labels.get_indexer(ids)
+    if len(positions) and positions.min() < 0:
+        missing = ids[positions < 0]
         raise ValueError(
             f"{name} has no row for {len(missing)} of {len(ids)} {kind} id(s): "
             f"{missing_ids(missing)}. Its index must hold the raw {kind} ids; it starts with "
-            f"{missing_ids(frame.index, 3)}. A default index, 0, 1, …, stands for the ids in their "
-            "order, and then there must be a row for each."
+            f"{missing_ids(frame.index, 3)}. With a default index, 0, 1, …, rows are matched by "
+            "position, and every id needs one."
         )
-    return wanted[places]
+    return wanted[positions]
 
 
 def aligned_rows(frame, ids, name, kind, column=None):
-    """Return a pandas frame with a row for each of some ids, in their order; see `row_order`."""
-    places = row_order(frame, ids, name, kind, column)
-    return frame if places is None else frame.iloc[places]
+    """Return a pandas frame with one row for each id, in their order; see `row_order`."""
+    positions = row_order(frame, ids, name, kind, column)
+    return frame if positions is None else frame.iloc[positions]

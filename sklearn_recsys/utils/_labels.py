@@ -1,6 +1,6 @@
-"""Labels decide: what the rows and columns of frames are called, compared where frames meet.
+"""Checks that the row and column labels of frames that are used together agree.
 
-Names that are strings are scikit-learn's business, `feature_names_in_` and its messages. It ignores
+String labels of columns are checked by scikit-learn, by means of `feature_names_in_`. It ignores
 all other labels (numbers, dates, tuples), which are compared here in the same way.
 """
 
@@ -13,9 +13,9 @@ from sklearn_recsys.utils._warnings import warn
 
 
 def column_labels(X):
-    """Return what the columns of a frame are called; None for anything else, or 0, 1, ….
+    """Return the column labels of a frame; None for default labels 0, 1, … and other containers.
 
-    That is an array, of objects unless the labels are plain numbers or times.
+    They are an array, of dtype object unless the labels are plain numbers or times.
     """
     columns = getattr(X, "columns", None)
     if not isinstance(columns, pd.Index) or _is_default(columns):
@@ -26,11 +26,11 @@ def column_labels(X):
 
 
 def check_distinct_labels(X, name):
-    """Refuse a frame with two columns of one label, of which one would be taken for the other."""
+    """Refuse a frame with several columns of one label, which would be ambiguous."""
     columns = getattr(X, "columns", None)
     if isinstance(columns, pd.Index) and not columns.is_unique:
-        twice = columns[columns.duplicated()].unique()
-        raise ValueError(f"{name} has several columns of one label: {_some(twice)}.")
+        duplicated = columns[columns.duplicated()].unique()
+        raise ValueError(f"{name} has several columns of one label: {_format(duplicated)}.")
 
 
 def same_labels(labels, others):
@@ -39,13 +39,13 @@ def same_labels(labels, others):
 
 
 def item_labels(estimator):
-    """Return what the items were called in `fit`, None if nothing is known."""
+    """Return the item labels seen in `fit`, or None if there were none."""
     labels = getattr(estimator, "item_labels_", None)
     return getattr(estimator, "feature_names_in_", None) if labels is None else labels
 
 
 def set_item_labels(estimator, X):
-    """Remember what the items of the training matrix are called, if it says so."""
+    """Store the item labels of the training matrix, if it has any."""
     labels = column_labels(X)
     if labels is not None:
         estimator.item_labels_ = labels
@@ -61,34 +61,38 @@ def check_item_labels(estimator, X, name):
     estimator : estimator
         Fitted.
     X : object
-        Anything; what has no labels passes.
+        Any input; it is accepted if it has no labels.
     name : str
         The caller's argument, for messages.
     """
     columns = getattr(X, "columns", None)
     if not isinstance(columns, pd.Index) or len(columns) != estimator.n_features_in_:
-        return  # a wrong number of columns is refused for that
-    labels, known = column_labels(X), item_labels(estimator)
-    if known is None and labels is not None and _is_permutation(columns):
-        known = np.arange(len(columns))
-    histories = name in {"X", "users"}
-    if known is None or labels is None:
-        lone = labels if known is None else known
-        # it is scikit-learn that warns where the lone labels are strings
-        if histories and lone is not None and not _are_strings(lone):
-            has, lacks = (name, "fit had none") if known is None else ("fit", f"{name} has none")
+        return  # scikit-learn refuses a wrong number of columns
+    labels, fitted_labels = column_labels(X), item_labels(estimator)
+    if fitted_labels is None and labels is not None and _is_permutation(columns):
+        fitted_labels = np.arange(len(columns))
+    are_histories = name in {"X", "users"}
+    if fitted_labels is None or labels is None:
+        unmatched = labels if fitted_labels is None else fitted_labels
+        # scikit-learn warns itself if the labels are strings
+        if are_histories and unmatched is not None and not _are_strings(unmatched):
+            where, missing = (
+                (name, "fit had none") if fitted_labels is None else ("fit", f"{name} has none")
+            )
             warn(
-                f"The items had labels in {has}, {_some(lone)}, but {lacks}: the columns of {name} "
-                f"are taken as the items of {type(estimator).__name__} in their order."
+                f"The items had labels in {where}, {_format(unmatched)}, but {missing}: the "
+                f"columns of {name} are assumed to be the items of {type(estimator).__name__} in "
+                "their order."
             )
         return
-    if histories and _are_strings(known) and _are_strings(labels):
+    if are_histories and _are_strings(fitted_labels) and _are_strings(labels):
         return  # scikit-learn compares them
-    if not same_labels(labels, known):
+    if not same_labels(labels, fitted_labels):
         how = "[model.item_labels_]" if hasattr(estimator, "item_labels_") else " in that order"
         raise ValueError(
-            f"The columns of {name} must be the items seen in fit, in their order: {_some(known)}; "
-            f"got {_some(labels)}. Pass {name}{how}, or a matrix without labels."
+            f"The columns of {name} must be the items seen in fit, in their order: "
+            f"{_format(fitted_labels)}; got {_format(labels)}. Pass {name}{how}, or a matrix "
+            "without labels."
         )
 
 
@@ -99,8 +103,8 @@ def check_same_rows(X, other, name, X_name="X"):
         return
     if len(index) == len(others) and not same_labels(index, others):
         raise ValueError(
-            f"{X_name} and {name} are frames with different indices, {_some(index)} and "
-            f"{_some(others)}, so their rows may stand for different users: pass "
+            f"{X_name} and {name} are frames with different indices, {_format(index)} and "
+            f"{_format(others)}, so their rows may stand for different users: pass "
             f"{name}.loc[{X_name}.index], or arrays."
         )
 
@@ -118,16 +122,16 @@ def check_same_columns(X, other, name, X_name="X"):
         return
     if len(columns) == len(others) and not same_labels(columns, others):
         raise ValueError(
-            f"The columns of {name} must be those of {X_name}, in their order: {_some(columns)}; "
-            f"got {_some(others)}. Pass {name}[{X_name}.columns], or a matrix without labels."
+            f"The columns of {name} must be those of {X_name}, in their order: {_format(columns)}; "
+            f"got {_format(others)}. Pass {name}[{X_name}.columns], or a matrix without labels."
         )
 
 
 def check_feature_rows(features, labels):
-    """Refuse a frame of items' features whose index is not `labels`, the items of `X`.
+    """Refuse a frame of item features whose index differs from `labels`, the items of `X`.
 
-    An index of 0, 1, … says nothing, and neither do such columns; but the same numbers in another
-    order are no accident. Without a frame `X` (None) any index may be in the order of its columns.
+    A default index 0, 1, … is not compared, and neither are default columns; but the same numbers
+    in another order are deliberate. If `X` is not a frame (None), any index is accepted.
     """
     index = getattr(features, "index", None)
     if not isinstance(labels, pd.Index) or not isinstance(index, pd.Index) or _is_default(index):
@@ -137,12 +141,12 @@ def check_feature_rows(features, labels):
     if not same_labels(labels, index):
         raise ValueError(
             "The index of item_features must be the columns of X, in their order: "
-            f"{_some(labels)}; got {_some(index)}. Pass item_features.loc[X.columns], or arrays."
+            f"{_format(labels)}; got {_format(index)}. Pass item_features.loc[X.columns] or arrays."
         )
 
 
 def _index(labels):
-    """Return labels as an Index whose type depends on what they are, not on what held them."""
+    """Return labels as an Index whose dtype depends only on their values."""
     if isinstance(labels, pd.Index) and not isinstance(labels.dtype, np.dtype):
         labels = labels.astype(object)
     labels = np.asarray(labels)
@@ -150,7 +154,7 @@ def _index(labels):
 
 
 def _is_default(index):
-    """Return whether the labels are 0, 1, …, as frames have by default."""
+    """Return whether the labels are 0, 1, …, the default of frames."""
     if isinstance(index, pd.RangeIndex):
         return index.start == 0 and index.step == 1
     return index.dtype.kind in "iu" and np.array_equal(index, np.arange(len(index)))
@@ -164,7 +168,7 @@ def _are_strings(labels):
     return all(isinstance(label, str) for label in labels)
 
 
-def _some(labels):
-    """Return the first labels as text, in full if they are few."""
+def _format(labels):
+    """Return the first five labels as text."""
     labels = _index(labels).tolist()
     return f"[{', '.join(map(repr, labels[:5]))}{', …' if len(labels) > 5 else ''}]"

@@ -1,4 +1,4 @@
-"""How much memory is left, of the machine and of the control groups (containers) around us."""
+"""Available memory of the machine and of the enclosing control groups (containers)."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ import sys
 import time
 from pathlib import Path
 
-_SECONDS = 1.0  # for which an answer is good enough; the files take a fraction of a millisecond
+_SECONDS = 1.0  # for which a result is cached, because reading the files takes time
 
-# files of a group in version 2 and 1: the limit, the use, the key of the page cache that can go
+# cgroup files in version 2 and 1: the limit, the usage, and the key of the reclaimable page cache
 _V2 = ("memory.max", "memory.current", "inactive_file")
 _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
-_told = None  # the last answer, and when it was given
+_cached = None  # the last result and its time
 
 
 def available_memory(root=None):
-    """Return the bytes that an allocation may take now, or None where it cannot be told.
+    """Return the number of bytes that can be allocated now, or None if it is unknown.
 
     Parameters
     ----------
     root : path-like, default=None
-        Where ``/proc`` and ``/sys`` are. None: the machine's own, asked once a second at most.
+        The folder with ``/proc`` and ``/sys``. None: the machine's own, read at most once a second.
     """
-    global _told
+    global _cached
     if root is not None:
         return _ask(Path(root))
     now = time.monotonic()
-    if _told is None or now - _told[1] > _SECONDS:
-        _told = _ask(Path("/")), now
-    return _told[0]
+    if _cached is None or now - _cached[1] > _SECONDS:
+        _cached = _ask(Path("/")), now
+    return _cached[0]
 
 
 def ask_again():
-    """Make the next answer a new one."""
-    global _told
-    _told = None
+    """Discard the cached result."""
+    global _cached
+    _cached = None
 
 
 def _ask(root):
@@ -45,7 +45,7 @@ def _ask(root):
 
 
 def _of_machine(root):
-    """Return what the machine has left."""
+    """Return the available memory of the machine."""
     try:
         lines = (root / "proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvail"))
@@ -65,7 +65,7 @@ def _of_machine(root):
 
 
 def _of_groups(root):
-    """Yield what is left to our control groups and each of their ancestors."""
+    """Yield the available memory of our control groups and each of their ancestors."""
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -80,22 +80,22 @@ def _of_groups(root):
             ours[mounts / "memory"] = path
     for mount, path in ours.items():
         files = _V1 if mount.name == "memory" else _V2
-        # in a container the path may be that of the host, of which only the end, or nothing, is
-        # mounted: folders that are not there are passed over
+        # in a container the path may be that of the host, while only its end, or nothing, is
+        # mounted: folders that do not exist are skipped
         steps = [step for step in path.split("/") if step not in ("", ".", "..")]
         for depth in range(len(steps), -1, -1):
             yield _of_group(mount.joinpath(*steps[:depth]), *files)
 
 
 def _of_group(folder, limit, use, cache):
-    """Return what is left to one control group; None if it has no limit."""
+    """Return the available memory of one control group; None if it has no limit."""
     try:
-        most, used = (int((folder / name).read_text()) for name in (limit, use))
+        n_limit, n_used = (int((folder / name).read_text()) for name in (limit, use))
     except (OSError, ValueError):  # the limit may be "max"
         return None
     try:
         lines = (folder / "memory.stat").read_text().splitlines()
-        used -= next((int(line.split()[1]) for line in lines if line.split()[:1] == [cache]), 0)
+        n_used -= next((int(line.split()[1]) for line in lines if line.split()[:1] == [cache]), 0)
     except (OSError, ValueError, IndexError):
         pass
-    return max(0, most - max(0, used))
+    return max(0, n_limit - max(0, n_used))

@@ -1,4 +1,4 @@
-"""Nearest neighbors among dense vectors and among sparse rows; rows scaled to length one."""
+"""Nearest neighbors among dense vectors and among sparse rows; rows scaled to unit length."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _SPARSE = 0.1  # share of stored cells below which ranking them beats ranking a 
 
 
 def cosine_neighbors(vectors, others, n, skip=None):
-    """Return the `n` nearest of the `others` to each vector.
+    """Return the `n` nearest of the `others` to each vector, by cosine similarity.
 
-    A vector of zeros points nowhere: it has no neighbors, and is nobody's.
+    A zero vector has no direction: it has no neighbors and is not a neighbor.
 
     Parameters
     ----------
     vectors : ndarray of shape (n_rows, n_factors)
-        Whose neighbors are asked for.
+        The vectors to find neighbors for.
     others : ndarray of shape (n_others, n_factors)
-        Among whom they are looked for.
+        The vectors to search.
     n : int
-        Neighbors of each.
+        Number of neighbors per vector.
     skip : ndarray of int of shape (n_rows,), default=None
-        An index each that is not a neighbor, the row itself; −1 for none.
+        For each row the index to skip, usually the row itself, or −1.
 
     Returns
     -------
@@ -37,27 +37,27 @@ def cosine_neighbors(vectors, others, n, skip=None):
     similarities : ndarray of float32 of shape (n_rows, n)
         Their cosines, −inf in empty slots.
     """
-    vectors, others = (unit_rows(part).astype(np.float32) for part in (vectors, others))
-    nowhere = ~others.any(axis=1)
+    vectors, others = (unit_rows(array).astype(np.float32) for array in (vectors, others))
+    is_zero = ~others.any(axis=1)
     width = min(n, len(others))
     check_list_memory(len(vectors), n, len(others))
     ids = np.full((len(vectors), n), -1, dtype=np.int64)
     similarities = np.full((len(vectors), n), -np.inf, dtype=np.float32)
     for rows in row_blocks(len(vectors), 4 * len(others)):
         cosines = vectors[rows] @ others.T
-        cosines[:, nowhere] = -np.inf
+        cosines[:, is_zero] = -np.inf
         cosines[~vectors[rows].any(axis=1)] = -np.inf
         if skip is not None:
-            own = np.flatnonzero(skip[rows] >= 0)
-            cosines[own, skip[rows][own]] = -np.inf
+            has_skip = np.flatnonzero(skip[rows] >= 0)
+            cosines[has_skip, skip[rows][has_skip]] = -np.inf
         ids[rows, :width], similarities[rows, :width] = top_n(cosines, width)
     return ids, similarities
 
 
 def scaled_rows(X):
-    """Scale rows by powers of two, which is exact, to a greatest magnitude in [0.5, 1).
+    """Scale rows by powers of two, which is exact, to a maximum magnitude in [0.5, 1).
 
-    What only depends on the directions of the rows can then neither overflow nor underflow.
+    Results that only depend on the directions of the rows then neither overflow nor underflow.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def scaled_rows(X):
     Returns
     -------
     scaled : {ndarray, csr_array} of shape (n_rows, n_columns)
-        In the form and dtype of `X`. Rows of zeros stay as they are.
+        In the format and dtype of `X`. Rows of zeros are unchanged.
     """
     if not sp.issparse(X):
         peaks = np.abs(X).max(axis=1, initial=0, keepdims=True)
@@ -83,7 +83,7 @@ def scaled_rows(X):
 
 
 def unit_rows(X):
-    """Scale rows to a Euclidean norm of one, whatever their magnitude.
+    """Scale rows to unit Euclidean norm, even very large and very small ones.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def unit_rows(X):
     Returns
     -------
     unit : {ndarray, csr_array} of shape (n_rows, n_columns)
-        In the form and dtype of `X`. Rows of zeros stay as they are.
+        In the format and dtype of `X`. Rows of zeros are unchanged.
     """
     X = scaled_rows(X)
     if not sp.issparse(X):
@@ -107,43 +107,43 @@ def unit_rows(X):
 
 
 def is_sparse_enough(X):
-    """Return whether so few cells are stored that ranking them beats ranking everything."""
+    """Return whether few enough cells are stored that ranking only them is faster."""
     return X.nnz < _SPARSE * X.shape[0] * X.shape[1]
 
 
-def similar_rows(P, things, similarity, k, skip, *, row_bytes=24):
-    """Return the `k` most similar things of each row, positive similarities only.
+def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
+    """Return the `k` fitted rows most similar to each row, positive similarities only.
 
-    The cost follows what is stored: a thing that shares no cell with a row is not looked at.
+    The cost is proportional to the stored cells: fitted rows without a common cell are skipped.
 
     Parameters
     ----------
     P : csr_array of shape (n_rows, n_features)
         The rows to find neighbors for.
-    things : csr_array of shape (n_features, n_things)
-        Where it stores nothing in common with a row, the similarity is zero.
+    fitted : csr_array of shape (n_features, n_fitted)
+        The rows to search, as columns. The similarity of rows without a common cell must be zero.
     similarity : callable
-        ``similarity(P[rows])`` returns a float32 array, or a csr_array where few are not zero.
+        ``similarity(P[rows])`` returns a float32 array, or a csr_array if most values are zero.
     k : int
-        Neighbors per row.
+        Number of neighbors per row.
     skip : ndarray of int64 of shape (n_rows,)
-        The thing that is no neighbor of the row (itself), or −1.
+        For each row the fitted row to skip, usually the row itself, or −1.
     row_bytes : int, default=24
-        What `similarity` takes for each similarity, temporaries included.
+        Memory that `similarity` takes per similarity, including temporaries.
 
     Returns
     -------
-    neighbors : csr_array of float32 of shape (n_rows, n_things)
-        The similarities that were kept, at most `k` in a row.
+    neighbors : csr_array of float32 of shape (n_rows, n_fitted)
+        The similarities of the neighbors, at most `k` per row.
     """
-    n_rows, n_things = P.shape[0], things.shape[1]
-    k = min(k, n_things)
+    n_rows, n_fitted = P.shape[0], fitted.shape[1]
+    k = min(k, n_fitted)
 
     def ranked(rows):
         own = skip[rows]
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # the results are checked instead
             values = similarity(P[rows])
-        # NaN would count as no neighbor, silently
+        # otherwise NaN would silently mean "not a neighbor"
         check_finite(values.data if sp.issparse(values) else values, "Similarities are")
         if sp.issparse(values):
             values = take_cells(
@@ -152,26 +152,27 @@ def similar_rows(P, things, similarity, k, skip, *, row_bytes=24):
             best = np.zeros(values.nnz, dtype=bool)
             best[best_cells(values, values.data, k)[0]] = True
             return take_cells(values, best)
-        named = np.flatnonzero(own >= 0)
-        values[named, own[named]] = 0
+        has_skip = np.flatnonzero(own >= 0)
+        values[has_skip, own[has_skip]] = 0
         values[values <= 0] = -np.inf
         ids, values = top_n(values, k)
         filled = ids >= 0
         indptr = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
-        shape = (len(ids), n_things)
+        shape = (len(ids), n_fitted)
         return sp.csr_array((values[filled], ids[filled].astype(np.int32), indptr), shape=shape)
 
-    # no row has more similarities than it has cells in common with all things
-    weights = np.diff(things.indptr)[P.indices]
-    in_common = np.bincount(cell_rows(P), weights=weights, minlength=n_rows)
-    thin = np.flatnonzero((in_common > 0) & (in_common < _SPARSE * n_things))
-    rest = np.flatnonzero(in_common >= max(1, _SPARSE * n_things))
+    # the number of cells in common with all fitted rows bounds the number of similarities
+    weights = np.diff(fitted.indptr)[P.indices]
+    n_common = np.bincount(cell_rows(P), weights=weights, minlength=n_rows)
+    sparse_rows = np.flatnonzero((n_common > 0) & (n_common < _SPARSE * n_fitted))
+    dense_rows = np.flatnonzero(n_common >= max(1, _SPARSE * n_fitted))
     block_cells = rows_per_block(row_bytes)
-    blocks = [thin[block] for block in even_blocks(in_common[thin], block_cells)]
-    size = min(256, max(1, block_cells // n_things))
-    blocks += [rest[block] for block in gen_batches(len(rest), size)] if len(rest) else []
+    blocks = [sparse_rows[block] for block in even_blocks(n_common[sparse_rows], block_cells)]
+    size = min(256, max(1, block_cells // n_fitted))
+    if len(dense_rows):
+        blocks += [dense_rows[block] for block in gen_batches(len(dense_rows), size)]
     if not blocks:
-        return sp.csr_array((n_rows, n_things), dtype=np.float32)
+        return sp.csr_array((n_rows, n_fitted), dtype=np.float32)
     found = map_blocks(lambda block: ranked(blocks[block.start]), len(blocks), 1)
     found = sp.vstack(found, format="csr")
     rows = np.concatenate(blocks)
@@ -180,4 +181,4 @@ def similar_rows(P, things, similarity, k, skip, *, row_bytes=24):
     lengths = np.zeros(n_rows, dtype=found.indptr.dtype)
     lengths[np.sort(rows)] = np.diff(found.indptr)
     indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(found.indices.dtype)
-    return sp.csr_array((found.data, found.indices, indptr), shape=(n_rows, n_things))
+    return sp.csr_array((found.data, found.indices, indptr), shape=(n_rows, n_fitted))

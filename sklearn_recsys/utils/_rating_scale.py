@@ -1,4 +1,4 @@
-"""The one unit that rating models work in, whatever unit their ratings come in."""
+"""The internal scale of rating models, which makes them independent of the unit of the ratings."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_STEP = 2.0**-14  # of the grid that ratings are rounded to: a 65,536th of their range
+_STEP = 2.0**-14  # grid that scaled ratings are rounded to: 1 / 65,536 of their range
 
 
 @dataclass
 class RatingScale:
     """An affine map of ratings onto a scale from 1 to 5, and back.
 
-    Learning rates, penalties and all other parameters of rating models were chosen on ratings from
-    1 to 5. On this scale they mean the same whatever the unit of the data.
+    The default learning rates, penalties and other hyperparameters of rating models were chosen for
+    ratings from 1 to 5. On this scale they have the same effect in any unit of the data.
 
     Parameters
     ----------
     low : float
         The rating that becomes 1.
     unit : float
-        What one is in ratings; greater than zero.
+        The length of one scale unit in rating units; greater than zero.
 
     Examples
     --------
@@ -50,13 +50,13 @@ class RatingScale:
         return scaled
 
     def read(self, ratings):
-        """Return ratings on the scale as float32, rounded to a fine grid, none of them zero.
+        """Return ratings on the scale as nonzero float32, rounded to a fine grid.
 
-        Ratings in another unit differ by what float32 loses. Training would amplify that; rounded,
-        they are equal to the last bit, and so is all that is learned from them.
+        Ratings in another unit differ by float32 rounding errors, which training would amplify;
+        after rounding to the grid they are bit-identical, and so is the trained model.
         """
         scaled = np.rint(self.apply(ratings) / _STEP) * _STEP
-        scaled[scaled == 0] = _STEP  # a stored zero would be a cell that is not observed
+        scaled[scaled == 0] = _STEP  # a stored zero would mean "not observed"
         return scaled.astype(np.float32)
 
     def undo(self, scaled):
@@ -73,5 +73,5 @@ class RatingScale:
     def _load_state(self, state):
         low, unit = (float(state.get(name, np.nan)) for name in ("low", "unit"))
         if not (len(state) == 2 and np.isfinite(low) and 0 < unit < np.inf):
-            raise ValueError(f"a rating scale of {state!r}")
+            raise ValueError(f"the rating scale {state!r} is invalid")
         self.low, self.unit = low, unit

@@ -1,6 +1,6 @@
-"""Every private name of scikit-learn that the package uses, imported once.
+"""All private names of scikit-learn that the package uses, imported in one place.
 
-If a later version moves one of them, it is put right here.
+If a later version of scikit-learn moves one of them, only this module has to change.
 """
 
 from sklearn.base import _clone_parametrized as clone_parametrized, _fit_context as fit_context

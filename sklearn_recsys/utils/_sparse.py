@@ -1,7 +1,7 @@
-"""Sparse matrices as they come in: refused if corrupt, before compiled code follows their indices.
+"""Validation of sparse input: corrupt matrices are refused before compiled code uses their indices.
 
-scipy's constructors look at some of this, but a matrix can be changed after it was made, and every
-conversion (scikit-learn's checks convert, too) reads and writes wherever the indices say.
+scipy's constructors check some of this, but a matrix can be modified after it was built, and every
+conversion (also in scikit-learn's checks) reads and writes wherever the indices point.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _UNSIGNED = {np.dtype(np.int32): np.uint32, np.dtype(np.int64): np.uint64}
 
 
 def check_sparse(X, name="X"):
-    """Return a sparse `X` as it is if its parts agree with each other; else raise ValueError.
+    """Return a sparse `X` unchanged if it is intact; else raise ValueError.
 
     Parameters
     ----------
     X : sparse matrix or sparse array
-        Of any of scipy's formats. Its values are not looked at, but for their type.
+        In any of scipy's formats. Only the type of its values is checked.
     name : str, default="X"
         Name for error messages.
     """
@@ -29,22 +29,23 @@ def check_sparse(X, name="X"):
         problem = f"its values are of type {X.dtype}, not numbers"
     if problem is not None:
         raise ValueError(
-            f"{name} is a corrupt {X.format.upper()} matrix: {problem}. Its parts were changed, or "
-            "damaged, after it was made; build it again from the interactions."
+            f"{name} is a corrupt {X.format.upper()} matrix: {problem}. It was modified or damaged "
+            "after it was built; build it again from the interactions."
         )
     return X
 
 
 def as_csr(X, name="X"):
-    """Return a sparse `X` in CSR form, anything else as it is; a corrupt one is refused.
+    """Convert a sparse `X` to CSR, refuse a corrupt one, and return anything else unchanged.
 
-    A conversion that adds up duplicates does so in a wide type. CSR comes back unchanged, with
-    whatever duplicates it has, unless scipy cannot work with its type (float16).
+    Conversions that sum duplicates do so in a wide type. A CSR matrix is returned unchanged,
+    including duplicates, unless scipy does not support its type (float16).
     """
     if not sp.issparse(X):
         return X
     check_sparse(X, name)
-    if X.format in {"coo", "bsr"} or X.dtype == np.float16:  # which scipy cannot convert
+    # converting COO and BSR sums duplicates; scipy cannot convert float16
+    if X.format in {"coo", "bsr"} or X.dtype == np.float16:
         X = X.astype(wide_dtype(X.dtype), copy=False)
     if X.ndim == 1:
         X = X.reshape(1, -1)
@@ -63,12 +64,12 @@ def wide_dtype(dtype):
 def canonical_csr(X, *, name="X", copy=False):
     """Return `X` as a csr_array: sorted, without duplicates or explicit zeros, int32 if it fits.
 
-    The arrays of `X` are never written to; without `copy` they are shared if nothing had to change.
-    Duplicates of a narrow type are summed, and stay, in a wide one.
+    The arrays of `X` are never modified; without `copy` they are shared if `X` is canonical.
+    Duplicates of a narrow type are summed in a wide one, which the result keeps.
     """
     source = X
     X = sp.csr_array(X.astype(np.float32) if X.dtype == np.float16 else X)
-    if isinstance(X.data, np.memmap):  # what numpy makes of a read-only memmap is read-only, too
+    if isinstance(X.data, np.memmap):  # copies of a read-only memmap would be read-only, too
         arrays = [np.asarray(array) for array in (X.data, X.indices, X.indptr)]
         X = sp.csr_array(tuple(arrays), shape=X.shape)
     nnz = X.indptr[-1]
@@ -86,7 +87,7 @@ def canonical_csr(X, *, name="X", copy=False):
         X.sum_duplicates()
         if X.dtype.kind == "f" and np.isinf(X.data).any():
             raise ValueError(
-                f"{name} holds a cell several times, with values whose sum is too large for "
+                f"{name} holds duplicates of a cell, and the sum of their values is too large for "
                 f"{X.dtype}."
             )
     X.eliminate_zeros()
@@ -94,10 +95,10 @@ def canonical_csr(X, *, name="X", copy=False):
 
 
 def is_canonical(X, dtype):
-    """Return whether scikit-learn's checks and `canonical_csr` would change nothing about `X`.
+    """Return whether scikit-learn's checks and `canonical_csr` would leave `X` unchanged.
 
-    It costs a few passes over the stored cells of an intact matrix, where they take a hundred times
-    as long as to score one user.
+    This takes a few passes over the stored cells of an intact matrix; the full checks take a
+    hundred times as long as scoring one user.
     """
     if type(X) is not sp.csr_array or X.ndim != 2 or X.dtype != dtype or 0 in X.shape:
         return False
@@ -106,10 +107,10 @@ def is_canonical(X, dtype):
         return False
     if not indices.dtype == indptr.dtype == np.int32 or len(data) != indptr[-1]:
         return False
-    rising = indices[1:] > indices[:-1]
+    increasing = indices[1:] > indices[:-1]
     starts = indptr[1:-1]
-    rising[starts[(starts > 0) & (starts < len(indices))] - 1] = True  # from one row to the next
-    return bool(rising.all() and data.all() and np.isfinite(data).all())
+    increasing[starts[(starts > 0) & (starts < len(indices))] - 1] = True  # between rows
+    return bool(increasing.all() and data.all() and np.isfinite(data).all())
 
 
 def _shares_memory(X, source):
@@ -123,23 +124,23 @@ def _shares_memory(X, source):
     )
 
 
-# ------------------------------------------------------------ what is wrong with it, None: nothing
+# ------------------------------------- each returns a description of the first problem, or None
 
 
 def _vector_problem(array, name):
-    """Say what is wrong with an array of indices or pointers, whatever is in it."""
+    """Check the type and dimension of an array of indices or pointers."""
     if not isinstance(array, np.ndarray) or array.ndim != 1:
-        return f"{name} is no 1-D array"
+        return f"{name} is not a 1-D array"
     if array.dtype not in _UNSIGNED:
         return f"{name} is of type {array.dtype}, not int32 or int64"
     return None
 
 
 def _range_problem(indices, size, name):
-    """Say which of `indices` lie outside of [0, size)."""
-    # as unsigned numbers, negative ones are the largest of all: one pass sees both ends
+    """Check that all `indices` are in [0, size)."""
+    # viewed as unsigned, negative numbers are larger than all others: one pass checks both bounds
     if indices.size and np.maximum.reduce(indices.view(_UNSIGNED[indices.dtype])).item() >= size:
-        return f"{name} hold values from {indices.min()} to {indices.max()}, outside 0 … {size - 1}"
+        return f"{name} range from {indices.min()} to {indices.max()}, outside 0 … {size - 1}"
     return None
 
 
@@ -149,18 +150,18 @@ def _compressed_problem(X, n_major, n_minor, data):
     if problem:
         return problem
     if data is None:
-        return "data is no array of numbers of the right dimension"
+        return "data is not an array of the right dimension"
     if len(indptr) != n_major + 1:
         return f"indptr has length {len(indptr)}, not {n_major + 1}"
     if len(data) != len(indices):
         return f"data has length {len(data)}, indices {len(indices)}"
     start, stop = indptr.item(0), indptr.item(-1)
     if start != 0:
-        return f"indptr begins with {start}, not 0"
+        return f"indptr starts with {start}, not 0"
     if stop > len(indices):
         return f"indptr ends with {stop}, but there are {len(indices)} indices"
     if stop < 0 or (n_major > 1 and (indptr[1:] < indptr[:-1]).any()):
-        return "indptr falls"
+        return "indptr decreases"
     return _range_problem(indices if stop == len(indices) else indices[:stop], n_minor, "indices")
 
 
@@ -174,7 +175,7 @@ def _csr_problem(X):
 
 def _bsr_problem(X):
     if not isinstance(X.data, np.ndarray) or X.data.ndim != 3 or 0 in X.data.shape[1:]:
-        return "data is no 3-D array of blocks"
+        return "data is not a 3-D array of blocks"
     n_majors, n_minors = (
         divmod(size, side) for size, side in zip(X.shape, X.data.shape[1:], strict=True)
     )
@@ -185,7 +186,7 @@ def _bsr_problem(X):
 
 def _coo_problem(X):
     if not isinstance(X.data, np.ndarray) or X.data.ndim != 1:
-        return "data is no 1-D array"
+        return "data is not a 1-D array"
     if len(X.coords) != len(X.shape):
         return f"it has {len(X.coords)} arrays of indices, but {len(X.shape)} dimensions"
     names = ("row", "col") if len(X.shape) == 2 else [f"coords[{i}]" for i in range(X.ndim)]
@@ -204,22 +205,22 @@ def _dia_problem(X):
     if problem:
         return problem
     if not isinstance(X.data, np.ndarray) or X.data.ndim != 2 or len(X.data) != len(X.offsets):
-        return f"data is no 2-D array with a row for each of the {len(X.offsets)} offsets"
+        return f"data is not a 2-D array with a row for each of the {len(X.offsets)} offsets"
     if len(np.unique(X.offsets)) < len(X.offsets):
-        return "offsets holds one of them twice"
+        return "offsets holds duplicates"
     n_rows, n_columns = X.shape
     outside = (X.offsets <= -n_rows) | (X.offsets >= n_columns)
     if outside.any():
-        return f"offsets hold {X.offsets[outside][0]}, a diagonal outside of shape {X.shape}"
+        return f"offsets holds {X.offsets[outside][0]}, a diagonal outside of shape {X.shape}"
     return None
 
 
 def _lil_problem(X):
     for lists, name in ((X.rows, "rows"), (X.data, "data")):
         if not isinstance(lists, np.ndarray) or lists.shape != X.shape[:1]:
-            return f"{name} is no array with a list for each row"
+            return f"{name} is not an array with a list for each row"
         if not all(isinstance(values, list) for values in lists):
-            return f"{name} holds something else than lists"
+            return f"{name} holds objects that are not lists"
     if [*map(len, X.rows)] != [*map(len, X.data)]:
         return "rows and data have lists of different lengths"
     return _list_problem([*chain.from_iterable(X.rows)], X.shape[1:], "the indices in rows")
@@ -230,19 +231,19 @@ def _dok_problem(X):
     if X.ndim == 1:
         return _list_problem(cells, X.shape, "keys")
     if not all(isinstance(cell, tuple) and len(cell) == X.ndim for cell in cells):
-        return f"keys holds something else than cells of {X.ndim} indices"
+        return f"its keys are not tuples of {X.ndim} indices"
     flat = [index for cell in cells for index in cell]
     return _list_problem(flat, X.shape, "keys")
 
 
 def _list_problem(indices, sizes, name):
-    """Say what is wrong with a list of Python's indices, of the axes in turn."""
+    """Check a list of Python integers, in which the indices of all axes alternate."""
     if not all(isinstance(index, (int, np.integer)) for index in indices):
-        return f"{name} hold something else than integers"
+        return f"{name} are not all integers"
     for axis, size in enumerate(sizes):
-        part = indices[axis :: len(sizes)]
-        if part and not 0 <= min(part) <= max(part) < size:
-            return f"{name} hold values from {min(part)} to {max(part)}, outside 0 … {size - 1}"
+        of_axis = indices[axis :: len(sizes)]
+        if of_axis and not 0 <= min(of_axis) <= max(of_axis) < size:
+            return f"{name} range from {min(of_axis)} to {max(of_axis)}, outside 0 … {size - 1}"
     return None
 
 

@@ -1,9 +1,9 @@
-"""What the fitted attributes of a model must be: rules that a loaded file is held against.
+"""Rules for the fitted attributes of a model, used to validate loaded files.
 
 A class declares its fitted attributes in a method ``_fitted_state()``, which returns a dict from
-names to the rules below. Shapes are given in numbers and in names of sizes, such as ``"n_items"``;
-what a name stands for is settled by the first attribute that it is part of, and all others must
-agree. A class without such a method is not checked.
+names to the rules below. Shapes consist of numbers and of named sizes, such as ``"n_items"``; the
+first attribute with a named size determines it, and all others must agree. A class without such a
+method is not checked.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _CHUNK = 2**20
 
 
 class Rule:
-    """What one attribute must be."""
+    """Base class of the rules for one attribute."""
 
     optional = False  # whether a fitted model may lack the attribute
 
     def check(self, value, sizes):
-        """Raise ValueError unless `value` is right; `sizes` holds the sizes settled so far."""
+        """Raise ValueError unless `value` is valid; `sizes` holds the sizes determined so far."""
         raise NotImplementedError
 
 
@@ -41,7 +41,7 @@ class Optional(Rule):
 
 @dataclass
 class Maybe(Rule):
-    """None, or what another rule says."""
+    """None, or a value that another rule accepts."""
 
     rule: Rule
 
@@ -59,7 +59,7 @@ class Size(Rule):
     def check(self, value, sizes):
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
             raise ValueError(f"is {value!r:.50}, not a number of {self.name.removeprefix('n_')}")
-        _settle(int(value), self.name, sizes)
+        _check_size(int(value), self.name, sizes)
 
 
 @dataclass
@@ -72,8 +72,8 @@ class Number(Rule):
 
     def check(self, value, sizes):
         # a comparison with an integer beyond float64's range is exact, a conversion fails
-        right = isinstance(value, self.type) and not isinstance(value, bool)
-        if not (right and abs(value) < np.inf and self.low <= value <= self.high):
+        is_number = isinstance(value, self.type) and not isinstance(value, bool)
+        if not (is_number and abs(value) < np.inf and self.low <= value <= self.high):
             raise ValueError(f"is {value!r:.50}, not a number from {self.low} to {self.high}")
         if isinstance(value, Integral) and abs(int(value)) >= 2**63:
             raise ValueError(f"is {value!r:.50}, which is out of range")
@@ -89,7 +89,7 @@ class Range(Rule):
         for bound in value:
             Number().check(bound, sizes)
         if value[0] > value[1]:
-            raise ValueError(f"is {value!r:.50}: its lower bound is above its upper one")
+            raise ValueError(f"is {value!r:.50}: its lower bound is above its upper bound")
 
 
 @dataclass
@@ -116,7 +116,7 @@ class OneOf(Rule):
 
 @dataclass
 class Check(Rule):
-    """What a function of the value accepts; it raises ValueError otherwise."""
+    """A value that a function accepts; the function raises ValueError otherwise."""
 
     function: object
 
@@ -125,16 +125,16 @@ class Check(Rule):
 
 
 class Array(Rule):
-    """A dense array of a shape, finite unless it says otherwise.
+    """A dense array of a given shape.
 
     Parameters
     ----------
     *shape : int or str
         The lengths, or the names of sizes.
     kinds : str, default="f"
-        The kinds of dtype that it may have.
+        The allowed dtype kinds.
     low, high : float or str, default=None
-        Bounds of its values; a name is that of a size, which is an upper bound that is not reached.
+        Bounds of its values, inclusive; a string is the name of a size, an exclusive upper bound.
     finite : bool, default=True
         Whether NaN and infinite values are refused.
     """
@@ -145,8 +145,8 @@ class Array(Rule):
 
     def check(self, value, sizes):
         if not isinstance(value, np.ndarray) or value.dtype.kind not in self.kinds:
-            raise ValueError(f"is {_described(value)}, not an array of kind {self.kinds!r}")
-        _fit(value.shape, self.shape, sizes)
+            raise ValueError(f"is {_describe(value)}, not an array of kind {self.kinds!r}")
+        _check_shape(value.shape, self.shape, sizes)
         if self.finite and value.dtype.kind == "f" and not all_finite(value):
             raise ValueError("holds NaN or infinite values")
         if not value.size:
@@ -175,23 +175,23 @@ class Labels(Rule):
 
     def check(self, value, sizes):
         if not isinstance(value, np.ndarray) or value.ndim != 1:
-            raise ValueError(f"is {_described(value)}, not a 1-D array of labels")
-        _fit(value.shape, (self.size,), sizes)
+            raise ValueError(f"is {_describe(value)}, not a 1-D array of labels")
+        _check_shape(value.shape, (self.size,), sizes)
         if self.strings and not all(isinstance(item, str) for item in value.tolist()):
             raise ValueError("holds names that are not strings")
         if not pd.Index(value, tupleize_cols=False).is_unique:
-            raise ValueError("holds a label twice")
+            raise ValueError("holds a repeated label")
 
 
 class Sparse(Rule):
-    """A CSR array of finite values, its indices sorted and each of them once.
+    """A CSR array of finite values, by default with sorted and distinct indices.
 
     Parameters
     ----------
     *shape : str
         The names of the number of rows and of columns.
     kinds : str, default="f"
-        The kinds of dtype that its values may have.
+        The allowed dtype kinds of its values.
     sorted : bool, default=True
         Whether the indices must be sorted and distinct within a row.
     """
@@ -201,17 +201,17 @@ class Sparse(Rule):
 
     def check(self, value, sizes):
         if not isinstance(value, sp.csr_array) or value.dtype.kind not in self.kinds:
-            raise ValueError(f"is {_described(value)}, not a csr_array of kind {self.kinds!r}")
-        _fit(value.shape, self.shape, sizes)
+            raise ValueError(f"is {_describe(value)}, not a csr_array of kind {self.kinds!r}")
+        _check_shape(value.shape, self.shape, sizes)
         if value.dtype.kind == "f" and not all_finite(value.data):
             raise ValueError("holds NaN or infinite values")
         if self.sorted and not value.has_canonical_format:
-            raise ValueError("has indices that are not sorted, or come twice in a row")
+            raise ValueError("has indices that are not sorted, or repeated within a row")
 
 
 @dataclass
 class Interactions(Rule):
-    """The canonical matrix that a recommender was fitted to."""
+    """The canonical matrix that a recommender was fitted on."""
 
     def check(self, value, sizes):
         Sparse("n_users", "n_items").check(value, sizes)
@@ -223,34 +223,34 @@ class Interactions(Rule):
 
 @dataclass
 class Instance(Rule):
-    """An object of a class; what it declares is held against the same sizes if `shared`."""
+    """An instance of a class; with `shared`, its own attributes are checked with the same sizes."""
 
     cls: type
     shared: bool = False
 
     def check(self, value, sizes):
         if not isinstance(value, self.cls):
-            raise ValueError(f"is {_described(value)}, not a {self.cls.__name__}")
+            raise ValueError(f"is {_describe(value)}, not a {self.cls.__name__}")
         if self.shared:
             check_state(value, sizes)
 
 
 def check_state(model, sizes=None, rules=None):
-    """Raise ValueError unless a fitted model's attributes are what its class declares.
+    """Raise ValueError unless a fitted model's attributes follow the rules of its class.
 
     Parameters
     ----------
     model : object
-        Anything; what is not fitted, or declares nothing, passes.
+        Any object; unfitted models and classes without rules are accepted.
     sizes : dict, default=None
-        Sizes that are settled already.
+        Sizes that are already determined.
     rules : dict, default=None
-        The rules, for classes that declare none.
+        The rules, for classes that do not declare any.
 
     Returns
     -------
     fitted : bool
-        Whether the model has any of the attributes that are declared.
+        Whether the model has any of the declared attributes.
     """
     if rules is None:
         declare = getattr(model, "_fitted_state", None)
@@ -272,27 +272,27 @@ def check_state(model, sizes=None, rules=None):
 
 
 def all_finite(array):
-    """Return whether no value is NaN or infinite, without a copy of the array."""
+    """Return whether all values are finite, without a temporary array of the full size."""
     flat = array.ravel(order="K")
     return all(np.isfinite(flat[i : i + _CHUNK]).all() for i in range(0, len(flat), _CHUNK))
 
 
-def _described(value):
+def _describe(value):
     dtype = getattr(value, "dtype", None)
     name = type(value).__name__
     return f"a {name}" if dtype is None else f"a {name} of {dtype!s:.50}"
 
 
-def _fit(shape, wanted, sizes):
-    if len(shape) != len(wanted):
-        raise ValueError(f"has {len(shape)} dimension(s), not {len(wanted)}")
-    for length, size in zip(shape, wanted, strict=True):
+def _check_shape(shape, expected, sizes):
+    if len(shape) != len(expected):
+        raise ValueError(f"has {len(shape)} dimension(s), not {len(expected)}")
+    for length, size in zip(shape, expected, strict=True):
         if isinstance(size, str):
-            _settle(length, size, sizes)
+            _check_size(length, size, sizes)
         elif length != size:
-            raise ValueError(f"has the shape {shape}, not {wanted}")
+            raise ValueError(f"has the shape {shape}, not {expected}")
 
 
-def _settle(length, name, sizes):
+def _check_size(length, name, sizes):
     if sizes.setdefault(name, length) != length:
-        raise ValueError(f"says that {name} is {length}, but it is {sizes[name]} elsewhere")
+        raise ValueError(f"implies that {name} is {length}, but it is {sizes[name]} elsewhere")

@@ -1,32 +1,32 @@
-"""What the user may have meant: near names, and the models that have a method."""
+"""Suggestions in error messages: similar names, and the models that have a method."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 
 
-def did_you_mean(name, known):
-    """Return `` Did you mean 'ndcg'?`` for a name close to a known one, else an empty string.
+def did_you_mean(name, valid_names):
+    """Return `` Did you mean 'ndcg'?`` for a name similar to a valid one, else an empty string.
 
     Parameters
     ----------
     name : object
-        What came; anything but a string is close to nothing.
-    known : iterable of object
-        What could have been meant.
+        The invalid name; anything except a string gets no suggestion.
+    valid_names : iterable of object
+        The names to choose a suggestion from.
     """
     if not isinstance(name, str):
         return ""
-    by_lower = {str(other).lower(): other for other in known}
+    by_lower = {str(valid).lower(): valid for valid in valid_names}
     close = get_close_matches(name.lower(), by_lower, n=1)
     return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
 
 
 class MissingMethodError(AttributeError):
-    """An AttributeError that names the recommenders that have what this one lacks.
+    """An AttributeError that lists the recommenders that do have the attribute.
 
-    They are looked up when the message is read: `hasattr` raises and drops errors all the time, and
-    the look-up imports every model.
+    They are looked up only when the message is read: `hasattr` raises and discards errors all the
+    time, and the lookup imports every model.
     """
 
     def __init__(self, error, name, owner):

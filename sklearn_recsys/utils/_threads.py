@@ -1,7 +1,7 @@
 """Row blocks of bounded memory, and the sparse product in threads.
 
 scipy's sparse products and numpy's partitions release the interpreter's lock but use one core each;
-running blocks of rows side by side uses the others.
+processing blocks of rows in parallel threads uses the others.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _BLOCK_MIB = 64  # larger blocks gain no speed
 
 @cache
 def controller():
-    """Return the controller of the thread pools that are loaded; to look for them takes a while."""
+    """Return the controller of the loaded thread pools, cached because finding them is slow."""
     return ThreadpoolController()
 
 
 def n_threads():
-    """Return as many threads as BLAS may use here: joblib's workers and user limits lower it."""
+    """Return the number of threads that BLAS may use, as limited by joblib and the user."""
     return max(
         (lib["num_threads"] for lib in controller().info() if lib["user_api"] == "blas"), default=1
     )
@@ -33,15 +33,15 @@ def n_threads():
 def batches(n_rows, size):
     """Yield consecutive slices of `size` rows.
 
-    As scikit-learn's `gen_batches`, whose check of its parameters takes half as long as to score a
-    user.
+    Like scikit-learn's `gen_batches`, but without its parameter validation, which takes half as
+    long as scoring a user.
     """
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
 
 
 def rows_per_block(row_bytes):
-    """Return how many rows of `row_bytes` fit a block, under scikit-learn's `working_memory`."""
+    """Return the number of rows per block, within scikit-learn's `working_memory`."""
     budget = min(get_config()["working_memory"], _BLOCK_MIB) * 2**20
     return max(1, int(budget // max(1, row_bytes)))
 
@@ -84,7 +84,7 @@ def sparse_dot(X, B):
         else:
             out[rows] = product
 
-    # a few blocks a thread even out rows of unequal length
+    # a few blocks per thread balance rows of unequal length
     size = min(256, -(-X.shape[0] // (4 * n_threads()))) if X.nnz > 10_000 else X.shape[0]
     map_blocks(block, X.shape[0], max(1, size))
     return out

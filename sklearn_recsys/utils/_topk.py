@@ -8,20 +8,20 @@ from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils._threads import map_blocks
 from sklearn_recsys.utils.validation import check_list_memory
 
-_GROUPS = 8  # of columns, for each of the n best: more cut closer, and take longer to look through
+_GROUPS = 8  # groups of columns per result: more groups prune more but take longer to scan
 
 
 def _at(values, columns):
-    """Return what `np.take_along_axis` does for rows, which takes longer than one user's sort."""
+    """Take columns row by row: `np.take_along_axis` takes longer than sorting one row."""
     return values[np.arange(len(values))[:, None], columns]
 
 
 def _candidates(scores, n):
-    """Return the columns that may hold the `n` best of each row, by rising index, and their scores.
+    """Return the columns that may be among the `n` best of each row, by index, and their scores.
 
-    Columns are put in groups; the n-th best of the groups' maxima is no better than the n-th best
-    score. What lies below it is out, by two passes over the scores that cost far less than a
-    partition. Rows are filled up with −1 and −inf. None: too little would be cut away.
+    Columns are divided into groups; the n-th best of the group maxima is a lower bound of the n-th
+    best score. All lower scores are pruned in two passes, which cost far less than a partition.
+    Rows are padded with −1 and −inf. Returns None if pruning would not help.
     """
     n_rows, n_columns = scores.shape
     n_groups = _GROUPS * n
@@ -30,50 +30,50 @@ def _candidates(scores, n):
         return None
     maxima = scores[:, : size * n_groups].reshape(n_rows, size, n_groups).max(axis=1)
     bound = np.partition(maxima, n_groups - n, axis=1)[:, n_groups - n]
-    bound = np.maximum(bound, np.finfo(scores.dtype).min)  # -inf is none
+    bound = np.maximum(bound, np.finfo(scores.dtype).min)  # -inf never qualifies
     cells = np.flatnonzero(scores >= bound[:, None])
     rows, columns = np.divmod(cells, n_columns)
     lengths = np.bincount(rows, minlength=n_rows)
     width = lengths.max(initial=n)
     if 4 * width > n_columns:  # many ties
         return None
-    places = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    positions = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     ids = np.full((n_rows, width), -1, dtype=np.int64)
     values = np.full((n_rows, width), -np.inf, dtype=scores.dtype)
-    ids[rows, places] = columns
-    values[rows, places] = scores[rows, columns]
+    ids[rows, positions] = columns
+    values[rows, positions] = scores[rows, columns]
     return ids, values
 
 
 def _top_block(scores, n):
     """Return the column indices of the `n` best of each row, best first, ties by index."""
-    left = _candidates(scores, n)
-    if left is None:
+    candidates = _candidates(scores, n)
+    if candidates is None:
         return _top_columns(scores, n)
-    ids, values = left
+    ids, values = candidates
     return _at(ids, _top_columns(values, n))
 
 
 def _top_columns(scores, n):
-    """Return what `_top_block` does, by a partition of all columns."""
+    """Return the same as `_top_block`, by a partition of all columns."""
     n_columns = scores.shape[1]
     if n == n_columns:
         return np.argsort(-scores, axis=1, kind="stable")
     cut = n_columns - n
     order = np.argpartition(scores, cut - 1, axis=1)
     best = order[:, cut:]
-    # the partition picks arbitrarily among scores equal to the n-th best: where some of those
-    # were left out, take them by index instead
+    # the partition picks arbitrarily among scores equal to the n-th best: if it dropped some of
+    # them, choose among them by index instead
     nth = _at(scores, best).min(axis=1)
     next_best = _at(scores, order[:, cut - 1 : cut])[:, 0]
     tied = np.flatnonzero((next_best == nth) & (nth > -np.inf))
     if len(tied):
         rows = scores[tied]
         above = rows > nth[tied, None]
-        level = rows == nth[tied, None]
-        missing = n - above.sum(axis=1, keepdims=True)
-        taken = above | (level & (np.cumsum(level, axis=1) <= missing))
-        best[tied] = np.nonzero(taken)[1].reshape(-1, n)
+        equal = rows == nth[tied, None]
+        n_missing = n - above.sum(axis=1, keepdims=True)
+        selected = above | (equal & (np.cumsum(equal, axis=1) <= n_missing))
+        best[tied] = np.nonzero(selected)[1].reshape(-1, n)
     best = np.sort(best, axis=1)
     values = _at(scores, best)
     return _at(best, np.argsort(-values, axis=1, kind="stable"))
@@ -85,16 +85,16 @@ def top_n(scores, n):
     Parameters
     ----------
     scores : ndarray of shape (n_rows, n_columns)
-        Greater is better; −inf is never returned. Without NaN.
+        Higher is better; columns of −inf are never returned. Must not contain NaN.
     n : int
-        Width of the answer; may exceed the number of columns.
+        Width of the result; may exceed the number of columns.
 
     Returns
     -------
     ids : ndarray of int64 of shape (n_rows, n)
-        Best first, ties by column index, −1 where nothing is left.
+        Best first, ties by column index, −1 in empty slots.
     values : ndarray of shape (n_rows, n)
-        Their scores, −inf where nothing is left.
+        Their scores, −inf in empty slots.
     """
     n_rows, n_columns = scores.shape
     check_list_memory(n_rows, n, n_columns)
@@ -120,16 +120,16 @@ def best_cells(cells, scores, n):
     Parameters
     ----------
     cells : csr_array of shape (n_rows, n_columns)
-        Its stored cells compete.
+        Its stored cells are the candidates.
     scores : ndarray of shape (nnz,)
-        A score for each stored cell, in their order; those of −inf are never returned.
+        A score for each stored cell, in their order; cells of −inf are never returned.
     n : int
-        Cells of a row.
+        Maximum number of cells per row.
 
     Returns
     -------
     positions : ndarray of int64
-        Which stored cells they are: row by row, best first, ties by column.
+        Indices into the stored cells: row by row, best first, ties by column.
     rows : ndarray of int64
         Their rows.
     ranks : ndarray of int64
@@ -143,16 +143,16 @@ def best_cells(cells, scores, n):
 
 
 def top_n_cells(cells, scores, n):
-    """Return the `n` best stored cells of each row, in the form of `top_n`.
+    """Return the `n` best stored cells of each row, in the format of `top_n`.
 
     Parameters
     ----------
     cells : csr_array of shape (n_rows, n_columns)
-        Its stored cells compete.
+        Its stored cells are the candidates.
     scores : ndarray of shape (nnz,)
         A score for each stored cell, in their order.
     n : int
-        Width of the answer.
+        Width of the result.
     """
     check_list_memory(cells.shape[0], n, cells.shape[1])
     ids = np.full((cells.shape[0], n), -1, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Warnings that point at the user's line, and that a search issues once."""
+"""Warnings that point at the user's line and are issued once per search."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sklearn_recsys.exceptions import RecommenderWarning
 
 
 def _folder(module):
-    """Return the folder that the code of a package says it is from, without importing it."""
+    """Return the folder of a package's code, without importing it."""
     return os.path.dirname(find_spec(module).origin) + os.sep
 
 
 _PACKAGE = _folder("sklearn_recsys")
-# what calls the package on a user's behalf: the user's line is in none of these
+# libraries that call the package on a user's behalf: the user's line is in none of them
 _LIBRARIES = (_PACKAGE, *map(_folder, ("sklearn", "joblib", "skorch", "torch")))
 
 # A search, a cross-validation or a learning curve runs its fits and scores in one call of one
-# joblib.Parallel object. Python's own registries of what was shown don't help: scikit-learn enters
-# catch_warnings in each task, which empties them.
+# joblib.Parallel object. Python's own registries of issued warnings do not help: scikit-learn
+# enters catch_warnings in each task, which clears them.
 _RUN = joblib.Parallel.__call__.__code__
 _TASK = BatchedCalls.__call__.__code__  # what a worker of that call, a thread or a process, runs
 _shown = weakref.WeakKeyDictionary()  # Parallel: the warnings that its call has issued
@@ -37,10 +37,10 @@ _lock = threading.RLock()
 def warn(message, category=RecommenderWarning):
     """Issue a warning at the innermost line outside the package, scikit-learn and joblib.
 
-    Within one call of joblib, which is what a search of scikit-learn is, a warning is issued once;
-    messages that differ in their numbers alone count as one. Elsewhere the filters of Python
-    decide. Worker processes know neither the user's line nor each other: there every task warns, at
-    the method of this package that it called.
+    Within one call of joblib, such as a search of scikit-learn, a warning is issued once; messages
+    that only differ in their numbers count as equal. Otherwise Python's warning filters decide.
+    Worker processes know neither the user's line nor each other: there every task warns, at the
+    method of this package that it called.
 
     Parameters
     ----------
@@ -52,11 +52,11 @@ def warn(message, category=RecommenderWarning):
     stack = _stack(sys._getframe(1))
     run = _outermost(stack, (_RUN, _TASK))
     if run is not None and run.f_code is _TASK:
-        del stack[stack.index(run) :]  # what started the worker is not the user
+        del stack[stack.index(run) :]  # the callers of a task are joblib's, not the user's
         threads = map(_stack, sys._current_frames().values())
         runs = [_outermost(thread, (_RUN, _TASK)) for thread in threads]
         runs = [frame for frame in runs if frame is not None and frame.f_code is _RUN]
-        run = runs[0] if len(runs) == 1 else None  # of several, nothing tells which waits for us
+        run = runs[0] if len(runs) == 1 else None  # with several, it is unknown which one is ours
         stack += _stack(run)
     users = [frame for frame in stack if not _in(_LIBRARIES)(frame)]
     line = users[0] if users else [frame for frame in stack if _in(_PACKAGE)(frame)][-1]

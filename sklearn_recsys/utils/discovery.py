@@ -1,4 +1,4 @@
-"""Find the recommenders of the package."""
+"""Discovery of the recommenders of the package."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def all_recommenders():
         for name, item in public.items()
         if isinstance(item, type)
         and issubclass(item, RecommenderMixin)
-        and hasattr(item, "_score_items")  # bases and the pipeline are no models of their own
+        and hasattr(item, "_score_items")  # neither base classes nor the pipeline are models
     )

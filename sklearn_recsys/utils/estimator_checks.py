@@ -1,7 +1,7 @@
-"""Checks that a recommender keeps the contract, for every model here and for users' own.
+"""Checks that a recommender follows the contract, for the models here and for your own.
 
-Each check takes a freshly cloned estimator and raises AssertionError (or the model's own error)
-where the contract is broken.
+Each check takes a freshly cloned estimator and raises AssertionError (or the model's own error) if
+it violates the contract.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from sklearn_recsys.persistence import load
 from sklearn_recsys.utils._corrupt import corrupt_matrices
 
 _TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
-_FEW = 12  # rows, where a check fits or predicts many times
+_FEW = 12  # rows in checks that fit or predict many times
 
 
 def expected_failed_checks(estimator):
-    """Return the common checks of scikit-learn that a recommender fails by its contract.
+    """Return the common checks of scikit-learn that a recommender must fail by its contract.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def _seeded(estimator):
 
 
 def _matrix(estimator, n_users=40, n_items=30, seed=0):
-    """Return random interactions in the values that the estimator reads; nobody is empty."""
+    """Return random interactions with the values that the estimator reads and no empty row."""
     rng = np.random.RandomState(seed)
     cells = rng.uniform(size=(n_users, n_items)) < 0.25
     cells[np.arange(n_users), rng.randint(n_items, size=n_users)] = True
@@ -83,7 +83,7 @@ def _matrix(estimator, n_users=40, n_items=30, seed=0):
 
 
 def _assert_ranked(ids, scores):
-    """Assert distinct ids, best first, ties by index, empty slots last."""
+    """Assert the order of the lists: best first, ties by index, empty slots last."""
     filled = ids >= 0
     assert np.all(filled[:, :-1] >= filled[:, 1:]), "an empty slot comes before an item"
     assert np.all(np.isneginf(scores[~filled])), "an empty slot has a score above -inf"
@@ -91,11 +91,11 @@ def _assert_ranked(ids, scores):
     pairs = filled[:, 1:]
     falling = scores[:, :-1] > scores[:, 1:]
     tied = (scores[:, :-1] == scores[:, 1:]) & (ids[:, :-1] < ids[:, 1:])
-    assert np.all((falling | tied)[pairs]), "items are not by falling score, ties by index"
+    assert np.all((falling | tied)[pairs]), "items are not in descending order, ties by index"
 
 
 def check_recommend_shape_and_order(estimator):
-    """Check that answers have width n, distinct unseen ids, and −1 where no item is left."""
+    """Check that lists have width n, distinct unseen ids, and −1 in empty slots."""
     X = _matrix(estimator)
     n_items = X.shape[1]
     model = estimator.fit(X)
@@ -108,13 +108,13 @@ def check_recommend_shape_and_order(estimator):
             items = items[items >= 0]
             assert len(set(items)) == len(items), "an item is recommended twice"
             assert not set(items) & set(X[[row]].indices), "a seen item is recommended"
-    left = n_items - np.diff(X.indptr)
-    assert_array_equal((model.recommend(n=n_items) >= 0).sum(axis=1), left)
+    n_unseen = n_items - np.diff(X.indptr)
+    assert_array_equal((model.recommend(n=n_items) >= 0).sum(axis=1), n_unseen)
     assert np.all(model.recommend(n=n_items, exclude_seen=False) >= 0)
 
 
 def check_recommend_is_top_n(estimator):
-    """Check that `recommend` is the stable top-n of the scores, and `predict` rises with them."""
+    """Check that `recommend` is the stable top-n of the scores, and `predict` has their order."""
     X = _matrix(estimator)
     model = estimator.fit(X)
     histories = _matrix(estimator, seed=1)
@@ -124,7 +124,7 @@ def check_recommend_is_top_n(estimator):
     n_items = X.shape[1]
     ids, scores = model.recommend(histories, n_items, exclude_seen=False, return_scores=True)
     ranked = np.take_along_axis(predicted, ids, axis=1)
-    assert np.all(ranked[:, :-1] >= ranked[:, 1:]), "predict does not rise with the ranking"
+    assert np.all(ranked[:, :-1] >= ranked[:, 1:]), "predict does not follow the ranking"
     masked = np.empty_like(scores)
     np.put_along_axis(masked, ids, scores, axis=1)
     rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
@@ -134,7 +134,7 @@ def check_recommend_is_top_n(estimator):
 
 
 def check_predict_pairs(estimator):
-    """Check that `predict_pairs` returns what `predict` returns at the asked cells."""
+    """Check that `predict_pairs` returns the values of `predict` at the given cells."""
     X = _matrix(estimator)
     model = estimator.fit(X)
     histories = sp.vstack([_matrix(estimator, seed=1), sp.csr_array((1, X.shape[1]))], format="csr")
@@ -150,34 +150,34 @@ def check_predict_pairs(estimator):
 
 
 def check_users_argument(estimator):
-    """Check that every way of naming training rows gives the answer for their histories."""
+    """Check that all ways to specify training rows give the same recommendations."""
     X = _matrix(estimator)
     model = estimator.fit(X)
-    answer = model.recommend(n=5)
+    expected = model.recommend(n=5)
     stored = model.interactions_
-    assert_array_equal(model.recommend(stored, 5), answer)
-    assert_array_equal(model.recommend(3, 5), answer[[3]])
-    assert_array_equal(model.recommend(np.int32(3), 5), answer[[3]])
-    assert_array_equal(model.recommend(stored[[3]], 5), answer[[3]])
-    assert_array_equal(model.recommend(stored[3], 5), answer[[3]])  # a 1-D sparse array
-    assert_array_equal(model.recommend([5, 2, 5], 5), answer[[5, 2, 5]])
+    assert_array_equal(model.recommend(stored, 5), expected)
+    assert_array_equal(model.recommend(3, 5), expected[[3]])
+    assert_array_equal(model.recommend(np.int32(3), 5), expected[[3]])
+    assert_array_equal(model.recommend(stored[[3]], 5), expected[[3]])
+    assert_array_equal(model.recommend(stored[3], 5), expected[[3]])  # a 1-D sparse array
+    assert_array_equal(model.recommend([5, 2, 5], 5), expected[[5, 2, 5]])
     assert model.recommend([], 5).shape == (0, 5)
     mask = np.arange(X.shape[0]) % 3 == 0
-    assert_array_equal(model.recommend(mask, 5), answer[mask])
-    for wrong, match in [
+    assert_array_equal(model.recommend(mask, 5), expected[mask])
+    for invalid, match in [
         (np.ones(X.shape[1]), "reshape(1, -1)"),
         ([X.shape[0]], "training row"),
         ([-1], "training row"),
         (mask[:-1], "n_users"),
         (["alice"], "Raw ids"),
     ]:
-        _assert_raises(ValueError, match, partial(model.recommend, wrong))
+        _assert_raises(ValueError, match, partial(model.recommend, invalid))
     for n in (0, -1, 2.5):
         _assert_raises(ValueError, "n must be", partial(model.recommend, n=n))
 
 
 def check_unseen_and_empty_rows(estimator):
-    """Check that new users are served, and empty histories get the non-personalized answer."""
+    """Check that new users get finite scores, and empty histories non-personalized ones."""
     X = _matrix(estimator)
     model = estimator.fit(X)
     assert np.all(np.isfinite(model.predict(_matrix(estimator, seed=1))))
@@ -192,41 +192,40 @@ def check_unseen_and_empty_rows(estimator):
 
 
 def check_candidates_and_exclude(estimator):
-    """Check that `candidates` and `exclude`, in every form, mask the full ranking."""
+    """Check that `candidates` and `exclude`, in every format, mask the full ranking."""
     X = _matrix(estimator)
     n_users, n_items = X.shape
     model = estimator.fit(X)
     full = model.recommend(n=n_items)
     items = np.array([1, 2, 3, 5, 8, 13, 21])
-    everyone = np.isin(full, items)
     rng = np.random.RandomState(0)
     table = rng.randint(-1, n_items, size=(n_users, 6))
-    each = np.array([np.isin(row, kept[kept >= 0]) for row, kept in zip(full, table, strict=True)])
-    mask = np.zeros((n_users, n_items), dtype=bool)
-    mask[np.arange(n_users)[:, None], table] = table >= 0
-    for row, kept in enumerate(table):
-        mask[row] = np.isin(np.arange(n_items), kept[kept >= 0])
-    forms = [
-        (everyone, items),
-        (everyone, np.isin(np.arange(n_items), items)),
-        (each, table),
-        (each, mask),
-        (each, sp.csr_array(mask)),
+    mask = np.array([np.isin(np.arange(n_items), row[row >= 0]) for row in table])
+    in_items = np.isin(full, items)
+    in_table = np.array(
+        [np.isin(ranked, row[row >= 0]) for ranked, row in zip(full, table, strict=True)]
+    )
+    formats = [
+        (items, in_items),
+        (np.isin(np.arange(n_items), items), in_items),
+        (table, in_table),
+        (mask, in_table),
+        (sp.csr_array(mask), in_table),
     ]
-    for kept, form in forms:
-        for name, keep in (("candidates", kept), ("exclude", ~kept)):
-            answer = model.recommend(n=n_items, **{name: form})
-            for got, row, chosen in zip(answer, full, keep, strict=True):
-                expected = row[chosen & (row >= 0)]
-                assert_array_equal(got[: len(expected)], expected, err_msg=name)
-                assert np.all(got[len(expected) :] == -1)
+    for item_sets, selected in formats:
+        for name, keep in (("candidates", selected), ("exclude", ~selected)):
+            ids = model.recommend(n=n_items, **{name: item_sets})
+            for row_ids, ranked, keep_row in zip(ids, full, keep, strict=True):
+                expected = ranked[keep_row & (ranked >= 0)]
+                assert_array_equal(row_ids[: len(expected)], expected, err_msg=name)
+                assert np.all(row_ids[len(expected) :] == -1)
     for name in ("candidates", "exclude"):
         _assert_raises(ValueError, name, partial(model.recommend, **{name: [n_items]}))
         _assert_raises(ValueError, name, partial(model.recommend, **{name: table[1:]}))
 
 
 def check_blocks(estimator):
-    """Check that the size of blocks changes no score beyond rounding."""
+    """Check that the block size does not change the scores beyond rounding."""
     X = _matrix(estimator)
     with config_context(working_memory=1e-3):
         small = clone(estimator).fit(X).predict(X)
@@ -309,13 +308,13 @@ def check_explicit_zeros(estimator):
 
 
 def _all_params(estimator):
-    """Return a text of all parameters, those of inner estimators included."""
+    """Return all parameters as text, including those of nested estimators."""
     with config_context(print_changed_only=False):
         return BaseEstimator.__repr__(estimator, N_CHAR_MAX=10**6)
 
 
 def check_persistence(estimator):
-    """Check that pickle, joblib and save/load round-trip, save/load bit for bit."""
+    """Check that models survive pickle, joblib and save/load bit for bit."""
     X = _matrix(estimator)
     model = estimator.fit(X)
     expected = model.predict(X)
@@ -327,8 +326,8 @@ def check_persistence(estimator):
 
         path = os.path.join(folder, "model.recsys")
         model.save(path)
-        parts = [model, *model.get_params().values()]
-        trusted = {type(part) for part in parts if isinstance(part, BaseEstimator)}
+        values = [model, *model.get_params().values()]
+        trusted = {type(value) for value in values if isinstance(value, BaseEstimator)}
         loaded = load(path, trusted=trusted)
     assert type(loaded) is type(model)
     assert _all_params(loaded) == _all_params(model), "loading changed a parameter"
@@ -340,13 +339,13 @@ def check_persistence(estimator):
 
 
 def check_reproducible(estimator):
-    """Check that two fits are equal, a second forgets the first, and global state is left alone.
+    """Check that `fit` is reproducible, does not depend on earlier fits, and uses no global state.
 
-    Where the estimator has a `random_state`, it is an integer here.
+    The `random_state` of the estimator, if any, is an integer here.
     """
     X = _matrix(estimator)
     users_state = np.random.get_state()
-    np.random.seed(860_241)  # a seed that nobody sets
+    np.random.seed(860_241)  # an unusual seed, which no model sets itself
     state = np.random.get_state()
     try:
         first, second = clone(estimator).fit(X), clone(estimator)
@@ -355,24 +354,24 @@ def check_reproducible(estimator):
         assert_array_equal(first.predict(X), second.predict(X))
         assert_array_equal(first.recommend(), second.recommend())
         for before, after in zip(state, np.random.get_state(), strict=True):
-            assert_array_equal(after, before, err_msg="numpy's global random state was touched")
+            assert_array_equal(after, before, err_msg="numpy's global random state was changed")
     finally:
         np.random.set_state(users_state)
 
 
 def check_input_unmodified(estimator):
-    """Check that `X` is never written to, may be read-only, and may be changed after `fit`."""
+    """Check that `X` is never modified, may be read-only, and may be changed after `fit`."""
     X = _matrix(estimator, n_users=_FEW)
-    parts = ("data", "indices", "indptr")
-    before = [getattr(X, part).copy() for part in parts]
+    names = ("data", "indices", "indptr")
+    before = [getattr(X, name).copy() for name in names]
     model = clone(estimator).fit(X)
     expected = model.predict(X)
     model.recommend(X)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*rows of X were in fit")
         model.score(X)
-    for part, old in zip(parts, before, strict=True):
-        assert_array_equal(getattr(X, part), old)
+    for name, array in zip(names, before, strict=True):
+        assert_array_equal(getattr(X, name), array)
     changed = X.copy()
     model = clone(estimator).fit(changed)
     changed.data[:] = 3
@@ -385,7 +384,7 @@ def check_input_unmodified(estimator):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "X.joblib")
         joblib.dump(X, path)
-        mapped = joblib.load(path, mmap_mode="r")  # what joblib hands its workers
+        mapped = joblib.load(path, mmap_mode="r")  # as joblib passes it to its workers
         model = clone(estimator).fit(mapped)
         assert_array_equal(model.predict(mapped), expected)
         with warnings.catch_warnings():
@@ -395,17 +394,17 @@ def check_input_unmodified(estimator):
 
 
 def check_failing_fit(estimator):
-    """Check that a fit that raises says why, and leaves no half-fitted estimator."""
+    """Check that a failing `fit` has a helpful message and leaves the estimator unfitted."""
     X = _matrix(estimator)
-    holes = X.toarray()
-    holes[0, 0] = np.nan
+    with_nan = X.toarray()
+    with_nan[0, 0] = np.nan
     infinite = X.toarray()
     infinite[0, 0] = np.inf
     events = pd.DataFrame({"user": [1, 2], "item": [3, 4], "rating": [5.0, 1.0]})
     fitted = clone(estimator).fit(X)
     expected = fitted.predict(X)
-    for wrong, error, match in [
-        (holes, ValueError, "NaN"),
+    for invalid, error, match in [
+        (with_nan, ValueError, "NaN"),
         (infinite, ValueError, "infinity"),
         (X.toarray()[0], ValueError, "2D array"),
         (X[0], ValueError, "1-D sparse array"),
@@ -417,7 +416,7 @@ def check_failing_fit(estimator):
         (events, ValueError, "InteractionEncoder"),
     ]:
         model = deepcopy(fitted)
-        _assert_raises(error, match, partial(model.fit, wrong))
+        _assert_raises(error, match, partial(model.fit, invalid))
         assert not hasattr(model, "interactions_")
         for method in (model.predict, model.recommend, model.score):
             _assert_raises(NotFittedError, "fitted", partial(method, X))
@@ -428,7 +427,7 @@ def check_failing_fit(estimator):
 
 
 def check_corrupt_input(estimator):
-    """Check that a sparse matrix whose parts contradict each other is refused, by name."""
+    """Check that a corrupt sparse matrix is refused with the name of the argument."""
     X = _matrix(estimator)
     model = clone(estimator).fit(X)
     before = model.predict(X)
@@ -447,63 +446,63 @@ def check_corrupt_input(estimator):
 
 
 def check_score(estimator):
-    """Check that `score` is a float, takes `y` in both forms, and refuses what makes no sense."""
+    """Check that `score` is a float, accepts `y` in both formats, and refuses invalid input."""
     X = _matrix(estimator, n_users=_FEW)
     model = estimator.fit(X)
     assert type(model.score(_matrix(estimator, seed=1))) is float
     rows = np.arange(X.shape[0])
     items = X.indices[X.indptr[:-1]]
     held_out = sp.csr_array((X.data[X.indptr[:-1]], (rows, items)), shape=X.shape)
-    known = X - held_out
-    for arguments in ((X,), (known, items), (known, held_out)):
+    histories = X - held_out
+    for arguments in ((X,), (histories, items), (histories, held_out)):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             model.score(*arguments)
         assert any(
             issubclass(warning.category, LeakWarning) and "in fit" in str(warning.message)
             for warning in caught
-        ), "a leak goes unsaid"
+        ), "score does not warn of a leak"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakWarning)
-        _check_scores(model, known, items, held_out)
+        _check_scores(model, histories, items, held_out)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.score(X, held_out, metric="ndcg")
-    assert any("100.0%" in str(warning.message) for warning in caught), "overlap goes unsaid"
-
-
-def _check_scores(model, known, items, held_out):
-    """Check the metrics, and what is refused, on one held-out item per row in both forms."""
-    n_items = known.shape[1]
-    for metric in ("ndcg", "hr@3", "recall", "precision", "map", "mrr"):
-        score = model.score(known, items, metric=metric)
-        assert 0 <= score <= 1
-        assert score == model.score(known, items.astype(float), metric=metric)
-        assert_allclose(model.score(known, held_out, metric=metric), score)
-    assert model.score(known, items, metric="ndcg", k=3) == model.score(
-        known, items, metric="ndcg@3"
+    assert any("100.0%" in str(warning.message) for warning in caught), (
+        "score does not warn that X contains the held-out cells"
     )
-    everything = model.score(known, items, metric="hr", k=n_items + 5)
-    assert everything == 1, "with every item in the list, the held-out one must be found"
-    alone = model.score(known, items, metric="hr@1", candidates=items[:, None])
-    assert alone == 1, "a held-out item that competes with nothing must be found"
+
+
+def _check_scores(model, histories, items, held_out):
+    """Check the metrics and the errors, with one held-out item per row in both formats of `y`."""
+    n_items = histories.shape[1]
+    score = partial(model.score, histories)
+    for metric in ("ndcg", "hr@3", "recall", "precision", "map", "mrr"):
+        value = score(items, metric=metric)
+        assert 0 <= value <= 1
+        assert value == score(items.astype(float), metric=metric)
+        assert_allclose(score(held_out, metric=metric), value)
+    assert score(items, metric="ndcg", k=3) == score(items, metric="ndcg@3")
+    all_items = score(items, metric="hr", k=n_items + 5)
+    assert all_items == 1, "with every item in the list, the held-out one must be found"
+    only_candidate = score(items, metric="hr@1", candidates=items[:, None])
+    assert only_candidate == 1, "a held-out item that is the only candidate must be found"
     if get_tags(model).recommender_tags.values == "rating":
         for metric in ("neg_rmse", "neg_mae"):
-            assert model.score(known, held_out, metric=metric) < 0
-        _assert_raises(ValueError, "1-D", partial(model.score, known, items, metric="neg_rmse"))
+            assert score(held_out, metric=metric) < 0
+        _assert_raises(ValueError, "1-D", partial(score, items, metric="neg_rmse"))
     else:
-        wrong = partial(model.score, known, held_out, metric="neg_rmse")
-        _assert_raises(ValueError, "rating", wrong)
+        _assert_raises(ValueError, "rating", partial(score, held_out, metric="neg_rmse"))
     for kwargs, match in [
         ({"metric": "auc"}, "Unknown metric"),
         ({"metric": "ndcg@0"}, "Unknown metric"),
         ({"metric": "ndcg@20", "k": 5}, "names the length"),
         ({"metric": "ndcg", "k": 0}, "k must be"),
     ]:
-        _assert_raises(ValueError, match, partial(model.score, known, items, **kwargs))
-    _assert_raises(ValueError, "shape", partial(model.score, known, held_out[:, :-1]))
-    _assert_raises(ValueError, "one held-out item", partial(model.score, known, items[:-1]))
-    _assert_raises(ValueError, "item indices", partial(model.score, known, items + n_items))
+        _assert_raises(ValueError, match, partial(score, items, **kwargs))
+    _assert_raises(ValueError, "shape", partial(score, held_out[:, :-1]))
+    _assert_raises(ValueError, "one held-out item", partial(score, items[:-1]))
+    _assert_raises(ValueError, "item indices", partial(score, items + n_items))
 
 
 def check_rating_units(estimator):
@@ -524,7 +523,7 @@ def check_rating_units(estimator):
 
 
 def _with_ratings(X, a, b):
-    """Return the ratings in another unit."""
+    """Return ``a * ratings + b``."""
     return sp.csr_array((a * X.data.astype(np.float64) + b, X.indices, X.indptr), shape=X.shape)
 
 
@@ -540,27 +539,27 @@ def check_partial_fit(estimator):
 
 
 def check_checkerboard(estimator):
-    """Check on two groups of users and of items that the withheld item of one's own comes first."""
+    """Check that each user's held-out item is ranked first, on two groups of users and items."""
     tags = get_tags(estimator).recommender_tags
     if not tags.personalised:
         return
     n = 50
-    own = np.add.outer(np.arange(n), np.arange(n)) % 2 == 0
+    same_group = np.add.outer(np.arange(n), np.arange(n)) % 2 == 0
     if tags.values == "rating":
-        board = np.where(own, 5.0, 1.0)
+        checkerboard = np.where(same_group, 5.0, 1.0)
     elif tags.values == "order":
-        board = own * (
+        checkerboard = same_group * (
             1.0 + np.random.default_rng(0).permuted(np.tile(np.arange(n), (n, 1)), axis=1)
         )
     else:
-        board = own.astype(np.float64)
-    np.fill_diagonal(board, 0)
-    if tags.values == "rating":  # something else must be left to choose from
-        board[np.arange(n), (np.arange(n) + 1) % n] = 0
-    model = estimator.fit(board)
+        checkerboard = same_group.astype(np.float64)
+    np.fill_diagonal(checkerboard, 0)
+    if tags.values == "rating":  # the held-out item must not be the only unseen one
+        checkerboard[np.arange(n), (np.arange(n) + 1) % n] = 0
+    model = estimator.fit(checkerboard)
     assert_array_equal(model.recommend(n=1)[:, 0], np.arange(n))
     if tags.values == "rating":
-        assert model.score(board, sp.csr_array(5.0 * np.eye(n)), metric="neg_rmse") > -1
+        assert model.score(checkerboard, sp.csr_array(5.0 * np.eye(n)), metric="neg_rmse") > -1
 
 
 def _assert_raises(error, match, function):
@@ -596,7 +595,7 @@ _CHECKS = [
 
 
 def recommender_checks(estimator):
-    """Return the checks of `check_recommender`, to be run one by one.
+    """Return the checks of `check_recommender`, to run them one by one.
 
     Parameters
     ----------
@@ -610,7 +609,7 @@ def recommender_checks(estimator):
 
     See Also
     --------
-    parametrize_with_checks : A test for each of them.
+    parametrize_with_checks : Makes a pytest test of each check.
 
     Examples
     --------
@@ -625,7 +624,7 @@ def recommender_checks(estimator):
 
 
 def parametrize_with_checks(estimators):
-    """Make a test of each check of each recommender, with pytest.
+    """Parametrize a pytest test with each check of each recommender.
 
     Parameters
     ----------
@@ -639,8 +638,8 @@ def parametrize_with_checks(estimators):
 
     See Also
     --------
-    sklearn.utils.estimator_checks.parametrize_with_checks : The same with scikit-learn's checks;
-        give it :func:`expected_failed_checks`.
+    sklearn.utils.estimator_checks.parametrize_with_checks : The same for scikit-learn's checks;
+        pass it :func:`expected_failed_checks`.
 
     Examples
     --------
@@ -667,22 +666,22 @@ def _run(check, estimator):
 
 
 def check_recommender(estimator):
-    """Check that a recommender keeps the contract.
+    """Check that a recommender follows the contract.
 
     Parameters
     ----------
     estimator : estimator
-        A recommender, that is a :class:`~sklearn_recsys.base.RecommenderMixin`; parameters called
+        A recommender, that is, a :class:`~sklearn_recsys.base.RecommenderMixin`; parameters called
         `random_state` are set to 0.
 
     Raises
     ------
     AssertionError
-        At the first broken promise.
+        At the first check that fails.
 
     See Also
     --------
-    parametrize_with_checks : A test for each check.
+    parametrize_with_checks : Makes a pytest test of each check.
     sklearn.utils.estimator_checks.check_estimator : scikit-learn's own checks; see
         :func:`expected_failed_checks`.
 

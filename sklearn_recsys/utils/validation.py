@@ -1,4 +1,4 @@
-"""Validation of input: the only code in the package that tests what ``X`` is."""
+"""Validation of input: the only place in the package that checks the type of ``X``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sklearn_recsys.utils._labels import (
 from sklearn_recsys.utils._memory import ask_again, available_memory
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr, check_sparse, is_canonical
 
-_LARGE = 2**26  # bytes, for which the available memory is read again
+_LARGE = 2**26  # bytes from which on the cached available memory is not precise enough
 
 _USER_COLUMNS = set("user customer visitor session member account reader listener u".split())
 _ITEM_COLUMNS = set(
@@ -51,7 +51,7 @@ def check_csr(X, *, dtype=None, name="X", copy=False):
     X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_users, n_items)
         The matrix; zero means *not observed*.
     dtype : dtype, default=None
-        Convert the values to this dtype; None keeps what came (timestamps stay int64 or float64).
+        Convert the values to this dtype; None keeps their dtype (timestamps stay int64 or float64).
     name : str, default="X"
         Name for error messages.
     copy : bool, default=False
@@ -60,13 +60,13 @@ def check_csr(X, *, dtype=None, name="X", copy=False):
     Returns
     -------
     X : csr_array of shape (n_users, n_items)
-        Sorted indices, no duplicates (they are summed), no explicit zeros, int32 indices wherever
-        they fit. The input is never written to.
+        Sorted indices, no duplicates (they are summed), no explicit zeros, int32 indices if they
+        fit. The input is never modified.
 
     Raises
     ------
     ValueError
-        If the parts of a sparse matrix contradict each other, or values are not finite.
+        If a sparse matrix is corrupt, or values are not finite.
     """
     _refuse_events_frame(X)
     if sp.issparse(X) and X.ndim != 2:
@@ -74,7 +74,7 @@ def check_csr(X, *, dtype=None, name="X", copy=False):
     source, X = X, as_csr(X, name)
     if dtype is not None and not copy and is_canonical(X, dtype):
         return X
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+    with np.errstate(over="ignore"):  # values too large for float32 are refused
         X = check_array(
             X,
             accept_sparse="csr",
@@ -86,38 +86,38 @@ def check_csr(X, *, dtype=None, name="X", copy=False):
     X = canonical_csr(X, name=name, copy=copy)
     summed = dtype is None and sp.issparse(source) and source.dtype not in (X.dtype, np.float16)
     if summed:
-        narrow = X.data.astype(source.dtype)  # sums were made in a wide type
+        narrow = X.data.astype(source.dtype)  # duplicates were summed in a wide type
         if np.array_equal(narrow, X.data):
             X = sp.csr_array((narrow, X.indices, X.indptr), shape=X.shape)
     return X
 
 
 def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, copy=False, name="X"):
-    """Validate `X` for an estimator: scikit-learn's checks, then one canonical float32 csr_array.
+    """Validate `X` for an estimator by scikit-learn's checks; return a canonical float32 csr_array.
 
     Parameters
     ----------
     estimator : estimator
-        Its `n_features_in_`, `feature_names_in_` and `item_labels_`, the labels of the columns of
-        a frame, whatever their type, are set (`reset=True`) or compared.
+        Its `n_features_in_`, `feature_names_in_` and `item_labels_` (the column labels of a frame,
+        of any type) are set (`reset=True`) or compared.
     X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_users, n_items)
         The matrix; zero means *not observed*.
     reset : bool
         True in ``fit``.
     dtype : dtype or list of dtype, default=np.float32
-        What the values are cast to, as in :func:`sklearn.utils.check_array`.
+        The dtype of the result, as in :func:`sklearn.utils.check_array`.
     order : bool, default=False
         Whether the values are times or positions: they become 1, 2, … in each row (ties by item)
         before anything is cast to float32, which would merge unix times closer than 64 s.
     copy : bool, default=False
         Whether the result must not share memory with `X`.
     name : str, default="X"
-        What the caller's argument is called, for error messages.
+        The name of the caller's argument, for error messages.
 
     Returns
     -------
     X : csr_array of shape (n_users, n_items)
-        Sorted indices, no duplicates, no explicit zeros, int32 indices wherever they fit.
+        Sorted indices, no duplicates, no explicit zeros, int32 indices if they fit.
     """
     _refuse_events_frame(X)
     if sp.issparse(X) and X.ndim != 2:
@@ -134,13 +134,13 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
         X = as_csr(X, name)
         if not (reset or order or copy) and _is_as_fitted(estimator, X, dtype):
             return X
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+        with np.errstate(over="ignore"):  # values too large for float32 are refused
             X = validate_data(estimator, X, accept_sparse="csr", dtype=dtype, reset=reset)
     except ValueError as error:
         if "contains NaN" in str(error):
             raise ValueError(
-                f"Input {name} contains NaN. What was not observed is a zero here: use "
-                f"{name}.fillna(0) if that is what NaN means, or encode the events with "
+                f"Input {name} contains NaN. Unobserved cells must be zero: use "
+                f"{name}.fillna(0) if NaN means 'not observed', or encode the events with "
                 "InteractionEncoder."
             ) from None
         if name != "X" and str(error).startswith("Input X"):
@@ -155,19 +155,19 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
 
 
 def check_finite(values, what):
-    """Refuse an answer that holds NaN or infinities.
+    """Refuse results that contain NaN or infinities.
 
     Parameters
     ----------
     values : ndarray of float
         Scores or vectors.
     what : str
-        Who says what, as in ``"EASE scores items as"``.
+        The beginning of the error message, such as ``"EASE scores items as"``.
 
     Returns
     -------
     values : ndarray of float
-        The same.
+        The input.
     """
     if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
         found = "NaN" if np.isnan(values.min()) else "infinite"
@@ -179,12 +179,12 @@ def check_finite(values, what):
 
 
 def _is_as_fitted(estimator, X, dtype):
-    """Return whether an intact `X` is what a fitted estimator reads, as it is."""
+    """Return whether a fitted estimator can read an intact `X` without further checks."""
     return (
         dtype is np.float32
         and is_canonical(X, dtype)
         and X.shape[1] == getattr(estimator, "n_features_in_", None)
-        and not hasattr(estimator, "feature_names_in_")  # X has none: scikit-learn warns
+        and not hasattr(estimator, "feature_names_in_")  # scikit-learn warns that X has none
     )
 
 
@@ -224,7 +224,7 @@ def check_held_out(y, shape, *, name="y"):
     y : {sparse matrix, sparse array, array-like} of shape (n_rows, n_items) or (n_rows,)
         A matrix of held-out cells, or one held-out item index per row.
     shape : tuple of int
-        ``(n_rows, n_items)``, the shape of what is known.
+        ``(n_rows, n_items)``, the shape of the histories.
     name : str, default="y"
         Name for error messages.
 
@@ -251,37 +251,37 @@ def check_held_out(y, shape, *, name="y"):
 
 
 def check_item_features(features, n_items, labels=None):
-    """Refuse features that are corrupt or lack a row for each item, in the order of `X`'s columns.
+    """Refuse features that are corrupt or do not have one row per item in the order of `X`.
 
     Parameters
     ----------
     features : {DataFrame, array-like, sparse matrix} of shape (n_rows, n_columns)
-        The features; their values are not looked at.
+        The features; their values are not checked.
     n_items : int
-        Columns of `X`.
+        Number of columns of `X`.
     labels : Index of length n_items, default=None
         The columns of `X`, if it is a frame. A frame of features must have them as its index;
-        columns, or an index, that are just 0, 1, … say nothing.
+        default labels 0, 1, … are not compared.
     """
     if sp.issparse(features):
         check_sparse(features, "item_features")
     n_rows = features.shape[0] if hasattr(features, "shape") else len(features)
     if n_rows != n_items:
         raise ValueError(
-            "item_features must have a row for each item, that is for each column of X: expected "
+            "item_features must have one row per item, that is, per column of X: expected "
             f"{n_items}, got {n_rows}."
         )
     check_feature_rows(features, labels)
 
 
 def check_item_sets(items, shape, *, name):
-    """Return sets of items as a boolean mask for everyone or a csr_array with a row each.
+    """Return sets of items as a boolean mask for all users or as a csr_array with a row per user.
 
     Parameters
     ----------
     items : array-like or sparse
-        1-D item indices (or a boolean mask over the items) for everyone; 2-D integers, a row of
-        item indices each, −1 for an empty slot; or a sparse or boolean matrix of `shape`, whose
+        1-D item indices (or a boolean mask over the items) for all users; 2-D integers, a row of
+        item indices per user, −1 for an empty slot; or a sparse or boolean matrix of `shape`, whose
         nonzero cells are the sets.
     shape : tuple of int
         ``(n_rows, n_items)``.
@@ -305,15 +305,15 @@ def check_item_sets(items, shape, *, name):
         items = np.asarray(items)
     except ValueError:  # ragged
         raise ValueError(
-            f"{name} with a row each must have rows of one length; pad them with -1."
+            f"The rows of {name} must have the same length; pad them with -1."
         ) from None
     if items.shape[-1:] == (n_items,) and items.dtype != bool:
-        filled = np.sort(items, axis=-1)
-        filled = (filled[..., 1:] == filled[..., :-1]) & (filled[..., 1:] != -1)
-        if filled.any():
+        ordered = np.sort(items, axis=-1)
+        repeated = (ordered[..., 1:] == ordered[..., :-1]) & (ordered[..., 1:] != -1)
+        if repeated.any():
             raise ValueError(
-                f"{name} holds a number for each item, some of them twice, which makes no item "
-                "indices. If it is a mask or a matrix pass it as booleans or sparse."
+                f"{name} holds a number for each item, and some are repeated, so they are not item "
+                "indices. If it is a mask or a matrix, pass it as booleans or sparse."
             )
     if items.ndim == 1:
         if items.dtype == bool:
@@ -327,8 +327,8 @@ def check_item_sets(items, shape, *, name):
         return mask
     if items.ndim != 2 or len(items) != n_rows:
         raise ValueError(
-            f"{name} must be 1-D item indices for everyone, or have a row for each of the {n_rows} "
-            f"users; got shape {items.shape}."
+            f"{name} must be 1-D item indices for all users, or have a row for each of the "
+            f"{n_rows} users; got shape {items.shape}."
         )
     if items.dtype == bool:
         return check_item_sets(sp.csr_array(items), shape, name=name)
@@ -337,7 +337,7 @@ def check_item_sets(items, shape, *, name):
     filled = items != -1
     items = check_indices(items[filled], n_items, name=name)
     mask = sp.csr_array((np.ones(len(items), dtype=np.int8), (rows[filled], items)), shape=shape)
-    mask.data[:] = 1  # an item listed twice is one item
+    mask.data[:] = 1  # building the matrix summed repeated items
     return mask
 
 
@@ -349,9 +349,9 @@ def check_memory(n_bytes, what, alternative):
     n_bytes : int
         Bytes about to be allocated.
     what : str
-        What needs them, for the message.
+        What needs the memory, for the message.
     alternative : str
-        What the user can do instead.
+        What to do instead, for the message.
     """
     if n_bytes >= _LARGE:
         ask_again()
@@ -364,38 +364,38 @@ def check_memory(n_bytes, what, alternative):
 
 
 def check_list_memory(n_rows, n, n_columns, slot_bytes=12):
-    """Raise MemoryError before lists of `n` slots, by default an id and a score, that cannot fit.
+    """Raise MemoryError before allocating lists of `n` slots that cannot fit.
 
-    Lists longer than there are columns are allowed, but not by more than a gibibyte of slots that
-    stay empty.
+    Lists may be longer than the number of columns, as long as their empty slots take at most one
+    gibibyte.
 
     Parameters
     ----------
     n_rows, n : int
-        Lists, and slots of each.
+        Number of lists, and of slots per list.
     n_columns : int
-        What there is to fill them with.
+        Maximum number of slots that can be filled.
     slot_bytes : int, default=12
-        Bytes of a slot.
+        Bytes per slot, by default for an id and a score.
     """
     what = f"A list of {n:,} items for {n_rows:,} rows"
-    check_memory(slot_bytes * n * n_rows, what, "Ask for shorter lists, or for some of the rows.")
+    check_memory(slot_bytes * n * n_rows, what, "Request shorter lists, or fewer rows at once.")
     empty = slot_bytes * max(0, n - n_columns) * n_rows
     if empty > 2**30:
         raise MemoryError(
-            f"{what} needs {slot_bytes * n * n_rows / 2**30:.1f} GiB, {empty / 2**30:.1f} GiB of "
-            f"them for slots that stay empty: there are no more than {n_columns:,}. Ask for lists "
-            "of at most this length."
+            f"{what} needs {slot_bytes * n * n_rows / 2**30:.1f} GiB, of which "
+            f"{empty / 2**30:.1f} GiB are for slots that stay empty: there are only "
+            f"{n_columns:,} to fill. Request lists of at most this length."
         )
 
 
 def check_device(device):
-    """Return a torch device that is there, or raise ValueError.
+    """Return an available torch device, or raise ValueError.
 
     Parameters
     ----------
     device : str
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"``: a GPU if there is one.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"`` for a GPU if there is one.
     """
     import torch
 
@@ -404,7 +404,7 @@ def check_device(device):
         device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
         found = torch.device(device)
-        there = {
+        is_available = {
             "cpu": lambda: True,
             "cuda": lambda: (found.index or 0) < torch.cuda.device_count(),
             "mps": torch.backends.mps.is_available,
@@ -413,7 +413,7 @@ def check_device(device):
         raise ValueError(
             f'device={device!r} is unknown; use "cpu", "cuda", "cuda:1", "mps" or "auto".'
         ) from None
-    if not there:
+    if not is_available:
         raise ValueError(
             f"device={device!r} is not available to this installation of torch "
             f'({torch.__version__}); use device="cpu" or "auto".'

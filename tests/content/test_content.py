@@ -271,8 +271,8 @@ def test_features_are_left_alone():
 @pytest.mark.parametrize(
     ("features", "match"),
     [
-        (random_features(19), "a row for each item.*expected 20, got 19"),
-        (random_features(30), "a row for each item.*expected 20, got 30"),
+        (random_features(19), "one row per item.*expected 20, got 19"),
+        (random_features(30), "one row per item.*expected 20, got 30"),
         (np.eye(21), "expected 20, got 21"),
         (sp.csr_array(np.eye(21)), "expected 20, got 21"),
         ([[1]] * 21, "expected 20, got 21"),

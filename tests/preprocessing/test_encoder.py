@@ -215,9 +215,11 @@ def test_unknown_ids_are_named_or_ignored():
     events = random_events(seed=7)
     encoder = InteractionEncoder().fit(events)
     strange = pd.concat([events, events.head(7).assign(item=range(-7, 0))], ignore_index=True)
-    with pytest.raises(ValueError, match=r"7 unknown item id.*: -7, -6, -5, -4, -3, … The ids"):
+    with pytest.raises(
+        ValueError, match=r"7 unknown item id.*: -7, -6, -5, -4, -3, … The valid ids"
+    ):
         encoder.transform(strange)
-    with pytest.raises(ValueError, match=r"1 unknown user id.*: 'zoe'\. The ids"):
+    with pytest.raises(ValueError, match=r"1 unknown user id.*: 'zoe'\. The valid ids"):
         encoder.transform(events.assign(user="zoe"))
     encoder = InteractionEncoder(unknown="ignore").fit(events)
     X = encoder.transform(strange)
