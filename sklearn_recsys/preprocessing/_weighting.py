@@ -56,7 +56,7 @@ class BM25Transformer(_WeightTransformer, auto_wrap_output_keys=None):
     k1 : float, default=1.2
         How slowly a weight saturates as a value grows; 0 ignores the values and lengths.
     b : float in [0, 1], default=0.75
-        Strength of the normalization by a user's total: 0 is none, 1 is full.
+        Strength of the normalization by a user's total: 0 disables it, 1 applies it fully.
 
     Attributes
     ----------

@@ -22,7 +22,7 @@ def item_hashes(items):
 
 
 def row_hashes(X):
-    """Return a uint64 hash of each row's content (items and values), whatever its row number.
+    """Return a uint64 hash of each row's content (items and values), independent of its position.
 
     Values are hashed as float64, so that a hash does not depend on the dtype that holds them.
     """

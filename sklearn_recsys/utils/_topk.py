@@ -136,7 +136,7 @@ def best_cells(cells, scores, n):
         Their ranks in the row, from 0.
     """
     rows = cell_rows(cells)
-    order = np.lexsort((cells.indices, -scores, rows))  # rows stay in place
+    order = np.lexsort((cells.indices, -scores, rows))  # sorted within rows, so `rows` still holds
     ranks = np.arange(len(rows)) - cells.indptr[rows]
     best = (ranks < n) & (scores[order] > -np.inf)
     return order[best], rows[best], ranks[best]

@@ -241,7 +241,7 @@ def check_blocks(estimator):
 
 
 def check_permutations(estimator):
-    """Check that permuted rows permute answers; if `exact`, items and training rows, too."""
+    """Check that permuted rows permute results; if `exact`, also the training rows and items."""
     X = _matrix(estimator)
     rng = np.random.RandomState(0)
     rows, items = rng.permutation(X.shape[0]), rng.permutation(X.shape[1])

@@ -1048,14 +1048,14 @@ X_FRAME = pd.DataFrame(
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        (np.ones((N_ITEMS - 1, 2)), "row for each item.* expected 40, got 39"),
+        (np.ones((N_ITEMS - 1, 2)), "one row per item.* expected 40, got 39"),
         (sp.csr_array((N_USERS, 2)), "expected 40, got 120"),
         (pd.DataFrame({"a": 1.0}, X_FRAME.columns[::-1]), "index of item_features must be the col"),
         (np.ones(N_ITEMS), "item_features: Expected 2D array"),
         (np.full((N_ITEMS, 1), np.inf), "item_features: .*infinit"),
         ([["a"]] * N_ITEMS, "item_features: .*could not convert"),
         (pd.DataFrame({"a": [1, "b"] * 20}, X_FRAME.columns), "item_features: Column 'a' holds"),
-        (pd.DataFrame(np.ones((N_ITEMS, 2))), "item_features: The columns of a frame"),
+        (pd.DataFrame(np.ones((N_ITEMS, 2))), "item_features: The column names of a frame"),
     ],
 )
 def test_bad_item_features(features, message):
@@ -1079,7 +1079,7 @@ ABOUT = taste("mse")[2].set_index(X_FRAME.index)
         (ABOUT.assign(club=1), "user_features: Column 'club' holds numbers, but it held strings"),
         (ABOUT.assign(age="old"), "user_features: Column 'age' is of the kind 'number'"),
         (ABOUT.assign(age=np.inf), "user_features: Column 'age' holds infinite values"),
-        (ABOUT.to_numpy(), "user_features: FeatureEncoder was fitted to a frame"),
+        (ABOUT.to_numpy(), "user_features: FeatureEncoder was fitted on a frame"),
         (None, "was fitted with user_features: pass those of the rows"),
     ],
 )
