@@ -42,7 +42,7 @@ def _splits(R, seed):
 
 def stopped_by(model, histories, held_out):
     """Return a neural model that trains on all of X and uses these users for early stopping."""
-    model._make_datasets = lambda X, rng: (RowDataset(X), RowDataset(histories, held_out))
+    model._split = lambda X, rng: (RowDataset(X), RowDataset(histories, held_out))
     return model
 
 

@@ -177,14 +177,15 @@ def new_users(seeds=3):
 def _stop_by(model, histories, held_out, features):
     """Let a model train on all of X and use these users for early stopping."""
 
-    def make_datasets(X, rng):
+    def split(X, rng):
         train, valid = RowDataset(X), RowDataset(histories, held_out)
         if features is not None:
             train.features = model.user_features_
             valid.features = model.user_encoder_.encode(features)
         return train, valid
 
-    model._make_datasets = make_datasets
+    model._split = split
+    model._make_datasets = lambda train, valid: (train, valid)
 
 
 def neighbors(n=10, n_films=500, seed=0):

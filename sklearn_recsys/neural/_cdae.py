@@ -294,10 +294,10 @@ class CDAE(KnownUsersMixin, InductiveRanker):
             self.n_negatives,
         )
 
-    def _fit(self, X, resume=False):
+    def _prepare(self, X, resume):
+        super()._prepare(X, resume)
         if resume:
             self._hand_over_nodes(X)
-        super()._fit(X, resume)
 
     def _hand_over_nodes(self, X):
         """Give the rows of `X` that are known their nodes, the others new ones."""

@@ -332,13 +332,16 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
             0 if self.user_features_ is None else self.user_features_.shape[1],
         )
 
-    def _make_datasets(self, X, rng):
+    def _prepare(self, X, resume):
         if self.kind == "item" and self.user_features_ is not None:
             raise ValueError(
                 "Item-based DeepAutoencoder reads the ratings of items: it takes no user_features. "
                 "Use kind='user'."
             )
-        datasets = super()._make_datasets(X, rng)
+        super()._prepare(X, resume)
+
+    def _make_datasets(self, train, valid):
+        datasets = super()._make_datasets(train, valid)
         for dataset in datasets:
             if dataset is not None:
                 dataset.features = self.user_features_

@@ -170,8 +170,6 @@ class EmbeddingNet(TransductiveRecommender):
         "rating_range": [tuple, list, None],
     }
 
-    _objective = "mse"
-
     def __init__(
         self,
         n_factors=32,
@@ -227,7 +225,11 @@ class EmbeddingNet(TransductiveRecommender):
             intercept=self._intercept_,
         )
 
-    def _make_datasets(self, X, rng):
+    @property
+    def _objective(self):
+        return "mse"
+
+    def _prepare(self, X, resume):
+        super()._prepare(X, resume)
         rating_range = self.rating_range_ if self.rating_range is None else self.rating_range
-        self._set_scale(X, rating_range)
-        return super()._make_datasets(X, rng)
+        self._set_scale(X, rating_range, resume)

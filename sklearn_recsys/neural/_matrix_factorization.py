@@ -330,9 +330,10 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
     def _output_activation(self):
         return "identity" if self.rating_range is None else "sigmoid"
 
-    def _make_net(self, module, device, n_rows, valid):
-        lr = 0.003 if self._on_ratings else 0.01
-        return super()._make_net(module, device, n_rows, valid, lr if self.lr is None else self.lr)
+    def _learning_rate(self):
+        if self.lr is None:
+            return 0.003 if self._on_ratings else 0.01
+        return self.lr
 
     def _auto_batch(self, n_rows):
         if self._on_rows:
@@ -372,14 +373,13 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
             return RowDataset.of_filled_rows(X)
         return super()._examples(X)
 
-    def _make_datasets(self, X, rng):
+    def _prepare(self, X, resume):
+        super()._prepare(X, resume)
         if self._on_ratings:
-            self._set_scale(X, self.rating_range)
-        return super()._make_datasets(X, rng)
+            self._set_scale(X, self.rating_range, resume)
 
-    def _finish(self, X):
-        split = vars(self).get("_split_")
-        super()._finish(X)
+    def _finish(self, X, split):
+        super()._finish(X, split)
         module = self.net_.module_
         users, items = (
             vectors.detach().cpu().numpy() for vectors in (module.user_vectors, module.item_vectors)
@@ -396,8 +396,9 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
         codes = self.item_factors_.astype(np.float64)
         offsets = self.item_biases_ + np.float64(intercept)
         self.fold_in_l2_ = _FOLD_IN_L2 / self._scale_[1] ** 2
-        if split is not None:
-            self.fold_in_l2_ = self._best_penalty(*split, codes, offsets)
+        train, valid = split
+        if valid is not None:
+            self.fold_in_l2_ = self._best_penalty(train, valid, codes, offsets)
         self._set_item_side(codes, self.fold_in_l2_, offsets)
 
     # ---------------------------------------------------------------- users

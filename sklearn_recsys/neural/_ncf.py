@@ -10,6 +10,7 @@ from numbers import Integral, Real
 
 import torch
 from sklearn.base import clone
+from sklearn.utils import check_random_state
 from torch import nn
 
 from sklearn_recsys.neural._base.transductive import TransductiveRecommender
@@ -270,35 +271,32 @@ class NCF(TransductiveRecommender):
             self.l2,
         )
 
-    def _make_datasets(self, X, rng):
-        datasets = super()._make_datasets(X, rng)
-        if self.architecture == "neumf" and self.pretrain and "net_" not in vars(self):
-            self._branches_ = []
-            for name in ("gmf", "mlp"):  # on the same interactions, stopped by the same users
-                branch = clone(self).set_params(
-                    architecture=name, random_state=int(rng.randint(2**31))
-                )
-                branch._make_datasets = lambda X, rng: datasets
-                self._branches_.append(branch.fit(X).net_.module_)
-        return datasets
+    @property
+    def _pretrains(self):
+        return self.architecture == "neumf" and self.pretrain
 
-    def _make_net(self, module, device, n_rows, valid):
-        branches = vars(self).pop("_branches_", None)
-        if branches is not None:
-            module.start_from(*(branch.cpu() for branch in branches))
-        pretrained = self.architecture == "neumf" and self.pretrain
-        net = super()._make_net(module, device, n_rows, valid, self.lr / (3 if pretrained else 1))
-        if branches is not None:
+    def _pretrained(self, X, train, valid, rng):
+        """Return the modules of both branches, trained and stopped on the same interactions."""
+        branches = ("gmf", "mlp") if self._pretrains else ()
+        return [self._branch(name, X, train, valid, rng) for name in branches]
+
+    def _branch(self, name, X, train, valid, rng):
+        branch = clone(self).set_params(architecture=name, random_state=int(rng.randint(2**31)))
+        branch._train_net(X, train, valid, check_random_state(branch.random_state))
+        return branch.net_.module_.cpu()
+
+    def _learning_rate(self):
+        return self.lr / (3 if self._pretrains else 1)
+
+    def _make_net(self, module, device, n_examples, valid, pretrained=False):
+        net = super()._make_net(module, device, n_examples, valid, pretrained)
+        if pretrained:  # the branches took as many epochs each as the whole may
             net.max_epochs = -(-net.max_epochs // 3)
         return net
 
     def _fold_in(self, module, X):
         fold_in = super()._fold_in
-        if self.architecture == "neumf" and self.pretrain:
+        if self._pretrains:
             parts = [fold_in(module.branch(name), X) for name in module.branches]
             return torch.cat(parts, dim=1)
         return fold_in(module, X)
-
-    def _finish(self, X):
-        super()._finish(X)
-        self.net_.max_epochs = self.max_epochs  # of `partial_fit`

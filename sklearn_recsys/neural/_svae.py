@@ -341,8 +341,6 @@ class SVAE(InductiveRanker):
     array([[10]])
     """
 
-    _batches = HistoryBatches
-
     _parameter_constraints: dict = {
         **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
@@ -409,6 +407,10 @@ class SVAE(InductiveRanker):
         tags = super().__sklearn_tags__()
         tags.recommender_tags.values = "order"
         return tags
+
+    @property
+    def _batches(self):
+        return HistoryBatches
 
     def _make_module(self, X):
         return SVAEModule(

@@ -17,10 +17,10 @@ from sklearn.utils import gen_batches
 
 from sklearn_recsys.base import FactorsMixin, UserFeaturesMixin
 from sklearn_recsys.base._user_features import check_aligned
-from sklearn_recsys.model_selection import random_holdout
 from sklearn_recsys.neural._base.inductive import InductiveRanker
 from sklearn_recsys.neural._base.known_users import KnownUsersMixin
 from sklearn_recsys.neural._base.recommender import PENALTIES
+from sklearn_recsys.neural._base.validation import hold_out_cells
 from sklearn_recsys.neural._data.row_batches import RowDataset
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
 from sklearn_recsys.neural._nn.layers import (
@@ -347,7 +347,8 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
     def _decay(self, n_rows):
         return self._l2_ / n_rows
 
-    def _fit(self, X, resume=False):
+    def _prepare(self, X, resume):
+        super()._prepare(X, resume)
         if not resume:
             self._encode_items()
             if self.user_features_ is None:
@@ -359,7 +360,6 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
                 self._mean_ = float(X.data.mean(dtype=np.float64))
         else:
             self.net_.module_.set_counts(*_counts(X))
-        super()._fit(X, resume)
 
     def _check_resume(self, X):
         if self.user_ids and X.shape[0] != self.interactions_.shape[0]:
@@ -405,19 +405,24 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
             self.batch_norm,
         )
 
-    def _make_net(self, module, device, n_rows, valid, **params):
-        batch_size = -(-n_rows // -(-n_rows // self.batch_size))  # of one size, but for a few
-        return super()._make_net(module, device, n_rows, valid, batch_size=batch_size, **params)
+    def _update_size(self, n_examples):
+        return -(-n_examples // -(-n_examples // self.batch_size))  # of one size, but for a few
 
-    def _make_datasets(self, X, rng):
-        if self._on_ratings:
-            datasets = RowDataset(self._centred(X)), None
-            if self.early_stopping and X.nnz > 1:  # centred later: a split drops explicit zeros
-                parts = random_holdout(X, self.validation_fraction, random_state=rng)
-                known, held_out = map(self._centred, parts)
-                datasets = RowDataset(known), RowDataset(known, held_out)
-        else:
-            datasets = super()._make_datasets(X, rng)
+    def _split(self, X, rng):
+        if not self._on_ratings:
+            return super()._split(X, rng)
+        if not self.early_stopping:
+            return X, None
+        return hold_out_cells(X, self.validation_fraction, rng)
+
+    def _make_datasets(self, train, valid):
+        datasets = train, valid
+        if self._on_ratings:  # centred now: a split drops explicit zeros
+            rows = self._centred(train)
+            datasets = (
+                RowDataset(rows),
+                None if valid is None else RowDataset(rows, self._centred(valid)),
+            )
         for dataset in datasets:
             if dataset is not None and self.user_features_ is not None:
                 dataset.features = self.user_features_[dataset.numbers]
@@ -430,8 +435,8 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
         X.data = X.data - np.float32(self._mean_)
         return X
 
-    def _finish(self, X):
-        super()._finish(X)
+    def _finish(self, X, split):
+        super()._finish(X, split)
         self.item_factors_, self.item_biases_ = split_biases(self._item_vectors(X.shape[1]))
         vectors = self._computed(X, self.user_features_, np.arange(X.shape[0]))
         self.user_factors_, self.user_biases_ = split_biases(vectors)

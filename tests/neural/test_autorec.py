@@ -150,7 +150,7 @@ def test_early_stopping_keeps_the_best_weights(kind):
     assert history.columns[:2].tolist() != [] and history.index.name == "epoch"
     assert len(history) < 200, "it should have stopped"
     best = history["valid_loss"].min()
-    train, valid = model._make_datasets(R, np.random.RandomState(0))
+    train, valid = model._make_datasets(*model._split(R, np.random.RandomState(0)))
     net = model.net_
     with torch.no_grad():
         net.module_.eval()
@@ -247,7 +247,7 @@ def test_the_penalty_is_that_of_the_paper():
     R = ratings(40, 30)
     model = small(l2=30.0, optimizer="lbfgs", max_epochs=60, early_stopping=False).fit(R)
     module = model.net_.module_
-    (inputs, targets), *_ = model.net_.get_iterator(model._make_datasets(R, None)[0])
+    (inputs, targets), *_ = model.net_.get_iterator(model._make_datasets(*model._split(R, None))[0])
     module.zero_grad()
     loss = module.loss(inputs, targets) * len(targets)
     (loss + 15 * (module.V.square().sum() + module.W.square().sum())).backward()

@@ -224,7 +224,7 @@ def test_users_held_out_for_early_stopping_have_no_node(l2):
     R = interactions(300)
     model = small(l2=l2, max_epochs=4).fit(R)
     assert "valid_ndcg" in model.history_
-    train, valid = model._make_datasets(R, np.random.RandomState(0))
+    train, valid = model._make_datasets(*model._split(R, np.random.RandomState(0)))
     assert len(train) == 270 and len(valid) == 30
     assert_array_equal(train.X.toarray(), R[train.numbers].toarray())
     trained = np.isin(np.arange(300), train.numbers)
@@ -238,7 +238,7 @@ def test_users_held_out_for_early_stopping_have_no_node(l2):
 def test_validation_measures_new_users():
     R = interactions(300)
     model = small(max_epochs=4).fit(R)
-    _, valid = model._make_datasets(R, np.random.RandomState(0))
+    _, valid = model._make_datasets(*model._split(R, np.random.RandomState(0)))
     dense = without_node(model, valid.X)
     ranked = np.argsort(np.where(valid.X.toarray() > 0, np.inf, -dense), axis=1, kind="stable")
     hits = np.take_along_axis(valid.targets.toarray() > 0, ranked, axis=1)

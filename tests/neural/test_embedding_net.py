@@ -85,7 +85,7 @@ def test_outputs_start_at_the_mean_rating():
 def test_losses_are_squared_errors_in_ratings():
     R = ratings()
     model = small(max_epochs=5, batch_size=64, lr=0.03).fit(R)
-    _, valid = model._make_datasets(R, np.random.RandomState(0))
+    _, valid = model._make_datasets(*model._split(R, np.random.RandomState(0)))
     rows, items = valid.X.nonzero()
     _, scores = model.recommend(R, n=50, exclude_seen=False, return_scores=True)
     ids = model.recommend(R, n=50, exclude_seen=False)

@@ -203,7 +203,7 @@ def test_early_stopping_by_the_ndcg_of_held_out_users(model):
     assert len(history) < 300
     best = history["valid_ndcg"].max()
     assert history["valid_ndcg"].iloc[-1] < best
-    train, valid = fitted._make_datasets(R, np.random.RandomState(0))
+    train, valid = fitted._make_datasets(*fitted._split(R, np.random.RandomState(0)))
     assert len(train) == 540 and len(valid) == 60
     value = fitted.score(valid.X, valid.targets, metric="ndcg@100")
     assert value == pytest.approx(best, rel=1e-4)
@@ -212,7 +212,7 @@ def test_early_stopping_by_the_ndcg_of_held_out_users(model):
 @models
 def test_few_users_are_all_trained_on(model):
     R = interactions(100, 40)
-    train, valid = small(model)._make_datasets(R, np.random.RandomState(0))
+    train, valid = small(model)._make_datasets(*small(model)._split(R, np.random.RandomState(0)))
     assert valid is None and len(train) == 100
     assert "valid_ndcg" not in small(model, max_epochs=2).fit(R).history_
 

@@ -318,7 +318,7 @@ def test_early_stopping_by_the_latest_items_of_held_out_users():
     model = small(max_epochs=60, n_iter_no_change=3).fit(X)
     history = model.history_
     assert len(history) < 60
-    train, valid = model._make_datasets(X, np.random.RandomState(0))
+    train, valid = model._make_datasets(*model._split(X, np.random.RandomState(0)))
     assert len(train) == 360 and len(valid) == 40
     known = [valid.X[[row]].data.max() for row in range(40)]
     assert np.all([valid.targets[[row]].data.min() for row in range(40)] > np.array(known))

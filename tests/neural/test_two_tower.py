@@ -486,7 +486,7 @@ def test_known_users_have_ids_and_others_none():
 def test_users_held_out_for_early_stopping_have_no_id(l2):
     X = make_interactions(300, N_ITEMS, density=0.15, random_state=0)
     model = small(loss="softmax", user_ids=True, l2=l2).fit(X)
-    train, valid = model._make_datasets(X, np.random.RandomState(0))
+    train, valid = model._make_datasets(*model._split(X, np.random.RandomState(0)))
     assert len(train) == 270 and len(valid) == 30
     moved = array(model.net_.module_.user_ids).any(axis=1)
     assert_array_equal(np.flatnonzero(moved), train.numbers)
@@ -728,7 +728,7 @@ def test_ratings_that_equal_the_mean_are_trained_on():
     X = sp.csr_array(np.where(rng.rand(60, 20) < 0.4, 3, 0).astype(np.float32))
     X.data[: X.nnz // 3], X.data[-(X.nnz // 3) :] = 2, 4
     model = small(max_epochs=1).fit(X)
-    train, valid = model._make_datasets(X, np.random.RandomState(0))
+    train, valid = model._make_datasets(*model._split(X, np.random.RandomState(0)))
     assert train.X.nnz + valid.targets.nnz == X.nnz
     values = np.concatenate([train.X.data, valid.targets.data])
     assert (values == 0).sum() == (X.data == 3).sum() > 100
@@ -740,7 +740,7 @@ def test_data_sets_have_the_features_of_their_rows(loss):
     X = make_ratings(300, N_ITEMS, density=0.15, random_state=0)
     ages = np.arange(300.0)[:, None]
     model = small(loss=loss, max_epochs=1).fit(X, user_features=ages)
-    train, valid = model._make_datasets(model._read(X), np.random.RandomState(0))
+    train, valid = model._make_datasets(*model._split(model._read(X), np.random.RandomState(0)))
     assert len(valid) == (300 if loss == "mse" else 30)
     for part in (train, valid):
         numbers = ages.std() * part.features[:, 0] + ages.mean()
@@ -751,7 +751,7 @@ def test_data_sets_have_the_features_of_their_rows(loss):
 def test_validation_measures_new_users_with_their_features():
     X, items, users = taste("softmax", 300)
     model = small(items, loss="softmax", user_ids=True, max_epochs=4).fit(X, user_features=users)
-    _, valid = model._make_datasets(model._read(X), np.random.RandomState(0))
+    _, valid = model._make_datasets(*model._split(model._read(X), np.random.RandomState(0)))
     about = users.iloc[valid.numbers]
     scores = model.predict(valid.X, user_features=about)
     ranked = np.argsort(np.where(valid.X.toarray() > 0, np.inf, -scores), axis=1, kind="stable")

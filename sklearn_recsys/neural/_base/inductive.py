@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
+from sklearn_recsys.neural._base.validation import hold_out_users
 from sklearn_recsys.neural._data.row_batches import RowDataset
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
-from sklearn_recsys.utils._content_split import hold_out_by_content
-
-_FEWEST_USERS = 20  # fewer held-out users tell too little to stop by
 
 
 class InductiveRanker(NeuralRecommender):
@@ -21,26 +17,24 @@ class InductiveRanker(NeuralRecommender):
     model writes ``_make_module(X)``, which returns a `RankingModule`.
     """
 
-    _metric = "valid_ndcg"
+    @property
+    def _metric(self):
+        return "valid_ndcg"
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.recommender_tags.values = "binary"
         return tags
 
-    def _make_datasets(self, X, rng):
+    def _split(self, X, rng):
+        """Return data sets of the users to train on, and of those to stop by."""
         if not self.early_stopping:
             return RowDataset(X), None
-        able = rng.permutation(np.flatnonzero(np.diff(X.indptr) > 1))
-        valid = np.sort(able[: round(self.validation_fraction * X.shape[0])])
-        rest = np.setdiff1d(np.arange(X.shape[0]), valid)
-        if len(valid) < _FEWEST_USERS or not X[rest].nnz:
-            return RowDataset(X), None
-        train = RowDataset(X[rest])
-        train.numbers = rest
-        held_out = RowDataset(*hold_out_by_content(X[valid], latest=self._values == "order"))
-        held_out.numbers = valid
-        return train, held_out
+        latest = self._values == "order"
+        return hold_out_users(X, self.validation_fraction, rng, latest=latest)
+
+    def _make_datasets(self, train, valid):
+        return train, valid
 
     def _score_items(self, X):
         return self._evaluated(self.net_.module_, self._sparse_rows(X))

@@ -12,7 +12,8 @@ class KnownUsersMixin:
     stored.
     """
 
-    def _finish(self, X):
+    def _finish(self, X, split):
+        super()._finish(X, split)
         self._set_index(X)
 
     def _set_index(self, X):

@@ -8,7 +8,11 @@ from copy import deepcopy
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, EarlyStopping, PassthroughScoring
+from skorch.helper import predefined_split
+
+from sklearn_recsys.neural._data.row_batches import RowBatches
+from sklearn_recsys.utils._suggest import did_you_mean
 
 OPTIMIZERS = {
     name.lower(): optimizer
@@ -101,6 +105,11 @@ class Net(NeuralNet):
         exploded = [epoch for epoch, loss in losses if loss > bound]
         return exploded[0] if exploded and losses[-1][1] > bound else None
 
+    def train_on(self, valid, max_epochs):
+        """Validate on this data set, or on none, in further epochs."""
+        split = None if valid is None else predefined_split(valid)
+        self.set_params(train_split=split, max_epochs=max_epochs)
+
     def working_copy(self):
         """Return a net that trains on from here, and leaves the weights of this one alone.
 
@@ -165,3 +174,99 @@ def _stops_early(interrupt):
 
 def silent(*args, **kwargs):
     """Swallow a message."""
+
+
+def optimizer_class(optimizer):
+    """Return the class, or other callable, that a parameter `optimizer` stands for."""
+    if not isinstance(optimizer, str):
+        return optimizer
+    found = OPTIMIZERS.get(optimizer.lower())
+    if found is None:
+        raise ValueError(
+            f"optimizer={optimizer!r} is unknown; use one of {', '.join(sorted(OPTIMIZERS))}, or a "
+            f"class of torch.optim.{did_you_mean(optimizer, OPTIMIZERS)}"
+        )
+    return found
+
+
+class NetMixin:
+    """Mixin that makes skorch's net of the parameters of a neural recommender."""
+
+    @property
+    def _metric(self):
+        """What the module's `validate` measures, greater is better; None: the loss."""
+        return None
+
+    @property
+    def _batches(self):
+        """The class that iterates over a data set to train on."""
+        return RowBatches
+
+    @property
+    def _valid_batches(self):
+        """The class that iterates over a data set to validate on."""
+        return self._batches
+
+    def _learning_rate(self):
+        return self.lr
+
+    def _update_size(self, n_examples):
+        """Return how many of the examples there are in an update."""
+        return self.batch_size
+
+    def _decay(self, n_examples):
+        """Return the factor of the penalty on the weights beside a mean over examples."""
+        return self.l2 / n_examples  # l2 stands beside the sum over all of them
+
+    def _make_net(self, module, device, n_examples, valid, pretrained=False):
+        """Return the skorch net that trains `module`."""
+        optimizer = optimizer_class(self.optimizer)
+        full_batch = optimizer is torch.optim.LBFGS and isinstance(self.optimizer, str)
+        decay = self._decay(n_examples)
+        params = {
+            "module": module,
+            "criterion": torch.nn.Module,  # the module's own `loss` takes its place
+            "optimizer": optimizer,
+            "lr": self._learning_rate(),
+            "max_epochs": self.max_epochs,
+            "batch_size": n_examples if full_batch else self._update_size(n_examples),
+            "iterator_train": self._batches,
+            "iterator_train__shuffle": True,
+            "iterator_train__device": device,
+            "iterator_valid": self._valid_batches,
+            "iterator_valid__device": device,
+            "train_split": None if valid is None else predefined_split(valid),
+            "callbacks": self._make_callbacks(valid),
+            "verbose": int(self.verbose),
+            "device": str(device),
+        }
+        if full_batch:  # its steps are found by a line search
+            params |= {"lr": 1.0, "optimizer__line_search_fn": "strong_wolfe"}
+        decays = "weight_decay" in inspect.signature(optimizer).parameters
+        if decay and decays:
+            weights = [name for name, p in module.named_parameters() if p.ndim > 1]
+            params["optimizer__param_groups"] = [
+                (name, {"weight_decay": decay}) for name in weights
+            ]
+        net = Net(**{**params, **(self.net_params or {})})
+        net.penalty = 0 if decays else decay
+        net.metric = self._metric
+        return net
+
+    def _make_callbacks(self, valid):
+        callbacks = []
+        monitor, lower, threshold = "valid_loss", True, 1e-4
+        if self._metric is not None:  # of equals, as at the very top, the last one is the best
+            monitor, lower, threshold = self._metric, False, -1e-6
+            callbacks.append(("valid_metric", PassthroughScoring(monitor, lower_is_better=lower)))
+        if self.early_stopping:
+            stop = StopEarly(
+                monitor,
+                lower_is_better=lower,
+                patience=self.n_iter_no_change,
+                load_best=True,
+                threshold=threshold,
+                sink=print if self.verbose else silent,
+            )
+            callbacks.append(("early_stopping", stop))
+        return [*callbacks, *(self.callbacks or [])]

@@ -7,9 +7,9 @@ from numbers import Real
 import numpy as np
 import torch
 
-from sklearn_recsys.model_selection import random_holdout
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
 from sklearn_recsys.neural._base.ridge_users import RidgeUsersMixin
+from sklearn_recsys.neural._base.validation import hold_out_cells
 from sklearn_recsys.neural._data.row_batches import RowDataset
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
@@ -62,18 +62,23 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
                 f"of them, in their order, got {X.shape[0]}. New users need no fit."
             )
 
-    def _make_datasets(self, X, rng):
+    def _prepare(self, X, resume):
+        super()._prepare(X, resume)
         self._cold_ = np.bincount(X.indices, minlength=X.shape[1]) == 0
         self._cold_value_ = self._make_cold_value(X)
-        if "_scale_" not in vars(self):  # it stays as it is when training goes on
+        if not resume:  # the module goes on reading what it was trained on
             self._scale_ = self._make_scale(X)
-        if not self.early_stopping or X.nnz < 2:
-            self._split_ = X, None
-            return RowDataset(self._rows(X)), None
-        known, held_out = random_holdout(X, self.validation_fraction, random_state=rng)
-        self._split_ = known, held_out
-        rows = self._rows(known)
-        return RowDataset(rows), RowDataset(rows, self._rows(held_out))
+
+    def _split(self, X, rng):
+        if not self.early_stopping:
+            return X, None
+        return hold_out_cells(X, self.validation_fraction, rng)
+
+    def _make_datasets(self, train, valid):
+        rows = self._rows(train)
+        if valid is None:
+            return RowDataset(rows), None
+        return RowDataset(rows), RowDataset(rows, self._rows(valid))
 
     def _make_cold_value(self, X):
         """Return the prediction for items without a training rating, on the scale of `X`."""
@@ -108,9 +113,8 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
         rows = SparseRows.from_csr(self._rows(X), self.net_.device)
         return self._evaluated(self.net_.module_.hidden, rows).astype(np.float64)
 
-    def _finish(self, X):
-        known, held_out = self._split_
-        del self._split_
+    def _finish(self, X, split):
+        super()._finish(X, split)
         if self.kind == "user":
             return
         with torch.no_grad():
@@ -120,8 +124,9 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
         self.fold_in_l2_ = self.fold_in_l2
         if self.fold_in_l2 is None:
             self.fold_in_l2_ = _FOLD_IN_L2
-            if held_out is not None:
-                self.fold_in_l2_ = self._best_penalty(known, held_out, self._codes(known))
+            train, valid = split
+            if valid is not None:
+                self.fold_in_l2_ = self._best_penalty(train, valid, self._codes(train))
         codes = self._codes(X)
         self.item_factors_ = codes.astype(np.float32)
         self._set_item_side(codes, self.fold_in_l2_)

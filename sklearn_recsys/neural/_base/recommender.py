@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from contextlib import nullcontext
 from numbers import Integral, Real
 
@@ -12,20 +11,17 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from skorch import NeuralNet
-from skorch.callbacks import PassthroughScoring
 from skorch.exceptions import SkorchException
-from skorch.helper import predefined_split
 
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.exceptions import ConvergenceWarning
-from sklearn_recsys.neural._base.net import OPTIMIZERS, Diverged, Net, StopEarly, silent
+from sklearn_recsys.neural._base.net import Diverged, NetMixin, optimizer_class
 from sklearn_recsys.neural._base.rating_units import RatingUnitsMixin
 from sklearn_recsys.neural._base.saved_net import SavedNetMixin
 from sklearn_recsys.neural._data.random import OwnDraws, seeded
-from sklearn_recsys.neural._data.row_batches import RowBatches
+from sklearn_recsys.neural._data.row_batches import RowDataset
 from sklearn_recsys.utils._sklearn import Interval, fit_context
 from sklearn_recsys.utils._state import Instance, Number, Optional
-from sklearn_recsys.utils._suggest import did_you_mean
 from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_device, check_memory
 
@@ -37,20 +33,14 @@ PENALTIES = Interval(Real, 0, _GREATEST, closed="both")
 _SMALLER = "Use smaller layers or fewer factors."
 
 
-class NeuralRecommender(SavedNetMixin, RatingUnitsMixin, RecommenderMixin, BaseEstimator):
+class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMixin, BaseEstimator):
     """Base of the recommenders whose module is trained by gradient descent.
 
     A model is one file: an :class:`torch.nn.Module` with a method ``loss(inputs, targets)`` over
-    :class:`~sklearn_recsys.neural._data.row_batches.SparseRows`, and a small estimator that writes
-
-    - ``_make_module(X)``, which returns the module for a canonical matrix;
-    - ``_make_datasets(X, rng)``, which returns what to train on and, for early stopping, what to
-      validate on (or None);
-    - ``_score_items(X)``, as every recommender does;
-    - and, where something is to be done after training, ``_finish(X)``.
-
-    The training loop, the device, seeding and early stopping are here. Parameters are spelt out in
-    each model's signature; `AutoRec` documents those that all share.
+    :class:`~sklearn_recsys.neural.SparseRows`, and a small estimator that writes
+    ``_make_module(X)``, which returns the module, and ``_score_items(X)``, as every recommender
+    does. The training loop, the device, seeding and early stopping are here, see the Notes.
+    Parameters are spelt out in each model's signature; `AutoRec` documents those that all share.
 
     A model whose tag says that it reads ratings gets them on a scale on which those of the training
     matrix range from 1 to 5, and returns scores on that scale: no parameter depends on their unit.
@@ -59,12 +49,48 @@ class NeuralRecommender(SavedNetMixin, RatingUnitsMixin, RecommenderMixin, BaseE
     --------
     AutoRec : A model on this base.
 
+    Notes
+    -----
+    `fit` calls these hooks in this order. Results are handed on as arguments: a hook finds in
+    `self` the parameters, and what ``_prepare`` has set. Only ``_make_module`` must be written.
+
+    ``_prepare(X, resume)``
+        Sets the fitted attributes that follow from the training matrix alone, such as the unit of
+        ratings. In `partial_fit`, where `resume` is true, it adapts ``net_`` to the new matrix,
+        and leaves alone what the net was trained with.
+    ``_split(X, rng)``
+        Returns ``(train, valid)``: what to train on, and what early stopping holds out, None for
+        nothing. They have the form that ``_make_datasets`` takes; here, and as a default, ``(X,
+        None)``. All that `rng` draws is drawn here. ``neural._base.validation`` holds out users,
+        ratings, or an interaction of each user.
+    ``_make_datasets(train, valid)``
+        Returns the data sets of both, the second None where `valid` is. As a default a
+        :class:`~sklearn_recsys.neural.RowDataset` of the rows, and one that predicts the cells of
+        `valid` from them.
+    ``_pretrained(X, train, valid, rng)``
+        Not in `partial_fit`. Gets the data sets; returns trained modules, which the new module's
+        ``start_from(*modules)`` takes its weights from. As a default there are none.
+    ``_make_module(X)``
+        Not in `partial_fit`, but for a saved model when it is loaded, and to measure its memory.
+        Returns the module, with random weights.
+    ``_make_net(module, device, n_examples, valid, pretrained)``
+        Returns skorch's net, made of the shared parameters and of what these return:
+        ``_learning_rate()``, ``_update_size(n_examples)``, ``_decay(n_examples)``,
+        ``_make_callbacks(valid)`` and the properties ``_metric``, ``_batches`` and
+        ``_valid_batches``.
+    ``_finish(X, split)``
+        After training; sets what predictions need of the trained module, such as the items'
+        vectors. Gets what ``_split`` returned.
+
+    ``_check_resume(X)`` is called before all of them in `partial_fit`, and raises ValueError where
+    the module cannot go on with `X`.
+
     Examples
     --------
     A linear autoencoder on implicit interactions, complete:
 
     >>> import torch
-    >>> from sklearn_recsys.neural import NeuralRecommender, RowDataset, SparseRows
+    >>> from sklearn_recsys.neural import NeuralRecommender, SparseRows
     >>> class LinearModule(torch.nn.Module):
     ...     def __init__(self, n_items, n_factors):
     ...         super().__init__()
@@ -89,9 +115,6 @@ class NeuralRecommender(SavedNetMixin, RatingUnitsMixin, RecommenderMixin, BaseE
     ...
     ...     def _make_module(self, X):
     ...         return LinearModule(X.shape[1], self.n_factors)
-    ...
-    ...     def _make_datasets(self, X, rng):
-    ...         return RowDataset(X), None
     ...
     ...     def _score_items(self, X):
     ...         with torch.no_grad():
@@ -118,10 +141,6 @@ class NeuralRecommender(SavedNetMixin, RatingUnitsMixin, RecommenderMixin, BaseE
         "net_params": [dict, None],
     }
 
-    _metric = None  # see `Net.metric`
-    _batches = RowBatches  # how to iterate over a data set
-    _valid_batches = None  # and over the one to validate on; None: likewise
-
     @property
     def history_(self):
         """The training curve: a frame with a row for each epoch."""
@@ -131,28 +150,66 @@ class NeuralRecommender(SavedNetMixin, RatingUnitsMixin, RecommenderMixin, BaseE
         ]
         return pd.DataFrame(rows).set_index("epoch")
 
+    # ---------------------------------------------------------------- hooks of `fit`
+
+    def _prepare(self, X, resume):
+        """Set the fitted attributes that follow from the matrix; see the protocol above."""
+
+    def _split(self, X, rng):
+        """Return what to train on and what to stop by, None for nothing."""
+        return X, None
+
+    def _make_datasets(self, train, valid):
+        """Return the data sets of both parts of a split, the second None where that is."""
+        return RowDataset(train), None if valid is None else RowDataset(train, valid)
+
+    def _pretrained(self, X, train, valid, rng):
+        """Return the modules that a new one starts from, for its `start_from`; most: none."""
+        return ()
+
+    def _make_module(self, X):
+        """Return an untrained module for a matrix, with the weights that training starts from."""
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method _make_module(X), which returns the "
+            "torch.nn.Module to train: one with a method loss(inputs, targets)."
+        )
+
+    def _finish(self, X, split):
+        """Set the fitted attributes that predictions need of the trained module."""
+
+    # ---------------------------------------------------------------- training
+
     def _fit(self, X, resume=False):
         """Train a new net, or go on with the one there is."""
         rng = check_random_state(self.random_state)
-        device = torch.device(self.net_.device) if resume else check_device(self.device)
-        train, valid = self._make_datasets(X, rng)
+        self._prepare(X, resume)
+        split = self._split(X, rng)
+        train, valid = self._make_datasets(*split)
         if valid is not None and not len(valid):
             valid = None
+        self._train_net(X, train, valid, rng, resume)
+        with nullcontext() if self.net_.diverged is None else np.errstate(all="ignore"):
+            self._finish(X, split)
+
+    def _train_net(self, X, train, valid, rng, resume=False):
+        """Train a new net on data sets, or go on with the one there is."""
+        pretrained = () if resume else self._pretrained(X, train, valid, rng)
         with seeded(int(rng.randint(2**31))):
             if resume:
-                split = None if valid is None else predefined_split(valid)
-                self.net_.set_params(train_split=split, max_epochs=self.max_epochs)
+                self.net_.train_on(valid, self.max_epochs)
             else:
                 self._n_trained_ = len(train)
                 self._fit_params_ = self._net_params()
                 self._check_module_memory(X)
                 with OwnDraws():
                     module = self._make_module(X)
-                    self.net_ = self._make_net(module, device, len(train), valid).initialize()
+                    if pretrained:
+                        module.start_from(*pretrained)
+                    device = check_device(self.device)
+                    net = self._make_net(module, device, len(train), valid, bool(pretrained))
+                    self.net_ = net.initialize()
             self._train(train, valid)
         self._check_convergence(resume)
-        with nullcontext() if self.net_.diverged is None else np.errstate(all="ignore"):
-            self._finish(X)
 
     def _train(self, train, valid):
         """Train the net for `max_epochs`."""
@@ -242,7 +299,7 @@ class NeuralRecommender(SavedNetMixin, RatingUnitsMixin, RecommenderMixin, BaseE
     def _fit_interactions(self, X, **params):
         if params.get("resume"):  # what follows may change the net
             self._check_resume(X)
-            self._optimizer_class()
+            optimizer_class(self.optimizer)
             self.net_ = self.net_.working_copy()
         return super()._fit_interactions(X, **params)
 
@@ -262,76 +319,3 @@ class NeuralRecommender(SavedNetMixin, RatingUnitsMixin, RecommenderMixin, BaseE
             "_fit_params_": Optional(Instance(dict)),
             "net_": Instance(NeuralNet),
         }
-
-    def _make_net(self, module, device, n_rows, valid, lr=None, batch_size=None):
-        """Return the skorch net that trains `module`."""
-        optimizer = self._optimizer_class()
-        full_batch = optimizer is torch.optim.LBFGS and isinstance(self.optimizer, str)
-        decay = self._decay(n_rows)
-        params = {
-            "module": module,
-            "criterion": torch.nn.Module,  # the module's own `loss` takes its place
-            "optimizer": optimizer,
-            "lr": lr or self.lr,
-            "max_epochs": self.max_epochs,
-            "batch_size": n_rows if full_batch else batch_size or self.batch_size,
-            "iterator_train": self._batches,
-            "iterator_train__shuffle": True,
-            "iterator_train__device": device,
-            "iterator_valid": self._valid_batches or self._batches,
-            "iterator_valid__device": device,
-            "train_split": None if valid is None else predefined_split(valid),
-            "callbacks": self._make_callbacks(valid),
-            "verbose": int(self.verbose),
-            "device": str(device),
-        }
-        if full_batch:  # its steps are found by a line search
-            params |= {"lr": 1.0, "optimizer__line_search_fn": "strong_wolfe"}
-        decays = "weight_decay" in inspect.signature(optimizer).parameters
-        if decay and decays:
-            weights = [name for name, p in module.named_parameters() if p.ndim > 1]
-            params["optimizer__param_groups"] = [
-                (name, {"weight_decay": decay}) for name in weights
-            ]
-        net = Net(**{**params, **(self.net_params or {})})
-        net.penalty = 0 if decays else decay
-        net.metric = self._metric
-        return net
-
-    def _optimizer_class(self):
-        """Return the class, or other callable, that `optimizer` stands for."""
-        if not isinstance(self.optimizer, str):
-            return self.optimizer
-        optimizer = OPTIMIZERS.get(self.optimizer.lower())
-        if optimizer is None:
-            raise ValueError(
-                f"optimizer={self.optimizer!r} is unknown; use one of "
-                f"{', '.join(sorted(OPTIMIZERS))}, or a class of torch.optim."
-                f"{did_you_mean(self.optimizer, OPTIMIZERS)}"
-            )
-        return optimizer
-
-    def _decay(self, n_rows):
-        """Return the factor of the penalty on the weights beside a mean over rows."""
-        return self.l2 / n_rows  # l2 stands beside the sum over all rows
-
-    def _make_callbacks(self, valid):
-        callbacks = []
-        monitor, lower, threshold = "valid_loss", True, 1e-4
-        if self._metric is not None:  # of equals, as at the very top, the last one is the best
-            monitor, lower, threshold = self._metric, False, -1e-6
-            callbacks.append(("valid_metric", PassthroughScoring(monitor, lower_is_better=lower)))
-        if self.early_stopping:
-            stop = StopEarly(
-                monitor,
-                lower_is_better=lower,
-                patience=self.n_iter_no_change,
-                load_best=True,
-                threshold=threshold,
-                sink=print if self.verbose else silent,
-            )
-            callbacks.append(("early_stopping", stop))
-        return [*callbacks, *(self.callbacks or [])]
-
-    def _finish(self, X):
-        """Derive what predictions need from the trained module; most models need nothing."""

@@ -23,8 +23,15 @@ class RidgeUsersMixin:
     scaled (`_scale_`), and by `_in_units` how they are scaled back.
     """
 
-    _penalties = np.geomspace(10, 100_000, 13)  # to choose from
-    _output_activation = "identity"
+    @property
+    def _penalties(self):
+        """The penalties to choose from."""
+        return np.geomspace(10, 100_000, 13)
+
+    @property
+    def _output_activation(self):
+        """The name of the activation after the output layer."""
+        return "identity"
 
     def _ridge_state(self):
         """Return what must be fitted where users are regressions; see `_fitted_state`."""

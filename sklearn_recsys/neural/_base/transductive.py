@@ -10,25 +10,22 @@ import torch
 from sklearn.utils import gen_batches
 from torch import nn
 
-from sklearn_recsys.model_selection import random_holdout, sample_negatives
 from sklearn_recsys.neural._base.known_users import KnownUsersMixin
 from sklearn_recsys.neural._base.net import OneCycle
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
+from sklearn_recsys.neural._base.validation import hold_out_cells, hold_out_one_each
 from sklearn_recsys.neural._data.negatives import NegativeSampler, check_negatives_memory
 from sklearn_recsys.neural._data.pair_batches import (
     CandidateBatches,
-    CandidateDataset,
     PairBatches,
     PairDataset,
 )
-from sklearn_recsys.utils._cells import cell_rows, take_cells
+from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils._history_index import mix, row_hashes
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Number, Offset
 from sklearn_recsys.utils.validation import check_device
 
-_VALIDATION_USERS = 10_000
-_VALIDATION_NEGATIVES = 99  # beside each held-out item
 _FOLD_IN_EXAMPLES = 2**16  # of new users that are folded in at once
 _GRID_CELLS = 2**22  # scores, or hidden units, that are held at once
 
@@ -52,10 +49,13 @@ class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
 
-    _objective = "logistic"
     _fold_in_steps = 50
     _fold_in_lr = 0.05
-    _batches = PairBatches
+
+    @property
+    def _objective(self):
+        """The loss of the module: "mse", "logistic" or "bpr"."""
+        return "logistic"
 
     @property
     def _on_ratings(self):
@@ -64,6 +64,10 @@ class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
     @property
     def _metric(self):
         return None if self._on_ratings else "valid_ndcg"
+
+    @property
+    def _batches(self):
+        return PairBatches
 
     @property
     def _valid_batches(self):
@@ -85,9 +89,8 @@ class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
     def _decay(self, n_rows):
         return 0.0  # the module adds the penalty of what an example touches
 
-    def _make_net(self, module, device, n_rows, valid, lr=None):
-        batch_size = self._auto_batch(n_rows) if self.batch_size == "auto" else self.batch_size
-        return super()._make_net(module, device, n_rows, valid, lr=lr, batch_size=batch_size)
+    def _update_size(self, n_examples):
+        return self._auto_batch(n_examples) if self.batch_size == "auto" else self.batch_size
 
     def _auto_batch(self, n_rows):
         """Return a number of examples: a hundredth of the interactions, within bounds."""
@@ -99,11 +102,11 @@ class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
             callbacks.insert(0, ("schedule", OneCycle()))
         return callbacks
 
-    def _fit(self, X, resume=False):
+    def _prepare(self, X, resume):
+        super()._prepare(X, resume)
         if resume:  # users whose rows changed start from what they would be answered by
             self.net_.module_.user_vectors = nn.Parameter(self._vectors(X))
             self.net_.initialize_optimizer()  # the one there was holds the former vectors
-        super()._fit(X, resume)
 
     def _device(self):
         """Return where negatives are drawn and users folded in, in float64: MPS has none."""
@@ -111,33 +114,16 @@ class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
         device = torch.device(device)
         return torch.device("cpu") if device.type == "mps" else device
 
-    def _make_datasets(self, X, rng):
+    def _split(self, X, rng):
         if not self.early_stopping:
-            return self._examples(X), None
-        if not self._on_ratings:
-            X, valid = self._hold_one_out(X, rng)
-            return self._examples(X), valid
-        if X.nnz < 2:
-            return self._examples(X), None
-        self._split_ = random_holdout(X, self.validation_fraction, random_state=rng)
-        known, held_out = self._split_
-        return self._examples(known), self._examples(held_out)
-
-    def _hold_one_out(self, X, rng):
-        """Take one interaction of many users out of `X`, to rank with drawn items."""
-        lengths = np.diff(X.indptr)
-        able = rng.permutation(np.flatnonzero((lengths > 1) & (lengths < X.shape[1])))
-        n = min(round(self.validation_fraction * X.nnz), _VALIDATION_USERS)
-        users = np.sort(able[:n])
-        if not len(users):
             return X, None
-        cells = X.indptr[users] + (rng.uniform(size=len(users)) * lengths[users]).astype(np.int64)
-        held_out = X.indices[cells].astype(np.int64)
-        negatives = sample_negatives(X[users], _VALIDATION_NEGATIVES, random_state=rng)
-        kept = np.ones(X.nnz, dtype=bool)
-        kept[cells] = False
-        candidates = np.hstack([held_out[:, None], negatives])
-        return take_cells(X, kept), CandidateDataset(users, candidates)
+        hold_out = hold_out_cells if self._on_ratings else hold_out_one_each
+        return hold_out(X, self.validation_fraction, rng)
+
+    def _make_datasets(self, train, valid):
+        if valid is not None and self._on_ratings:
+            valid = self._examples(valid)
+        return self._examples(train), valid
 
     def _examples(self, X):
         """Return the data set of the examples that interactions, or ratings, make."""
@@ -148,7 +134,7 @@ class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
         sampler = NegativeSampler.from_csr(X, device=self._device())
         return PairDataset(X, sampler, self.n_negatives, self._objective == "bpr")
 
-    def _set_scale(self, X, rating_range):
+    def _set_scale(self, X, rating_range, resume):
         """Set the offset and the unit of ratings in the module, and where its outputs start.
 
         Without a range these are deviations from the mean rating; else they come from a sigmoid,
@@ -157,7 +143,7 @@ class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
         """
         mean = float(X.data.mean(dtype=np.float64))
         if rating_range is None:
-            if "_scale_" not in vars(self):
+            if not resume:
                 self._scale_, self._intercept_ = (mean, 1.0), 0.0
             return
         numbers = all(isinstance(bound, Real) and np.isfinite(bound) for bound in rating_range)
@@ -172,7 +158,7 @@ class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
                 f"X holds ratings from {lowest:g} to {highest:g}, outside of "
                 f"rating_range={rating_range!r}."
             )
-        if "_scale_" in vars(self):
+        if resume:
             return
         low, high = self._rating_scale.read(np.float32(rating_range)).tolist()
         margin = (high - low) / 8 or 1.0
@@ -185,10 +171,6 @@ class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
         return (ratings - np.float32(offset)) / np.float32(scale)
 
     # ---------------------------------------------------------------- users
-
-    def _finish(self, X):
-        super()._finish(X)
-        vars(self).pop("_split_", None)
 
     def _vectors(self, X):
         """Return the vectors of the users whose rows these are, as a Tensor."""

@@ -1,0 +1,105 @@
+"""What early stopping holds out: some users, some ratings, or one interaction of many users.
+
+Each function returns what is trained on and what is held out, None where there is too little.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sklearn_recsys.model_selection import random_holdout, sample_negatives
+from sklearn_recsys.neural._data.pair_batches import CandidateDataset
+from sklearn_recsys.neural._data.row_batches import RowDataset
+from sklearn_recsys.utils._cells import take_cells
+from sklearn_recsys.utils._content_split import hold_out_by_content
+
+_FEWEST_USERS = 20  # fewer held-out users tell too little to stop by
+_MOST_USERS = 10_000  # of whom one interaction is held out
+_N_NEGATIVES = 99  # with which a held-out item is ranked
+
+
+def hold_out_users(X, share, rng, *, latest=False):
+    """Hold out users, and of each of them 20 % of the interactions to predict from the others.
+
+    Parameters
+    ----------
+    X : csr_array of shape (n_users, n_items)
+        The interactions.
+    share : float
+        The share of the users.
+    rng : RandomState
+        Draws the users.
+    latest : bool, default=False
+        Whether the latest interactions are to be predicted: the values are positions.
+
+    Returns
+    -------
+    train, valid : RowDataset
+        The other users, and those held out. `valid` is None, and `train` holds all users, if
+        fewer than 20 could be held out.
+    """
+    able = rng.permutation(np.flatnonzero(np.diff(X.indptr) > 1))
+    users = np.sort(able[: round(share * X.shape[0])])
+    rest = np.setdiff1d(np.arange(X.shape[0]), users)
+    if len(users) < _FEWEST_USERS or not X[rest].nnz:
+        return RowDataset(X), None
+    train = RowDataset(X[rest])
+    train.numbers = rest
+    valid = RowDataset(*hold_out_by_content(X[users], latest=latest))
+    valid.numbers = users
+    return train, valid
+
+
+def hold_out_cells(X, share, rng):
+    """Hold out ratings, wherever they are.
+
+    Parameters
+    ----------
+    X : csr_array of shape (n_users, n_items)
+        The ratings.
+    share : float
+        The share of the ratings.
+    rng : RandomState
+        Draws them.
+
+    Returns
+    -------
+    train, valid : csr_array of shape (n_users, n_items)
+        The other ratings, and those held out. `valid` is None if there is a single rating.
+    """
+    if X.nnz < 2:
+        return X, None
+    return random_holdout(X, share, random_state=rng)
+
+
+def hold_out_one_each(X, share, rng):
+    """Hold out one interaction each of many users, to be ranked with 99 sampled items.
+
+    Parameters
+    ----------
+    X : csr_array of shape (n_users, n_items)
+        The interactions.
+    share : float
+        The share of the interactions; at most 10,000 users have one held out.
+    rng : RandomState
+        Draws the users, the interactions and the sampled items.
+
+    Returns
+    -------
+    train : csr_array of shape (n_users, n_items)
+        The other interactions.
+    valid : CandidateDataset
+        The held-out items and those sampled. None if no user has two interactions and a free item.
+    """
+    lengths = np.diff(X.indptr)
+    able = rng.permutation(np.flatnonzero((lengths > 1) & (lengths < X.shape[1])))
+    users = np.sort(able[: min(round(share * X.nnz), _MOST_USERS)])
+    if not len(users):
+        return X, None
+    cells = X.indptr[users] + (rng.uniform(size=len(users)) * lengths[users]).astype(np.int64)
+    held_out = X.indices[cells].astype(np.int64)
+    negatives = sample_negatives(X[users], _N_NEGATIVES, random_state=rng)
+    others = np.ones(X.nnz, dtype=bool)
+    others[cells] = False
+    candidates = np.hstack([held_out[:, None], negatives])
+    return take_cells(X, others), CandidateDataset(users, candidates)
