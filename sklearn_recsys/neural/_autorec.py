@@ -5,11 +5,13 @@ Sedhain, Menon, Sanner and Xie, "AutoRec: Autoencoders Meet Collaborative Filter
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from numbers import Integral
 
 import torch
 from torch import nn
 
+from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.rating_autoencoder import RatingAutoencoder
 from sklearn_recsys.neural._nn.layers import ACTIVATIONS
 from sklearn_recsys.neural._nn.rating import RatingModule
@@ -48,6 +50,7 @@ class AutoRecModule(RatingModule):
         return self.W, self.b
 
 
+@parameters
 class AutoRec(RatingAutoencoder):
     r"""AutoRec, an autoencoder with one hidden layer on observed ratings.
 
@@ -68,6 +71,9 @@ class AutoRec(RatingAutoencoder):
     cold_value : {"midpoint", "mean"} or float, default="midpoint"
         The prediction for items without a training rating: the middle of the rating range (the
         paper's 3), the mean rating, or a rating.
+    fold_in_l2 : float, default=None
+        Item-based: the penalty λ_f of the users' ridge regressions. None: chosen on the ratings
+        held out for early stopping, or 1000 where there are none.
     lr : float, default=1e-3
         Learning rate. ``optimizer="lbfgs"`` does without: its steps are found by a line search.
     max_epochs : int, default=200
@@ -84,9 +90,6 @@ class AutoRec(RatingAutoencoder):
         Whether to stop when the loss on held-out ratings stops falling, and keep the best weights.
     validation_fraction : float, default=0.1
         The share of the ratings held out for that.
-    fold_in_l2 : float, default=None
-        Item-based: the penalty λ_f of the users' ridge regressions. None: chosen on the ratings
-        held out for early stopping, or 1000 where there are none.
     n_iter_no_change : int, default=10
         Epochs without an improvement before training stops.
     callbacks : list, default=None
@@ -155,59 +158,27 @@ class AutoRec(RatingAutoencoder):
     (60, 40)
     """
 
-    _parameter_constraints: dict = {
+    kind: str = "item"
+    n_factors: int = 500
+    _: KW_ONLY
+    encoder_activation: str = "sigmoid"
+    decoder_activation: str = "identity"
+    batch_size: int = 512
+    l2: float = 50.0
+
+    _parameter_constraints = {
         **RatingAutoencoder._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "encoder_activation": [StrOptions(set(ACTIVATIONS))],
         "decoder_activation": [StrOptions(set(ACTIVATIONS))],
     }
 
-    def __init__(
-        self,
-        kind="item",
-        n_factors=500,
-        *,
-        encoder_activation="sigmoid",
-        decoder_activation="identity",
-        cold_value="midpoint",
-        lr=1e-3,
-        max_epochs=200,
-        batch_size=512,
-        optimizer="adam",
-        l2=50.0,
-        early_stopping=True,
-        validation_fraction=0.1,
-        fold_in_l2=None,
-        n_iter_no_change=10,
-        callbacks=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
-        self.kind = kind
-        self.n_factors = n_factors
-        self.encoder_activation = encoder_activation
-        self.decoder_activation = decoder_activation
-        self.cold_value = cold_value
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.l2 = l2
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.fold_in_l2 = fold_in_l2
-        self.n_iter_no_change = n_iter_no_change
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.net_params = net_params
-
     def _make_module(self, X):
         return AutoRecModule(
-            self._n_inputs(X), self.n_factors, self.encoder_activation, self.decoder_activation
+            self._n_inputs(X),
+            n_factors=self.n_factors,
+            encoder_activation=self.encoder_activation,
+            decoder_activation=self.decoder_activation,
         )
 
     @property

@@ -6,7 +6,7 @@ WSDM 2016.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import KW_ONLY, replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch.nn.functional import softplus
 
 from sklearn_recsys.neural._base.inductive import InductiveRanker
 from sklearn_recsys.neural._base.known_users import KnownUsersMixin
+from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._data.negatives import NegativeSampler
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
 from sklearn_recsys.neural._nn.layers import ACTIVATIONS, corrupted
@@ -136,6 +137,7 @@ def _starts(numbers, length):
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
+@parameters
 class CDAE(KnownUsersMixin, InductiveRanker):
     """CDAE, a collaborative denoising autoencoder with a logistic loss.
 
@@ -234,7 +236,17 @@ class CDAE(KnownUsersMixin, InductiveRanker):
     (10, 3)
     """
 
-    _parameter_constraints: dict = {
+    n_factors: int = 200
+    _: KW_ONLY
+    activation: str = "tanh"
+    dropout: float = 0.5
+    normalize: bool = True
+    n_negatives: int | None = None
+    lr: float = 5e-3
+    l2: float = 10.0
+    n_iter_no_change: int = 20
+
+    _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
@@ -243,55 +255,14 @@ class CDAE(KnownUsersMixin, InductiveRanker):
         "n_negatives": [Interval(Integral, 1, None, closed="left"), None],
     }
 
-    def __init__(
-        self,
-        n_factors=200,
-        *,
-        activation="tanh",
-        dropout=0.5,
-        normalize=True,
-        n_negatives=None,
-        lr=5e-3,
-        max_epochs=200,
-        batch_size=500,
-        optimizer="adam",
-        l2=10.0,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=20,
-        callbacks=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
-        self.n_factors = n_factors
-        self.activation = activation
-        self.dropout = dropout
-        self.normalize = normalize
-        self.n_negatives = n_negatives
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.l2 = l2
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.net_params = net_params
-
     def _make_module(self, X):
         return CDAEModule(
             *X.shape,
-            self.n_factors,
-            self.activation,
-            self.dropout,
-            self.normalize,
-            self.n_negatives,
+            n_factors=self.n_factors,
+            activation=self.activation,
+            dropout=self.dropout,
+            normalize=self.normalize,
+            n_negatives=self.n_negatives,
         )
 
     def _prepare(self, X, resume):

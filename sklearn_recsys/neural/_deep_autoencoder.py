@@ -5,12 +5,15 @@ Kuchaiev and Ginsburg, "Training Deep AutoEncoders for Collaborative Filtering",
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import KW_ONLY
 from numbers import Integral, Real
 
 import torch
 from torch import nn
 
 from sklearn_recsys.base import UserFeaturesMixin
+from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.rating_autoencoder import RatingAutoencoder
 from sklearn_recsys.neural._data.random import dropout
 from sklearn_recsys.neural._nn.layers import ACTIVATIONS
@@ -136,6 +139,7 @@ def _biases(sizes):
     return nn.ParameterList(torch.zeros(size) for size in sizes)
 
 
+@parameters
 class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
     """DeepAutoencoder, an autoencoder of any depth on observed ratings.
 
@@ -168,6 +172,9 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
     cold_value : {"midpoint", "mean"} or float, default="midpoint"
         The prediction for items without a training rating: the middle of the rating range, the
         mean rating, or a rating.
+    fold_in_l2 : float, default=None
+        Item-based: the penalty λ_f of the users' ridge regressions. None: chosen on the ratings
+        held out for early stopping, or 1000 where there are none.
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=200
@@ -183,9 +190,6 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
         Whether to stop when the loss on held-out ratings stops falling, and keep the best weights.
     validation_fraction : float, default=0.1
         The share of the ratings held out for that.
-    fold_in_l2 : float, default=None
-        Item-based: the penalty λ_f of the users' ridge regressions. None: chosen on the ratings
-        held out for early stopping, or 1000 where there are none.
     n_iter_no_change : int, default=10
         Epochs without an improvement before training stops.
     callbacks : list, default=None
@@ -255,7 +259,18 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
     (10, 3)
     """
 
-    _parameter_constraints: dict = {
+    kind: str = "user"
+    hidden_layer_sizes: Sequence[int] = (64, 64)
+    _: KW_ONLY
+    tied_weights: bool = False
+    activation: str = "selu"
+    output_activation: str = "identity"
+    dropout: float = 0.5
+    n_refeeds: int = 1
+    batch_size: int = 128
+    l2: float = 500.0
+
+    _parameter_constraints = {
         **RatingAutoencoder._parameter_constraints,
         "hidden_layer_sizes": ["array-like"],
         "tied_weights": ["boolean"],
@@ -264,55 +279,6 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "n_refeeds": [Interval(Integral, 0, None, closed="left")],
     }
-
-    def __init__(
-        self,
-        kind="user",
-        hidden_layer_sizes=(64, 64),
-        *,
-        tied_weights=False,
-        activation="selu",
-        output_activation="identity",
-        dropout=0.5,
-        n_refeeds=1,
-        cold_value="midpoint",
-        lr=1e-3,
-        max_epochs=200,
-        batch_size=128,
-        optimizer="adam",
-        l2=500.0,
-        early_stopping=True,
-        validation_fraction=0.1,
-        fold_in_l2=None,
-        n_iter_no_change=10,
-        callbacks=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
-        self.kind = kind
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.tied_weights = tied_weights
-        self.activation = activation
-        self.output_activation = output_activation
-        self.dropout = dropout
-        self.n_refeeds = n_refeeds
-        self.cold_value = cold_value
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.l2 = l2
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.fold_in_l2 = fold_in_l2
-        self.n_iter_no_change = n_iter_no_change
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.net_params = net_params
 
     def _make_module(self, X):
         sizes = list(self.hidden_layer_sizes)
@@ -323,13 +289,13 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
             )
         return DeepAutoencoderModule(
             self._n_inputs(X),
-            sizes,
-            self.activation,
-            self.output_activation,
-            self.dropout,
-            self.tied_weights,
-            self.n_refeeds,
-            0 if self.user_features_ is None else self.user_features_.shape[1],
+            hidden_layer_sizes=sizes,
+            activation=self.activation,
+            output_activation=self.output_activation,
+            dropout=self.dropout,
+            tied_weights=self.tied_weights,
+            n_refeeds=self.n_refeeds,
+            n_features=0 if self.user_features_ is None else self.user_features_.shape[1],
         )
 
     def _prepare(self, X, resume):

@@ -6,10 +6,13 @@ The tabular way to recommend of Guo and Berkhahn, "Entity Embeddings of Categori
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import KW_ONLY
 from numbers import Integral, Real
 
 from torch import nn
 
+from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.transductive import TransductiveRecommender
 from sklearn_recsys.neural._data.random import dropout
 from sklearn_recsys.neural._nn.layers import check_layer_sizes
@@ -70,6 +73,7 @@ class EmbeddingNetModule(PairModule):
         return logits.sigmoid().float()
 
 
+@parameters
 class EmbeddingNet(TransductiveRecommender):
     """EmbeddingNet, a multilayer perceptron on vectors of users and items, for ratings.
 
@@ -161,7 +165,16 @@ class EmbeddingNet(TransductiveRecommender):
     (10, 40)
     """
 
-    _parameter_constraints: dict = {
+    n_factors: int = 32
+    hidden_layer_sizes: Sequence[int] = (64,)
+    _: KW_ONLY
+    embedding_dropout: float = 0.3
+    dropout: float = 0.2
+    rating_range: tuple[float, float] | None = None
+    lr: float = 3e-3
+    l2: float = 0.05
+
+    _parameter_constraints = {
         **TransductiveRecommender._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like"],
@@ -170,57 +183,14 @@ class EmbeddingNet(TransductiveRecommender):
         "rating_range": [tuple, list, None],
     }
 
-    def __init__(
-        self,
-        n_factors=32,
-        hidden_layer_sizes=(64,),
-        *,
-        embedding_dropout=0.3,
-        dropout=0.2,
-        rating_range=None,
-        schedule="constant",
-        lr=3e-3,
-        max_epochs=100,
-        batch_size="auto",
-        optimizer="adam",
-        l2=0.05,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        callbacks=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
-        self.n_factors = n_factors
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.embedding_dropout = embedding_dropout
-        self.dropout = dropout
-        self.rating_range = rating_range
-        self.schedule = schedule
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.l2 = l2
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.net_params = net_params
-
     def _make_module(self, X):
         return EmbeddingNetModule(
             *X.shape,
-            self.n_factors,
-            check_layer_sizes(self.hidden_layer_sizes),
-            self.embedding_dropout,
-            self.dropout,
-            self.l2,
+            n_factors=self.n_factors,
+            hidden_layer_sizes=check_layer_sizes(self.hidden_layer_sizes),
+            embedding_dropout=self.embedding_dropout,
+            dropout=self.dropout,
+            l2=self.l2,
             unit=self._scale_[1],
             intercept=self._intercept_,
         )

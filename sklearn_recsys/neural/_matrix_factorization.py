@@ -8,6 +8,7 @@ Personalized Ranking from Implicit Feedback", UAI 2009.
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.utils import gen_batches
 from torch.nn.functional import softplus
 
 from sklearn_recsys.base import FactorsMixin
+from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.recommender import LEARNING_RATES, PENALTIES
 from sklearn_recsys.neural._base.ridge_users import RidgeUsersMixin
 from sklearn_recsys.neural._base.transductive import TransductiveRecommender
@@ -130,6 +132,7 @@ class MatrixFactorizationModule(PairModule):
         return losses, self.l2 / 2 * (totals * u.square().sum(dim=1) + item_squares), totals
 
 
+@parameters
 class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender):
     r"""Matrix factorisation: dot products of users' and items' vectors, with biases.
 
@@ -257,7 +260,18 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
     (2, 3)
     """
 
-    _parameter_constraints: dict = {
+    n_factors: int = 128
+    _: KW_ONLY
+    loss: str = "mse"
+    rating_range: tuple[float, float] | None = None
+    negatives: str = "all"
+    n_negatives: int = 4
+    dropout: float = 0.0
+    lr: float | None = None
+    l2: float | None = None
+    validation_fraction: float = 0.05
+
+    _parameter_constraints = {
         **TransductiveRecommender._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "loss": [StrOptions({"mse", "logistic", "bpr"})],
@@ -268,51 +282,6 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
         "lr": [LEARNING_RATES, None],
         "l2": [PENALTIES, None],
     }
-
-    def __init__(
-        self,
-        n_factors=128,
-        *,
-        loss="mse",
-        rating_range=None,
-        negatives="all",
-        n_negatives=4,
-        dropout=0.0,
-        schedule="constant",
-        lr=None,
-        max_epochs=100,
-        batch_size="auto",
-        optimizer="adam",
-        l2=None,
-        early_stopping=True,
-        validation_fraction=0.05,
-        n_iter_no_change=5,
-        callbacks=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
-        self.n_factors = n_factors
-        self.loss = loss
-        self.rating_range = rating_range
-        self.negatives = negatives
-        self.n_negatives = n_negatives
-        self.dropout = dropout
-        self.schedule = schedule
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.l2 = l2
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.net_params = net_params
 
     @property
     def _objective(self):
@@ -360,11 +329,11 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
             }
         return MatrixFactorizationModule(
             *X.shape,
-            self.n_factors,
-            self.loss,
-            l2,
-            self.dropout,
-            self.n_negatives,
+            n_factors=self.n_factors,
+            objective=self.loss,
+            l2=l2,
+            dropout=self.dropout,
+            n_negatives=self.n_negatives,
             **ratings,
         )
 

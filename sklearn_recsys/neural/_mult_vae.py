@@ -6,9 +6,12 @@ WWW 2018.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import KW_ONLY
 from numbers import Integral, Real
 
 from sklearn_recsys.neural._base.inductive import InductiveRanker
+from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._nn.layers import (
     ACTIVATIONS,
     Annealed,
@@ -114,6 +117,7 @@ class MultVAEModule(Annealed, MultDAEModule):
         return loss + self.beta * divergence / len(targets)
 
 
+@parameters
 class MultDAE(InductiveRanker):
     """MultDAE, a denoising autoencoder with a multinomial likelihood.
 
@@ -194,7 +198,14 @@ class MultDAE(InductiveRanker):
     (10, 3)
     """
 
-    _parameter_constraints: dict = {
+    n_factors: int = 200
+    hidden_layer_sizes: Sequence[int] = ()
+    _: KW_ONLY
+    activation: str = "tanh"
+    dropout: float = 0.5
+    n_iter_no_change: int = 20
+
+    _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like"],
@@ -202,55 +213,17 @@ class MultDAE(InductiveRanker):
         "dropout": [Interval(Real, 0, 1, closed="left")],
     }
 
-    def __init__(
-        self,
-        n_factors=200,
-        hidden_layer_sizes=(),
-        *,
-        activation="tanh",
-        dropout=0.5,
-        lr=1e-3,
-        max_epochs=200,
-        batch_size=500,
-        optimizer="adam",
-        l2=0.0,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=20,
-        callbacks=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
-        self.n_factors = n_factors
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.dropout = dropout
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.l2 = l2
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.net_params = net_params
-
     def _make_module(self, X):
         return MultDAEModule(
             X.shape[1],
-            check_layer_sizes(self.hidden_layer_sizes),
-            self.n_factors,
-            self.activation,
-            self.dropout,
+            hidden_layer_sizes=check_layer_sizes(self.hidden_layer_sizes),
+            n_factors=self.n_factors,
+            activation=self.activation,
+            dropout=self.dropout,
         )
 
 
+@parameters
 class MultVAE(InductiveRanker):
     """MultVAE, a variational autoencoder with a multinomial likelihood.
 
@@ -338,62 +311,29 @@ class MultVAE(InductiveRanker):
     (10, 3)
     """
 
-    _parameter_constraints: dict = {
+    n_factors: int = 200
+    hidden_layer_sizes: Sequence[int] = ()
+    _: KW_ONLY
+    activation: str = "tanh"
+    dropout: float = 0.5
+    anneal_cap: float = 0.05
+    anneal_epochs: int = 100
+    max_epochs: int = 300
+    n_iter_no_change: int = 20
+
+    _parameter_constraints = {
         **MultDAE._parameter_constraints,
         "anneal_cap": [Interval(Real, 0, None, closed="left")],
         "anneal_epochs": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(
-        self,
-        n_factors=200,
-        hidden_layer_sizes=(),
-        *,
-        activation="tanh",
-        dropout=0.5,
-        anneal_cap=0.05,
-        anneal_epochs=100,
-        lr=1e-3,
-        max_epochs=300,
-        batch_size=500,
-        optimizer="adam",
-        l2=0.0,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=20,
-        callbacks=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
-        self.n_factors = n_factors
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.dropout = dropout
-        self.anneal_cap = anneal_cap
-        self.anneal_epochs = anneal_epochs
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.l2 = l2
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.net_params = net_params
-
     def _make_module(self, X):
         return MultVAEModule(
             X.shape[1],
-            check_layer_sizes(self.hidden_layer_sizes),
-            self.n_factors,
-            self.activation,
-            self.dropout,
-            self.anneal_cap,
-            self.anneal_epochs,
+            hidden_layer_sizes=check_layer_sizes(self.hidden_layer_sizes),
+            n_factors=self.n_factors,
+            activation=self.activation,
+            dropout=self.dropout,
+            anneal_cap=self.anneal_cap,
+            anneal_epochs=self.anneal_epochs,
         )

@@ -5,7 +5,9 @@ He, Liao, Zhang, Nie, Hu and Chua, "Neural Collaborative Filtering", WWW 2017.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import KW_ONLY
 from numbers import Integral, Real
 
 import torch
@@ -13,6 +15,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from torch import nn
 
+from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.transductive import TransductiveRecommender
 from sklearn_recsys.neural._nn.layers import check_layer_sizes
 from sklearn_recsys.neural._nn.pair import PairMLP, PairModule, exact, normal_vectors
@@ -110,6 +113,7 @@ class NCFModule(PairModule):
         return alone.requires_grad_(False)
 
 
+@parameters
 class NCF(TransductiveRecommender):
     """NCF, neural collaborative filtering: GMF, MLP and NeuMF.
 
@@ -206,7 +210,19 @@ class NCF(TransductiveRecommender):
     (10, 3)
     """
 
-    _parameter_constraints: dict = {
+    architecture: str = "neumf"
+    n_factors: int = 64
+    hidden_layer_sizes: Sequence[int] = (128, 64, 32)
+    _: KW_ONLY
+    pretrain: bool = True
+    n_negatives: int = 8
+    dropout: float = 0.0
+    schedule: str = "one_cycle"
+    lr: float = 5e-3
+    max_epochs: int = 12
+    l2: float = 0.008
+
+    _parameter_constraints = {
         **TransductiveRecommender._parameter_constraints,
         "architecture": [StrOptions({"gmf", "mlp", "neumf"})],
         "n_factors": [Interval(Integral, 1, None, closed="left")],
@@ -216,59 +232,14 @@ class NCF(TransductiveRecommender):
         "dropout": [Interval(Real, 0, 1, closed="left")],
     }
 
-    def __init__(
-        self,
-        architecture="neumf",
-        n_factors=64,
-        hidden_layer_sizes=(128, 64, 32),
-        *,
-        pretrain=True,
-        n_negatives=8,
-        dropout=0.0,
-        schedule="one_cycle",
-        lr=5e-3,
-        max_epochs=12,
-        batch_size="auto",
-        optimizer="adam",
-        l2=0.008,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        callbacks=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
-        self.architecture = architecture
-        self.n_factors = n_factors
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.pretrain = pretrain
-        self.n_negatives = n_negatives
-        self.dropout = dropout
-        self.schedule = schedule
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.l2 = l2
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.net_params = net_params
-
     def _make_module(self, X):
         return NCFModule(
             *X.shape,
-            self.architecture,
-            self.n_factors,
-            check_layer_sizes(self.hidden_layer_sizes),
-            self.dropout,
-            self.l2,
+            architecture=self.architecture,
+            n_factors=self.n_factors,
+            hidden_layer_sizes=check_layer_sizes(self.hidden_layer_sizes),
+            dropout=self.dropout,
+            l2=self.l2,
         )
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import KW_ONLY
 from numbers import Integral, Real
 
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 from torch.nn.functional import silu
 
 from sklearn_recsys.neural._base.inductive import InductiveRanker
+from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._nn.layers import corrupted
 from sklearn_recsys.neural._nn.losses import draw_codes, multinomial_loss
 from sklearn_recsys.neural._nn.ranking import RankingModule
@@ -132,6 +134,7 @@ def _log_normal(x, mean, log_variance):
     return -(math.log(2 * math.pi) + log_variance + squares) / 2
 
 
+@parameters
 class RecVAE(InductiveRanker):
     """RecVAE, a variational autoencoder with a composite prior, trained by turns.
 
@@ -219,7 +222,16 @@ class RecVAE(InductiveRanker):
     (10, 3)
     """
 
-    _parameter_constraints: dict = {
+    n_factors: int = 200
+    n_hidden: int = 600
+    _: KW_ONLY
+    dropout: float = 0.5
+    gamma: float = 0.005
+    encoder_epochs: int = 3
+    lr: float = 5e-4
+    n_iter_no_change: int = 20
+
+    _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "n_hidden": [Interval(Integral, 1, None, closed="left")],
@@ -228,53 +240,12 @@ class RecVAE(InductiveRanker):
         "encoder_epochs": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(
-        self,
-        n_factors=200,
-        n_hidden=600,
-        *,
-        dropout=0.5,
-        gamma=0.005,
-        encoder_epochs=3,
-        lr=5e-4,
-        max_epochs=200,
-        batch_size=500,
-        optimizer="adam",
-        l2=0.0,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=20,
-        callbacks=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
-        self.n_factors = n_factors
-        self.n_hidden = n_hidden
-        self.dropout = dropout
-        self.gamma = gamma
-        self.encoder_epochs = encoder_epochs
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.l2 = l2
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.net_params = net_params
-
     def _make_module(self, X):
         return RecVAEModule(
             X.shape[1],
-            self.n_hidden,
-            self.n_factors,
-            self.dropout,
-            self.gamma,
-            self.encoder_epochs,
+            n_hidden=self.n_hidden,
+            n_factors=self.n_factors,
+            dropout=self.dropout,
+            gamma=self.gamma,
+            encoder_epochs=self.encoder_epochs,
         )

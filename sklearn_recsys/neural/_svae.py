@@ -6,6 +6,7 @@ Filtering", WSDM 2019.
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn.functional import pad
 
 from sklearn_recsys.neural._base.inductive import InductiveRanker
+from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._data.random import dropout, generator
 from sklearn_recsys.neural._data.row_batches import HistoryBatches, RowDataset
 from sklearn_recsys.neural._nn.layers import Annealed, dense_layers
@@ -234,6 +236,7 @@ class SVAEModule(Annealed, RankingModule):
         return stride * (loss / self.next_k + self.beta * divergence) / len(targets)
 
 
+@parameters
 class SVAE(InductiveRanker):
     """SVAE, a variational autoencoder that reads a user's history in its order.
 
@@ -341,7 +344,21 @@ class SVAE(InductiveRanker):
     array([[10]])
     """
 
-    _parameter_constraints: dict = {
+    n_factors: int = 64
+    _: KW_ONLY
+    n_embedding: int = 64
+    n_recurrent: int = 200
+    n_hidden: int = 150
+    next_k: int = 4
+    max_length: int = 200
+    dropout: float = 0.0
+    anneal_cap: float = 0.002
+    anneal_epochs: int = 5
+    lr: float = 5e-3
+    max_epochs: int = 30
+    batch_size: int = 64
+
+    _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "n_embedding": [Interval(Integral, 1, None, closed="left")],
@@ -353,55 +370,6 @@ class SVAE(InductiveRanker):
         "anneal_cap": [Interval(Real, 0, None, closed="left")],
         "anneal_epochs": [Interval(Integral, 1, None, closed="left")],
     }
-
-    def __init__(
-        self,
-        n_factors=64,
-        *,
-        n_embedding=64,
-        n_recurrent=200,
-        n_hidden=150,
-        next_k=4,
-        max_length=200,
-        dropout=0.0,
-        anneal_cap=0.002,
-        anneal_epochs=5,
-        lr=5e-3,
-        max_epochs=30,
-        batch_size=64,
-        optimizer="adam",
-        l2=0.0,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        callbacks=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
-        self.n_factors = n_factors
-        self.n_embedding = n_embedding
-        self.n_recurrent = n_recurrent
-        self.n_hidden = n_hidden
-        self.next_k = next_k
-        self.max_length = max_length
-        self.dropout = dropout
-        self.anneal_cap = anneal_cap
-        self.anneal_epochs = anneal_epochs
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.l2 = l2
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.net_params = net_params
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -415,15 +383,15 @@ class SVAE(InductiveRanker):
     def _make_module(self, X):
         return SVAEModule(
             np.bincount(X.indices, minlength=X.shape[1]),
-            self.n_embedding,
-            self.n_recurrent,
-            self.n_hidden,
-            self.n_factors,
-            self.next_k,
-            self.max_length,
-            self.dropout,
-            self.anneal_cap,
-            self.anneal_epochs,
+            n_embedding=self.n_embedding,
+            n_recurrent=self.n_recurrent,
+            n_hidden=self.n_hidden,
+            n_factors=self.n_factors,
+            next_k=self.next_k,
+            max_length=self.max_length,
+            dropout=self.dropout,
+            anneal_cap=self.anneal_cap,
+            anneal_epochs=self.anneal_epochs,
         )
 
     def _score_items(self, X):

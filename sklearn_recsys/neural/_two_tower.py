@@ -6,8 +6,11 @@ al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendati
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import contextmanager
+from dataclasses import KW_ONLY
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,6 +22,7 @@ from sklearn_recsys.base import FactorsMixin, UserFeaturesMixin
 from sklearn_recsys.base._user_features import check_aligned
 from sklearn_recsys.neural._base.inductive import InductiveRanker
 from sklearn_recsys.neural._base.known_users import KnownUsersMixin
+from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.recommender import PENALTIES
 from sklearn_recsys.neural._base.validation import hold_out_cells
 from sklearn_recsys.neural._data.row_batches import RowDataset
@@ -38,6 +42,7 @@ from sklearn_recsys.utils._state import Array, Instance, Maybe, Number
 _BLOCK = 4096  # users, or items, whose vectors are computed at once
 
 
+@parameters
 class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker):
     r"""Two towers: histories and attributes of users, ids and descriptions of items.
 
@@ -201,7 +206,30 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
     (1, 3)
     """
 
-    _parameter_constraints: dict = {
+    item_features: Any = None
+    _: KW_ONLY
+    loss: str = "mse"
+    n_factors: int = 128
+    n_embedding: int = 256
+    n_feature_embedding: int = 32
+    hidden_layer_sizes: Sequence[int] = (256,)
+    activation: str = "tanh"
+    history: bool = True
+    user_ids: bool = False
+    n_filters: int = 16
+    history_dropout: float = 0.5
+    id_dropout: float = 0.3
+    text_dropout: float = 0.8
+    dropout: float = 0.0
+    batch_norm: bool = False
+    n_negatives: int = 4
+    item_encoder: FeatureEncoder | None = None
+    user_encoder: FeatureEncoder | None = None
+    max_epochs: int = 100
+    batch_size: int = 256
+    l2: float | None = None
+
+    _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
         "l2": [PENALTIES, None],
         "item_features": ["array-like", "sparse matrix", None],
@@ -223,73 +251,6 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
         "item_encoder": [FeatureEncoder, None],
         "user_encoder": [FeatureEncoder, None],
     }
-
-    def __init__(
-        self,
-        item_features=None,
-        *,
-        loss="mse",
-        n_factors=128,
-        n_embedding=256,
-        n_feature_embedding=32,
-        hidden_layer_sizes=(256,),
-        activation="tanh",
-        history=True,
-        user_ids=False,
-        n_filters=16,
-        history_dropout=0.5,
-        id_dropout=0.3,
-        text_dropout=0.8,
-        dropout=0.0,
-        batch_norm=False,
-        n_negatives=4,
-        item_encoder=None,
-        user_encoder=None,
-        lr=1e-3,
-        max_epochs=100,
-        batch_size=256,
-        optimizer="adam",
-        l2=None,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        callbacks=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-        net_params=None,
-    ):
-        self.item_features = item_features
-        self.loss = loss
-        self.n_factors = n_factors
-        self.n_embedding = n_embedding
-        self.n_feature_embedding = n_feature_embedding
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.history = history
-        self.user_ids = user_ids
-        self.n_filters = n_filters
-        self.history_dropout = history_dropout
-        self.id_dropout = id_dropout
-        self.text_dropout = text_dropout
-        self.dropout = dropout
-        self.batch_norm = batch_norm
-        self.n_negatives = n_negatives
-        self.item_encoder = item_encoder
-        self.user_encoder = user_encoder
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.l2 = l2
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.net_params = net_params
 
     @property
     def _on_ratings(self):
@@ -380,29 +341,26 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
                 "Users known by their ids alone cannot be held out to stop by: use "
                 "early_stopping=False, or history=True."
             )
-        sizes = [*check_layer_sizes(self.hidden_layer_sizes), self.n_factors + 1]
-        slots = [
-            [] if encoder is None else encoder.slots_
-            for encoder in (self.item_encoder_, self.user_encoder_)
-        ]
+        encoders = {"item_slots": self.item_encoder_, "user_slots": self.user_encoder_}
+        slots = {name: [] if e is None else e.slots_ for name, e in encoders.items()}
         return TwoTowerModule(
             *_counts(X),
             self._item_codes_,
-            *slots,
-            sizes,
-            self.n_embedding,
-            self.n_feature_embedding,
-            self.n_filters,
-            self.history,
-            self.user_ids,
-            self.loss,
-            self.n_negatives,
-            self.history_dropout,
-            self.id_dropout,
-            self.text_dropout,
-            self.dropout,
-            self.activation,
-            self.batch_norm,
+            **slots,
+            sizes=[*check_layer_sizes(self.hidden_layer_sizes), self.n_factors + 1],
+            n_embedding=self.n_embedding,
+            n_feature_embedding=self.n_feature_embedding,
+            n_filters=self.n_filters,
+            history=self.history,
+            user_ids=self.user_ids,
+            objective=self.loss,
+            n_negatives=self.n_negatives,
+            history_dropout=self.history_dropout,
+            id_dropout=self.id_dropout,
+            text_dropout=self.text_dropout,
+            dropout=self.dropout,
+            activation=self.activation,
+            batch_norm=self.batch_norm,
         )
 
     def _update_size(self, n_examples):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from numbers import Real
 
 import numpy as np
 import torch
 
+from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
 from sklearn_recsys.neural._base.ridge_users import RidgeUsersMixin
 from sklearn_recsys.neural._base.validation import hold_out_cells
@@ -18,6 +20,7 @@ from sklearn_recsys.utils._state import Array, Number, Offset
 _FOLD_IN_L2 = 1000.0  # where nothing is held out to choose it on
 
 
+@parameters
 class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
     """Base of the autoencoders that reconstruct the ratings of a user, or of an item.
 
@@ -28,7 +31,12 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
     ``_output_activation``, the name of the activation after the output layer.
     """
 
-    _parameter_constraints: dict = {
+    _: KW_ONLY
+    cold_value: str | float = "midpoint"
+    fold_in_l2: float | None = None
+    n_iter_no_change: int = 10
+
+    _parameter_constraints = {
         **NeuralRecommender._parameter_constraints,
         "kind": [StrOptions({"item", "user"})],
         "cold_value": [StrOptions({"midpoint", "mean"}), Real],

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import KW_ONLY
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,7 @@ from skorch.exceptions import SkorchException
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.neural._base.net import Diverged, NetMixin, optimizer_class
+from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.rating_units import RatingUnitsMixin
 from sklearn_recsys.neural._base.saved_net import SavedNetMixin
 from sklearn_recsys.neural._data.random import OwnDraws, seeded
@@ -33,6 +37,7 @@ PENALTIES = Interval(Real, 0, _GREATEST, closed="both")
 _SMALLER = "Use smaller layers or fewer factors."
 
 
+@parameters
 class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMixin, BaseEstimator):
     """Base of the recommenders whose module is trained by gradient descent.
 
@@ -40,10 +45,43 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
     :class:`~sklearn_recsys.neural.SparseRows`, and a small estimator that writes
     ``_make_module(X)``, which returns the module, and ``_score_items(X)``, as every recommender
     does. The training loop, the device, seeding and early stopping are here, see the Notes.
-    Parameters are spelt out in each model's signature; `AutoRec` documents those that all share.
+    Parameters are annotated fields of the class, of which :func:`dataclasses.dataclass` makes the
+    constructor: a model states its own, and those below where its default is another one. An
+    ``__init__`` that sets an attribute for each parameter does as well.
 
     A model whose tag says that it reads ratings gets them on a scale on which those of the training
     matrix range from 1 to 5, and returns scores on that scale: no parameter depends on their unit.
+
+    Parameters
+    ----------
+    lr : float, default=1e-3
+        Learning rate.
+    max_epochs : int, default=200
+        Passes over the data at most.
+    batch_size : int, default=500
+        Users per update.
+    optimizer : str or class, default="adam"
+        A name or class of :mod:`torch.optim`.
+    l2 : float, default=0.0
+        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users.
+    early_stopping : bool, default=True
+        Whether to stop when what is held out is no longer predicted better, and keep the best
+        weights.
+    validation_fraction : float, default=0.1
+        The share held out for that.
+    n_iter_no_change : int, default=5
+        Epochs without an improvement before training stops.
+    callbacks : list, default=None
+        Callbacks of skorch.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
+        one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of what is held out, the weights and the batches.
+    verbose : int, default=0
+        Whether to print every epoch.
+    net_params : dict, default=None
+        Any other parameter of :class:`skorch.NeuralNet`, as in ``{"optimizer__eps": 1e-6}``.
 
     See Also
     --------
@@ -89,6 +127,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
     --------
     A linear autoencoder on implicit interactions, complete:
 
+    >>> from dataclasses import KW_ONLY, dataclass
     >>> import torch
     >>> from sklearn_recsys.neural import NeuralRecommender, SparseRows
     >>> class LinearModule(torch.nn.Module):
@@ -104,14 +143,12 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
     ...         outputs = self(inputs).log_softmax(dim=1)
     ...         rows = torch.arange(len(targets)).repeat_interleave(targets.indptr.diff())
     ...         return -outputs[rows, targets.indices].sum() / len(targets)
-    >>> class LinearAutoencoder(NeuralRecommender):
-    ...     def __init__(self, n_factors=8, *, lr=0.05, max_epochs=30, batch_size=256,
-    ...                  optimizer="adam", l2=0.0, early_stopping=False, validation_fraction=0.1,
-    ...                  n_iter_no_change=5, callbacks=None, device="cpu", random_state=None,
-    ...                  verbose=0, net_params=None):
-    ...         for name, value in locals().items():
-    ...             if name not in {"self", "__class__"}:
-    ...                 setattr(self, name, value)
+    >>> @dataclass(eq=False, repr=False)
+    ... class LinearAutoencoder(NeuralRecommender):
+    ...     n_factors: int = 8
+    ...     _: KW_ONLY
+    ...     lr: float = 0.05
+    ...     max_epochs: int = 30
     ...
     ...     def _make_module(self, X):
     ...         return LinearModule(X.shape[1], self.n_factors)
@@ -125,7 +162,22 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
     (2, 3)
     """
 
-    _parameter_constraints: dict = {
+    _: KW_ONLY
+    lr: float = 1e-3
+    max_epochs: int = 200
+    batch_size: int = 500
+    optimizer: str | Callable = "adam"
+    l2: float = 0.0
+    early_stopping: bool = True
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 5
+    callbacks: list | None = None
+    device: str = "cpu"
+    random_state: Any = None
+    verbose: int = 0
+    net_params: dict | None = None
+
+    _parameter_constraints = {
         "lr": [LEARNING_RATES],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import KW_ONLY
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import nn
 
 from sklearn_recsys.neural._base.known_users import KnownUsersMixin
 from sklearn_recsys.neural._base.net import OneCycle
+from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
 from sklearn_recsys.neural._base.validation import hold_out_cells, hold_out_one_each
 from sklearn_recsys.neural._data.negatives import NegativeSampler, check_negatives_memory
@@ -30,6 +32,7 @@ _FOLD_IN_EXAMPLES = 2**16  # of new users that are folded in at once
 _GRID_CELLS = 2**22  # scores, or hidden units, that are held at once
 
 
+@parameters
 class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
     """Base of the models that have a vector for each user.
 
@@ -43,7 +46,12 @@ class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
     negatives that the row's content determines, everything else frozen.
     """
 
-    _parameter_constraints: dict = {
+    _: KW_ONLY
+    schedule: str = "constant"
+    max_epochs: int = 100
+    batch_size: int | str = "auto"
+
+    _parameter_constraints = {
         **NeuralRecommender._parameter_constraints,
         "schedule": [StrOptions({"constant", "one_cycle"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],

@@ -1,0 +1,35 @@
+"""Parameters as fields of a class: stated once, with a default, instead of in an `__init__`."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TypeVar, dataclass_transform
+
+_Class = TypeVar("_Class", bound=type)
+
+
+@dataclass_transform(eq_default=False)
+def parameters(cls: _Class) -> _Class:
+    """Make `__init__` of the annotated fields of an estimator class and its bases.
+
+    It is that of :func:`dataclasses.dataclass`: it sets an attribute for each parameter and does
+    nothing else, as scikit-learn asks. A field that a base has, too, gets another default.
+
+    The signature has a model's own keywords first and the general ones, of its bases, last. Like
+    others of scikit-learn it has no annotations: those of the fields are for type checkers.
+    """
+    cls = dataclass(eq=False, repr=False)(cls)
+    order = [name for base in cls.__mro__ for name in _new_fields(base)]
+    signature = inspect.signature(cls.__init__)
+    own, *fields = signature.parameters.values()
+    fields.sort(key=lambda field: (field.kind, order.index(field.name)))
+    plain = [field.replace(annotation=inspect.Parameter.empty) for field in [own, *fields]]
+    cls.__init__.__signature__ = inspect.Signature(plain)
+    return cls
+
+
+def _new_fields(cls):
+    """Return the names of the fields that a class has and none of its bases."""
+    fields, *inherited = (vars(base).get("__dataclass_fields__", {}) for base in cls.__mro__)
+    return [name for name in fields if not any(name in others for others in inherited)]
