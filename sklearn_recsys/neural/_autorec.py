@@ -77,7 +77,7 @@ class AutoRec(RatingAutoencoder):
     lr : float, default=1e-3
         Learning rate. ``optimizer="lbfgs"`` does without: its steps are found by a line search.
     max_epochs : int, default=200
-        Passes over the data at the most.
+        Passes over the data at most.
     batch_size : int, default=512
         Items (users) per update.
     optimizer : str or class, default="adam"

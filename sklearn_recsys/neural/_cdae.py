@@ -163,7 +163,7 @@ class CDAE(KnownUsersMixin, InductiveRanker):
     lr : float, default=5e-3
         Learning rate.
     max_epochs : int, default=200
-        Passes over the data at the most.
+        Passes over the data at most.
     batch_size : int, default=500
         Users per update.
     optimizer : str or class, default="adam"

@@ -178,7 +178,7 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=200
-        Passes over the data at the most.
+        Passes over the data at most.
     batch_size : int, default=128
         Users (items) per update.
     optimizer : str or class, default="adam"

@@ -97,7 +97,7 @@ class EmbeddingNet(TransductiveRecommender):
     lr : float, default=3e-3
         Learning rate.
     max_epochs : int, default=100
-        Passes over the data at the most.
+        Passes over the data at most.
     batch_size : int or "auto", default="auto"
         Ratings per update. "auto": a hundredth of them, from 32 to 4096.
     optimizer : str or class, default="adam"

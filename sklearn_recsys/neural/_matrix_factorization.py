@@ -165,7 +165,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
     lr : float, default=None
         Learning rate. None: 0.01, and 0.003 with ``"mse"``.
     max_epochs : int, default=100
-        Passes over the data at the most.
+        Passes over the data at most.
     batch_size : int or "auto", default="auto"
         Examples per update; users, where all items are negatives. "auto": a hundredth of the
         interactions, from 32 to 4096 examples; a twelfth of the users, 512 at the most.

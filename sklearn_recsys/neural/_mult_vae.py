@@ -138,7 +138,7 @@ class MultDAE(InductiveRanker):
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=200
-        Passes over the data at the most.
+        Passes over the data at most.
     batch_size : int, default=500
         Users per update.
     optimizer : str or class, default="adam"
@@ -250,7 +250,7 @@ class MultVAE(InductiveRanker):
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=300
-        Passes over the data at the most.
+        Passes over the data at most.
     batch_size : int, default=500
         Users per update.
     optimizer : str or class, default="adam"

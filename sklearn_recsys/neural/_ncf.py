@@ -141,7 +141,7 @@ class NCF(TransductiveRecommender):
     lr : float, default=5e-3
         Learning rate. A pre-trained NeuMF takes a third of it, and in `fit` of `max_epochs`.
     max_epochs : int, default=12
-        Passes over the data at the most.
+        Passes over the data at most.
     batch_size : int or "auto", default="auto"
         Examples, interactions and negatives, per update. "auto": a hundredth of the interactions,
         from 32 to 4096.

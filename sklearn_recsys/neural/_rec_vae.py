@@ -161,7 +161,7 @@ class RecVAE(InductiveRanker):
     lr : float, default=5e-4
         Learning rate.
     max_epochs : int, default=200
-        Passes over the data at the most, those of the encoder and of the decoder together.
+        Passes over the data at most, those of the encoder and of the decoder together.
     batch_size : int, default=500
         Users per update.
     optimizer : str or class, default="adam"

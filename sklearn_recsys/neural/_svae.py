@@ -275,7 +275,7 @@ class SVAE(InductiveRanker):
     lr : float, default=5e-3
         Learning rate.
     max_epochs : int, default=30
-        Passes over the data at the most.
+        Passes over the data at most.
     batch_size : int, default=64
         Users per update; they have histories of similar lengths.
     optimizer : str or class, default="adam"

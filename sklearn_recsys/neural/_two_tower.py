@@ -100,7 +100,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=100
-        Passes over the data at the most.
+        Passes over the data at most.
     batch_size : int, default=256
         Users per update.
     optimizer : str or class, default="adam"

@@ -127,7 +127,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
     --------
     A linear autoencoder on implicit interactions, complete:
 
-    >>> from dataclasses import KW_ONLY, dataclass
+    >>> from dataclasses import dataclass
     >>> import torch
     >>> from sklearn_recsys.neural import NeuralRecommender, SparseRows
     >>> class LinearModule(torch.nn.Module):
@@ -143,10 +143,9 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
     ...         outputs = self(inputs).log_softmax(dim=1)
     ...         rows = torch.arange(len(targets)).repeat_interleave(targets.indptr.diff())
     ...         return -outputs[rows, targets.indices].sum() / len(targets)
-    >>> @dataclass(eq=False, repr=False)
+    >>> @dataclass(eq=False, repr=False, kw_only=True)
     ... class LinearAutoencoder(NeuralRecommender):
     ...     n_factors: int = 8
-    ...     _: KW_ONLY
     ...     lr: float = 0.05
     ...     max_epochs: int = 30
     ...
