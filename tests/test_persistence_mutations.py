@@ -238,14 +238,19 @@ def test_net_params_of_a_file(items, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "attribute"), [("MultVAE", "_metric"), ("EASE", "_parameter_constraints")]
+    ("name", "attribute", "kind"),
+    [
+        ("NCF", "_fold_in_steps", "constant"),
+        ("EASE", "_parameter_constraints", "constant"),
+        ("MultVAE", "_metric", "method or property"),
+    ],
 )
-def test_a_file_hides_no_constant_of_a_class(name, attribute, tmp_path):
+def test_a_file_hides_no_constant_of_a_class(name, attribute, kind, tmp_path):
     document, members = unpack((FOLDER / f"{name}.recsys").read_bytes())
     document["model"]["state"][attribute] = "x"
     path = tmp_path / "changed.recsys"
     path.write_bytes(build(document, members))
-    with pytest.raises(ModelFileError, match="would hide a constant"):
+    with pytest.raises(ModelFileError, match=f"would hide a {kind}"):
         load(path)
 
 
