@@ -29,7 +29,7 @@ def described(cls, section="Parameters"):
         head, *lines = entry.split("\n")
         names, _, kind = head.partition(" : ")
         text = " ".join(line.strip() for line in lines)
-        entries |= {name: (kind, text) for name in names.split(", ")}
+        entries |= dict.fromkeys(names.split(", "), (kind, text))
     return entries
 
 
