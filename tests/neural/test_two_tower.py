@@ -1060,7 +1060,7 @@ X_FRAME = pd.DataFrame(
 )
 def test_bad_item_features(features, message):
     model = small(max_epochs=1).fit(X_FRAME).set_params(item_features=features)
-    with pytest.raises(TypeError if "columns of a frame" in message else ValueError, match=message):
+    with pytest.raises(TypeError if "names of a frame" in message else ValueError, match=message):
         model.fit(X_FRAME)
     assert not [name for name in vars(model) if name.endswith("_")]
 
