@@ -22,16 +22,20 @@ _PUBLIC = {
         "CDAE",
         "DeepAutoencoder",
         "EmbeddingNet",
+        "InductiveRanker",
         "MatrixFactorization",
         "MultDAE",
         "MultVAE",
         "NCF",
         "NegativeSampler",
         "NeuralRecommender",
+        "PairModule",
+        "RankingModule",
         "RecVAE",
         "RowDataset",
         "SVAE",
         "SparseRows",
+        "TransductiveRecommender",
         "TwoTowerRecommender",
     ],
     "sklearn_recsys.pipeline": ["RecommenderPipeline", "make_recommender_pipeline"],
@@ -110,7 +114,16 @@ _FIRST_STEPS = {
     "leave_last_out",
     "random_holdout",
 }
-_BLOCKS = {"NegativeSampler", "NeuralRecommender", "RowDataset", "SparseRows"}
+_BLOCKS = {
+    "InductiveRanker",
+    "NegativeSampler",
+    "NeuralRecommender",
+    "PairModule",
+    "RankingModule",
+    "RowDataset",
+    "SparseRows",
+    "TransductiveRecommender",
+}
 _BELOW = "base datasets exceptions metrics model_selection preprocessing utils".split()
 _TOP_LEVEL = {
     name: module

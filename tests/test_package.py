@@ -21,9 +21,14 @@ from sklearn_recsys import (
     PopularityRecommender,
     RecommenderPipeline,
 )
-from sklearn_recsys.datasets import make_movies
+from sklearn_recsys.datasets import make_interactions, make_movies
 from sklearn_recsys.preprocessing import InteractionEncoder
-from sklearn_recsys.utils.estimator_checks import check_recommender, expected_failed_checks
+from sklearn_recsys.utils.estimator_checks import (
+    check_checkerboard,
+    check_recommender,
+    expected_failed_checks,
+    recommender_checks,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -128,16 +133,39 @@ def test_the_package_says_that_it_has_types():
     assert Path(sklearn_recsys.__file__).with_name("py.typed").exists()
 
 
+def contributed(name, tmp_path, monkeypatch):
+    """Return the module that the code of a model in CONTRIBUTING.md makes."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (code,) = (block for block in blocks if f"class {name}(" in block)
+    (tmp_path / f"contributed_{name}.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    return import_module(f"contributed_{name}")
+
+
 # a check of scikit-learn scores on the data that it fitted
 @pytest.mark.filterwarnings("ignore::sklearn_recsys.exceptions.LeakWarning")
 def test_example_in_contributing(tmp_path, monkeypatch):
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    code = re.search(r"```python\n(.*?)```", text, flags=re.DOTALL).group(1)
-    (tmp_path / "contributed_model.py").write_text(code, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    module = import_module("contributed_model")
+    module = contributed("P3alpha", tmp_path, monkeypatch)
     model = module.P3alpha()
-
     assert doctest.testmod(module) == (0, 3)
     check_estimator(model, expected_failed_checks=expected_failed_checks(model), on_skip=None)
     check_recommender(model)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn_recsys.exceptions.LeakWarning")
+def test_neural_example_in_contributing(tmp_path, monkeypatch):
+    recommender = contributed("LinearAutoencoder", tmp_path, monkeypatch).LinearAutoencoder
+    quick = recommender(max_epochs=2)
+    check_estimator(quick, expected_failed_checks=expected_failed_checks(quick), on_skip=None)
+    for check in recommender_checks(quick):
+        if check.func is not check_checkerboard:
+            check()
+    check_checkerboard(recommender(random_state=0))
+
+    R = make_interactions(random_state=0)
+    model = recommender(random_state=0, n_iter_no_change=2).fit(R[:800])
+    assert "valid_ndcg" in model.history_
+    assert len(model.history_) < model.max_epochs, "it stops early"
+    popular = PopularityRecommender().fit(R[:800])
+    assert model.score(R[800:]) > popular.score(R[800:])  # new users

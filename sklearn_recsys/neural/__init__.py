@@ -1,7 +1,9 @@
 """Neural models, trained by torch through skorch."""
 
 from sklearn_recsys.neural._autorec import AutoRec
+from sklearn_recsys.neural._base.inductive import InductiveRanker
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
+from sklearn_recsys.neural._base.transductive import TransductiveRecommender
 from sklearn_recsys.neural._cdae import CDAE
 from sklearn_recsys.neural._data.negatives import NegativeSampler
 from sklearn_recsys.neural._data.row_batches import RowDataset
@@ -11,6 +13,8 @@ from sklearn_recsys.neural._embedding_net import EmbeddingNet
 from sklearn_recsys.neural._matrix_factorization import MatrixFactorization
 from sklearn_recsys.neural._mult_vae import MultDAE, MultVAE
 from sklearn_recsys.neural._ncf import NCF
+from sklearn_recsys.neural._nn.pair import PairModule
+from sklearn_recsys.neural._nn.ranking import RankingModule
 from sklearn_recsys.neural._rec_vae import RecVAE
 from sklearn_recsys.neural._svae import SVAE
 from sklearn_recsys.neural._two_tower import TwoTowerRecommender
@@ -20,15 +24,19 @@ __all__ = [
     "CDAE",
     "DeepAutoencoder",
     "EmbeddingNet",
+    "InductiveRanker",
     "MatrixFactorization",
     "MultDAE",
     "MultVAE",
     "NCF",
     "NegativeSampler",
     "NeuralRecommender",
+    "PairModule",
+    "RankingModule",
     "RecVAE",
     "RowDataset",
     "SVAE",
     "SparseRows",
+    "TransductiveRecommender",
     "TwoTowerRecommender",
 ]

@@ -9,12 +9,55 @@ from sklearn_recsys.neural._data.sparse_rows import SparseRows
 
 
 class InductiveRanker(NeuralRecommender):
-    """Base of the autoencoders on implicit interactions: a new user is a forward pass.
+    """Base of the models that rank items by one forward pass over a user's history.
 
-    For early stopping a share of the *users* is left out of training; 20 % of their interactions
-    are held out, and NDCG@100 on these is what training is stopped by (`valid_ndcg` in the training
-    curve). Where that leaves fewer than 20 users, all rows are trained on, for `max_epochs`. A
-    model writes ``_make_module(X)``, which returns a `RankingModule`.
+    A model implements ``_make_module(X)``, which returns a :class:`RankingModule`, and nothing
+    else. A user is their history, known or new.
+
+    Early stopping holds out a share of the *users*, `validation_fraction`: of their interactions
+    20 % are hidden, and training stops when NDCG@100 on these no longer rises (`valid_ndcg` in the
+    training curve), as Liang et al. (2018) do. Where that leaves fewer than 20 users, training runs
+    on all rows for `max_epochs`.
+
+    Parameters
+    ----------
+    lr, max_epochs, batch_size, optimizer, l2, early_stopping, validation_fraction
+        See :class:`NeuralRecommender`.
+    n_iter_no_change, callbacks, device, random_state, verbose, net_params
+        See :class:`NeuralRecommender`.
+
+    See Also
+    --------
+    RankingModule : The module that it trains.
+    NeuralRecommender : The base of all neural models: its hooks, and a model with its constructor.
+    TransductiveRecommender : For models in which each user has an embedding.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import torch
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> from sklearn_recsys.neural import InductiveRanker, RankingModule
+    >>> class LinearModule(RankingModule):
+    ...     def __init__(self, n_items):
+    ...         super().__init__()
+    ...         self.weight = torch.nn.Parameter(torch.zeros(n_items, n_items))
+    ...
+    ...     def forward(self, rows):
+    ...         return rows.matmul(self.weight)
+    ...
+    ...     def loss(self, inputs, targets):
+    ...         log_shares = self(inputs).log_softmax(dim=1)
+    ...         return -log_shares[targets.rows, targets.indices].sum() / len(targets)
+    >>> @dataclass(eq=False, repr=False, kw_only=True)
+    ... class Linear(InductiveRanker):
+    ...     lr: float = 0.01
+    ...
+    ...     def _make_module(self, X):
+    ...         return LinearModule(X.shape[1])
+    >>> R = make_interactions(60, 40, random_state=0)
+    >>> Linear(max_epochs=2, random_state=0).fit(R[:50]).recommend(R[50:], n=3).shape
+    (10, 3)
     """
 
     @property

@@ -34,16 +34,61 @@ _GRID_CELLS = 2**22  # scores, or hidden units, that are held at once
 
 @parameters
 class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
-    """Base of the models that have a vector for each user.
+    """Base of the models in which each training user has an embedding, trained on single cells.
 
-    For early stopping a share of the ratings, or of the interactions, is held out: of these one of
-    a user and 10,000 altogether at the most. A ranker is stopped by NDCG@10 of these items among 99
-    drawn ones (`valid_ndcg` in the training curve). A model writes ``_make_module(X)``, which
-    returns a `PairModule`.
+    A model implements ``_make_module(X)``, which returns a :class:`PairModule`, and, if
+    it ranks, has a parameter `n_negatives`: the sampled items for each interaction.
 
-    A row that is a training row takes that user's vector. The vector of any other row is found by
-    `_fold_in_steps` steps of Adam, in float64, on the loss of the row's own interactions and of
-    negatives that the row's content determines, everything else frozen.
+    Early stopping holds out a share of the ratings, or of the interactions: at most one of each
+    user, and at most 10,000. A ranker stops when NDCG@10 of these items among 99 sampled ones no
+    longer rises (`valid_ndcg` in the training curve).
+
+    A row that equals a training row takes that user's embedding. The embedding of any other row is
+    found by `_fold_in_steps` steps of Adam, in float64, on the loss of the row's own interactions
+    and of negatives that follow from the row's content; everything else stays as it was trained.
+
+    Parameters
+    ----------
+    schedule : {"constant", "one_cycle"}, default="constant"
+        The learning rate: `lr`, or rising to it and falling to zero over all epochs.
+    lr, max_epochs, batch_size, optimizer, l2, early_stopping, validation_fraction
+        See :class:`NeuralRecommender`.
+    n_iter_no_change, callbacks, device, random_state, verbose, net_params
+        See :class:`NeuralRecommender`.
+
+    See Also
+    --------
+    PairModule : The module that it trains.
+    NeuralRecommender : The base of all neural models: its hooks, and a model with its constructor.
+    InductiveRanker : For models in which a user is a history.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import torch
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> from sklearn_recsys.neural import PairModule, TransductiveRecommender
+    >>> class DotModule(PairModule):
+    ...     def __init__(self, n_users, n_items, n_factors, l2):
+    ...         vectors = (0.1 * torch.randn(n, n_factors) for n in (n_users, n_items))
+    ...         super().__init__(*vectors, "logistic", l2)
+    ...
+    ...     def score(self, u, v):
+    ...         return (u * v).sum(dim=1)  # (n_pairs,)
+    ...
+    ...     def grid(self, u):
+    ...         return u @ self.item_vectors.T  # (n_rows, n_items)
+    >>> @dataclass(eq=False, repr=False, kw_only=True)
+    ... class Dot(TransductiveRecommender):
+    ...     n_factors: int = 8
+    ...     n_negatives: int = 4
+    ...
+    ...     def _make_module(self, X):
+    ...         return DotModule(*X.shape, self.n_factors, self.l2)
+    >>> R = make_interactions(60, 40, random_state=0)
+    >>> model = Dot(max_epochs=2, random_state=0).fit(R[:50])
+    >>> model.recommend(R[50:], n=3).shape  # new users
+    (10, 3)
     """
 
     _: KW_ONLY

@@ -11,23 +11,41 @@ from sklearn_recsys.neural._nn.layers import dense_layers
 
 
 class PairModule(nn.Module):
-    """Vectors of users and of items, and a score of a pair of them.
+    """Base of the modules that score pairs of embeddings, as `TransductiveRecommender` trains them.
 
-    A module writes ``score(u, v)``, which returns the scores of pairs of vectors, of shapes
-    (n_pairs, user_size) and (n_pairs, item_size), and ``grid(u)``, the scores of (n_rows,
-    user_size) vectors with all items. All that belongs to a user alone is in their vector: whoever
-    is new is folded in by that vector alone.
+    A module implements ``score(u, v)``, which returns the scores of pairs of vectors of shapes
+    (n_pairs, user_size) and (n_pairs, item_size), and ``grid(u)``, which returns the scores of
+    (n_rows, user_size) vectors with all items. Whatever belongs to one user is in their vector,
+    which is all that is fitted for a new user.
 
     Parameters
     ----------
     user_vectors, item_vectors : Tensor of shape (n_users, user_size), (n_items, item_size)
-        What training starts from.
+        The vectors that training starts from.
     objective : {"mse", "logistic", "bpr"}
         The loss of an example.
     l2 : float
-        l2/2 · (‖u‖² + ‖v‖²) is added to the loss of each example.
+        The penalty l2/2 · (‖u‖² + ‖v‖²) is added to the loss of each example.
     unit : float, default=1.0
-        What one is in ratings: errors are measured in these, however they are scaled.
+        The scale of the ratings: errors are multiplied by it.
+
+    See Also
+    --------
+    TransductiveRecommender : The estimator of such a module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_recsys.neural import PairModule
+    >>> class DotModule(PairModule):
+    ...     def score(self, u, v):
+    ...         return (u * v).sum(dim=1)
+    ...
+    ...     def grid(self, u):
+    ...         return u @ self.item_vectors.T
+    >>> module = DotModule(torch.eye(2), torch.eye(2), "logistic", l2=0.0)
+    >>> module.grid(module.user_vectors).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
 
     def __init__(self, user_vectors, item_vectors, objective, l2, unit=1.0):
@@ -40,13 +58,43 @@ class PairModule(nn.Module):
         self.unit = unit
 
     def loss(self, users, items, targets):
-        """Return the mean loss of examples; outside training without the penalty."""
+        """Return the mean loss of examples; outside training without the penalty.
+
+        Parameters
+        ----------
+        users : Tensor of int64 of shape (n_examples,)
+            The rows of their users.
+        items : Tensor of int64 of shape (n_examples,)
+            Their items.
+        targets : Tensor of shape (n_examples,)
+            What is to be predicted: ratings, or 1 and 0; with ``"bpr"`` the sampled items.
+
+        Returns
+        -------
+        loss : Tensor
+            A number.
+        """
         u = self.user_vectors.index_select(0, users)  # the gradient of [users] is a race of threads
         losses, penalties = self.losses(u, items, targets)
         return (losses + penalties if self.training else losses).mean()
 
     def losses(self, u, items, targets):
-        """Return the loss and the penalty of each example, whose users' vectors are `u`."""
+        """Return the loss and the penalty of each example.
+
+        Parameters
+        ----------
+        u : Tensor of shape (n_examples, user_size)
+            The vectors of their users.
+        items : Tensor of int64 of shape (n_examples,)
+            Their items.
+        targets : Tensor of shape (n_examples,)
+            What is to be predicted: ratings, or 1 and 0; with ``"bpr"`` the sampled items.
+
+        Returns
+        -------
+        losses, penalties : Tensor of shape (n_examples,)
+            Their sum is what training minimizes.
+        """
         v = self.item_vectors.index_select(0, items)
         scores, squares = self.score(u, v), _squares(u) + _squares(v)
         if self.objective == "bpr":  # the targets are the negatives
@@ -59,7 +107,20 @@ class PairModule(nn.Module):
         return losses, self.l2 / 2 * squares
 
     def validate(self, users, candidates):
-        """Return NDCG@10 of the first candidates among those of their rows; -1 is none."""
+        """Return NDCG@10 of the first candidate among the others.
+
+        Parameters
+        ----------
+        users : Tensor of int64 of shape (n_users,)
+            Rows of the users.
+        candidates : Tensor of int64 of shape (n_users, n_candidates)
+            Items to be ranked, the held-out one first; −1 in empty slots.
+
+        Returns
+        -------
+        ndcg : Tensor
+            The mean over the users; ties are misses.
+        """
         u = self.user_vectors[users].repeat_interleave(candidates.shape[1], dim=0)
         v = self.item_vectors[candidates.flatten().clamp(min=0)]
         scores = self.score(u, v).view(candidates.shape)
