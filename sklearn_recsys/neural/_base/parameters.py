@@ -1,4 +1,4 @@
-"""Parameters as fields of a class: stated once, with a default, instead of in an `__init__`."""
+"""Estimator parameters declared once, as dataclass fields, instead of in an `__init__`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ _Class = TypeVar("_Class", bound=type)
 
 @dataclass_transform(eq_default=False)
 def parameters(cls: _Class) -> _Class:
-    """Make `__init__` of the annotated fields of an estimator class and its bases.
+    """Add an `__init__` made from the annotated fields of an estimator class and its bases.
 
-    It is that of :func:`dataclasses.dataclass`: it sets an attribute for each parameter and does
-    nothing else, as scikit-learn asks. A field that a base has, too, gets another default.
+    It is the one of :func:`dataclasses.dataclass`: it assigns each parameter to an attribute and
+    does nothing else, as scikit-learn requires. A class may declare an inherited field again, to
+    change its default.
 
-    The signature has a model's own keywords first and the general ones, of its bases, last. Like
-    others of scikit-learn it has no annotations: those of the fields are for type checkers.
+    The signature lists a model's own keywords before the general ones of its bases. It has no
+    annotations, like others of scikit-learn; type checkers read those of the fields.
     """
     cls = dataclass(eq=False, repr=False)(cls)
     order = [name for base in cls.__mro__ for name in _new_fields(base)]

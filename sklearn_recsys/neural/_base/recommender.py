@@ -41,13 +41,13 @@ _SMALLER = "Use smaller layers or fewer factors."
 class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMixin, BaseEstimator):
     """Base of the recommenders whose module is trained by gradient descent.
 
-    A model is one file: an :class:`torch.nn.Module` with a method ``loss(inputs, targets)`` over
+    A model is one file: a :class:`torch.nn.Module` with a method ``loss(inputs, targets)`` over
     :class:`~sklearn_recsys.neural.SparseRows`, and a small estimator that writes
     ``_make_module(X)``, which returns the module, and ``_score_items(X)``, as every recommender
     does. The training loop, the device, seeding and early stopping are here, see the Notes.
-    Parameters are annotated fields of the class, of which :func:`dataclasses.dataclass` makes the
-    constructor: a model states its own, and those below where its default is another one. An
-    ``__init__`` that sets an attribute for each parameter does as well.
+    Parameters are fields of a dataclass: a model declares its own, and inherits those below, which
+    it declares again only to change a default. A plain ``__init__`` that sets an attribute for each
+    parameter works, too.
 
     A model whose tag says that it reads ratings gets them on a scale on which those of the training
     matrix range from 1 to 5, and returns scores on that scale: no parameter depends on their unit.
@@ -89,39 +89,40 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
 
     Notes
     -----
-    `fit` calls these hooks in this order. Results are handed on as arguments: a hook finds in
-    `self` the parameters, and what ``_prepare`` has set. Only ``_make_module`` must be written.
+    `fit` calls these hooks in this order. They pass results on as arguments and return values; on
+    `self` a hook reads the parameters, and the attributes that ``_prepare`` has set. Only
+    ``_make_module`` has no default.
 
     ``_prepare(X, resume)``
-        Sets the fitted attributes that follow from the training matrix alone, such as the unit of
-        ratings. In `partial_fit`, where `resume` is true, it adapts ``net_`` to the new matrix,
-        and leaves alone what the net was trained with.
+        Sets the fitted attributes that depend on the training matrix alone, such as the unit of
+        ratings. In `partial_fit` `resume` is true: it adapts ``net_`` to the new matrix, and keeps
+        what the net was trained with.
     ``_split(X, rng)``
-        Returns ``(train, valid)``: what to train on, and what early stopping holds out, None for
-        nothing. They have the form that ``_make_datasets`` takes; here, and as a default, ``(X,
-        None)``. All that `rng` draws is drawn here. ``neural._base.validation`` holds out users,
-        ratings, or an interaction of each user.
+        Returns ``(train, valid)``: the data to train on, and the data held out for early stopping
+        or None, both as ``_make_datasets`` takes them. The default is ``(X, None)``. The models of
+        the package hold out users, ratings, or one interaction of each user; the functions are in
+        ``neural/_base/validation.py``.
     ``_make_datasets(train, valid)``
-        Returns the data sets of both, the second None where `valid` is. As a default a
-        :class:`~sklearn_recsys.neural.RowDataset` of the rows, and one that predicts the cells of
-        `valid` from them.
+        Returns a data set for each, None if `valid` is None. The defaults are a
+        :class:`~sklearn_recsys.neural.RowDataset` of the rows of `train`, and one whose targets
+        are the cells of `valid`.
     ``_pretrained(X, train, valid, rng)``
-        Not in `partial_fit`. Gets the data sets; returns trained modules, which the new module's
-        ``start_from(*modules)`` takes its weights from. As a default there are none.
+        Skipped by `partial_fit`. Takes the data sets and returns trained modules, or none, which is
+        the default. The new module copies their weights in ``start_from(*modules)``.
     ``_make_module(X)``
-        Not in `partial_fit`, but for a saved model when it is loaded, and to measure its memory.
-        Returns the module, with random weights.
+        Skipped by `partial_fit`. Returns the module with its initial weights. It is also called to
+        measure the memory of the weights, and when a saved model is loaded.
     ``_make_net(module, device, n_examples, valid, pretrained)``
-        Returns skorch's net, made of the shared parameters and of what these return:
-        ``_learning_rate()``, ``_update_size(n_examples)``, ``_decay(n_examples)``,
-        ``_make_callbacks(valid)`` and the properties ``_metric``, ``_batches`` and
+        Skipped by `partial_fit`. Returns the skorch net, built from the parameters, from
+        ``_learning_rate()``, ``_update_size(n_examples)``, ``_decay(n_examples)`` and
+        ``_make_callbacks(valid)``, and from the properties ``_metric``, ``_batches`` and
         ``_valid_batches``.
     ``_finish(X, split)``
-        After training; sets what predictions need of the trained module, such as the items'
-        vectors. Gets what ``_split`` returned.
+        Runs after training. Takes the result of ``_split``, and sets the attributes that
+        predictions need, such as the vectors of the items.
 
-    ``_check_resume(X)`` is called before all of them in `partial_fit`, and raises ValueError where
-    the module cannot go on with `X`.
+    `partial_fit` first calls ``_check_resume(X)``, which raises ValueError if the module cannot be
+    trained on `X`.
 
     Examples
     --------
@@ -207,15 +208,15 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
         """Set the fitted attributes that follow from the matrix; see the protocol above."""
 
     def _split(self, X, rng):
-        """Return what to train on and what to stop by, None for nothing."""
+        """Return the data to train on, and the data held out for early stopping or None."""
         return X, None
 
     def _make_datasets(self, train, valid):
-        """Return the data sets of both parts of a split, the second None where that is."""
+        """Return the data sets to train and to validate on, the second None if `valid` is."""
         return RowDataset(train), None if valid is None else RowDataset(train, valid)
 
     def _pretrained(self, X, train, valid, rng):
-        """Return the modules that a new one starts from, for its `start_from`; most: none."""
+        """Return trained modules whose weights the new one copies; most models have none."""
         return ()
 
     def _make_module(self, X):
