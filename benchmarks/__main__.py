@@ -71,7 +71,7 @@ SECTIONS = {
         rating_units.accuracy,
         "rating models on ml-latest-small, RMSE",
     ),
-    "two-tower": (two_tower.ablation, "TwoTowerRecommender on ml-1m, ablation of its inputs"),
+    "two-tower": (two_tower.ablation, "TwoTower on ml-1m, ablation of its inputs"),
     "two-tower-cold-users": (two_tower.cold_users, "user cold start: features alone"),
     "two-tower-cold-items": (two_tower.cold_items, "item cold start: features alone"),
     "two-tower-new-users": (two_tower.new_users, "new users with histories, and EASE"),

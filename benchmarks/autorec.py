@@ -32,9 +32,9 @@ def _decoder_rmse(model, train, test):
 def _refitted(model, train):
     """Refit on all of `train`, with the epochs and the penalty chosen on its held-out tenth."""
     epochs = int(model.history_["valid_loss"].idxmin())
-    chosen = {"max_epochs": epochs, "early_stopping": False, "fold_in_l2": None}
+    chosen = {"max_epochs": epochs, "early_stopping": False, "user_l2": None}
     if model.kind == "item":
-        chosen["fold_in_l2"] = model.fold_in_l2_
+        chosen["user_l2"] = model.user_l2_
     return clone(model).set_params(**chosen).fit(train)
 
 

@@ -11,11 +11,11 @@ from sklearn_recsys import (
     DeepAutoencoder,
     EmbeddingNet,
     MatrixFactorization,
-    TwoTowerRecommender,
+    TwoTower,
 )
 from sklearn_recsys.model_selection import random_holdout
 
-MODELS = (AutoRec, DeepAutoencoder, MatrixFactorization, EmbeddingNet, TwoTowerRecommender)
+MODELS = (AutoRec, DeepAutoencoder, MatrixFactorization, EmbeddingNet, TwoTower)
 UNITS = [(1e-6, 0), (0.2, 0), (20, 0), (1e4, 0), (5, -14.5), (2, 1000)]
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from sklearn.base import clone
 
-from sklearn_recsys import NCF, AutoRec, DeepAutoencoder, MatrixFactorization, TwoTowerRecommender
+from sklearn_recsys import NCF, AutoRec, DeepAutoencoder, MatrixFactorization, TwoTower
 from sklearn_recsys.datasets import make_interactions, make_ratings
 from sklearn_recsys.neural import NeuralRecommender
 from sklearn_recsys.utils.discovery import all_recommenders
@@ -22,7 +22,7 @@ VARIANTS = {
     DeepAutoencoder: [{"kind": kind} for kind in ("user", "item")],
     MatrixFactorization: [{"loss": loss} for loss in ("mse", "logistic", "bpr")],
     NCF: [{"architecture": name, "early_stopping": True} for name in ("gmf", "mlp", "neumf")],
-    TwoTowerRecommender: [{"loss": loss} for loss in ("mse", "softmax", "logistic")],
+    TwoTower: [{"loss": loss} for loss in ("mse", "softmax", "logistic")],
 }
 
 

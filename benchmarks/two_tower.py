@@ -1,4 +1,4 @@
-"""TwoTowerRecommender: ablation of features, cold start of users and items, speed."""
+"""TwoTower: ablation of features, cold start of users and items, speed."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from sklearn_recsys import (
     MatrixFactorization,
     PopularityRecommender,
     RandomRecommender,
-    TwoTowerRecommender,
+    TwoTower,
 )
 from sklearn_recsys.datasets import fetch_movielens
 from sklearn_recsys.metrics import rmse
@@ -60,7 +60,7 @@ def ablation(seeds=3):
         train, test = random_holdout(R, 0.1, random_state=seed)
         for name, (params, columns, attributes) in variants.items():
             features = users if attributes else None
-            model = TwoTowerRecommender(items[columns] if columns else None, random_state=seed)
+            model = TwoTower(items[columns] if columns else None, random_state=seed)
             model.set_params(**params).fit(train, user_features=features)
             results[name].append(-model.score(train, test, user_features=features))
             print(seed, name, round(results[name][-1], 4), len(model.history_), flush=True)
@@ -83,12 +83,12 @@ def cold_users(seeds=3):
         cold = np.random.RandomState(seed).permutation(R.shape[0]) < R.shape[0] // 10
         train, test, no_history = R[~cold], R[cold], sp.csr_array((cold.sum(), R.shape[1]))
         features = {"user_features": users[cold]}
-        model = TwoTowerRecommender(items, random_state=seed).fit(train, user_features=users[~cold])
+        model = TwoTower(items, random_state=seed).fit(train, user_features=users[~cold])
         row = {"RMSE": -model.score(no_history, test, **features)}
         row["RMSE of item means"] = rmse(test.data, _item_means(train)[test.indices])
         likes, eligible = _likes(R)
         train, test = likes[~cold[eligible]], likes[cold[eligible]]
-        ranker = TwoTowerRecommender(items, random_state=seed, **RANKER)
+        ranker = TwoTower(items, random_state=seed, **RANKER)
         ranker.fit(train, user_features=users.iloc[eligible[~cold[eligible]]])
         no_history, features = no_history[: test.shape[0]], users.iloc[eligible[cold[eligible]]]
         row["NDCG@10"] = ranker.score(no_history, test, user_features=features)
@@ -117,7 +117,7 @@ def cold_items(seeds=3):
         train, test = take_cells(R, ~cold[R.indices]), take_cells(R, cold[R.indices])
         seen = np.diff(train.indptr) > 0
         train, test, attributes = train[seen], test[seen], {"user_features": users[seen]}
-        model = TwoTowerRecommender(items, random_state=seed).fit(train, **attributes)
+        model = TwoTower(items, random_state=seed).fit(train, **attributes)
         row = {"RMSE": -model.score(train, test, **attributes)}
         sums, counts = train.sum(axis=1), np.diff(train.indptr)
         row["RMSE of user means"] = rmse(test.data, (sums / counts)[cell_rows(test)])
@@ -128,7 +128,7 @@ def cold_items(seeds=3):
         )
         attributes = {"user_features": users.iloc[eligible]}
         rankers = {
-            "two towers": TwoTowerRecommender(items, random_state=seed, **RANKER),
+            "two towers": TwoTower(items, random_state=seed, **RANKER),
             "content": ContentRecommender(items),
             "random": RandomRecommender(random_state=seed),
         }
@@ -164,7 +164,7 @@ def new_users(seeds=3):
         attributes = [users.iloc[eligible[index.lookup(sp.csr_array(X))]] for X in groups]
         for name, item_features in (("histories alone", None), ("with features", items)):
             features = [None] * 3 if item_features is None else attributes
-            model = TwoTowerRecommender(item_features, random_state=seed, **RANKER)
+            model = TwoTower(item_features, random_state=seed, **RANKER)
             _stop_by(model, split.X_valid, split.y_valid, features[1])
             model.fit(split.X_train, user_features=features[0])
             value = model.score(split.X_test, split.y_test, user_features=features[2])
@@ -201,9 +201,9 @@ def neighbors(n=10, n_films=500, seed=0):
     place = np.argsort(by_count)
     films = by_count[::-1][:n_films]
     models = {
-        "ids": TwoTowerRecommender(history=False, user_ids=True, random_state=seed),
-        "ids, histories": TwoTowerRecommender(random_state=seed),
-        "ids, histories, softmax": TwoTowerRecommender(random_state=seed, **RANKER),
+        "ids": TwoTower(history=False, user_ids=True, random_state=seed),
+        "ids, histories": TwoTower(random_state=seed),
+        "ids, histories, softmax": TwoTower(random_state=seed, **RANKER),
         "MatrixFactorization": MatrixFactorization(random_state=seed),
     }
     likes, _ = _likes(R)
@@ -226,7 +226,7 @@ def neighbors(n=10, n_films=500, seed=0):
 def speed(repeats=3, block=1024):
     """Time an epoch against a bare loop over precomputed tensors, and top-10 for all users."""
     R, items, users = _data()
-    model = TwoTowerRecommender(items, max_epochs=1, early_stopping=False, random_state=0)
+    model = TwoTower(items, max_epochs=1, early_stopping=False, random_state=0)
     model.fit(R, user_features=users)
     data = RowDataset(model._centred(R))
     data.features = model.user_features_
@@ -263,7 +263,7 @@ class _BareTowers(torch.nn.Module):
     def __init__(self, model, n_items):
         super().__init__()
         nn = torch.nn
-        width, described = model.n_embedding, model.n_feature_embedding
+        width, described = model.embedding_dim, model.feature_embedding_dim
         n_factors, (hidden,) = model.n_factors, model.hidden_layer_sizes
         self.dropout, self.history_dropout = nn.Dropout(model.text_dropout), model.history_dropout
         self.id_dropout = model.id_dropout

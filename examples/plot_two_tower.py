@@ -36,7 +36,7 @@ from sklearn_recsys import (
     ContentRecommender,
     PopularityRecommender,
     RandomRecommender,
-    TwoTowerRecommender,
+    TwoTower,
 )
 from sklearn_recsys.datasets import fetch_movielens, make_movies
 from sklearn_recsys.model_selection import evaluate, random_holdout
@@ -66,7 +66,7 @@ print(users.head(3).to_string())
 # to each frame itself. It infers the kinds of the columns. A tower standardizes numbers, sums the
 # embeddings of categories and tags, and reads the words of a text with a text CNN. Name the kind of
 # a column to override the inferred one:
-# ``TwoTowerRecommender(items, user_encoder=FeatureEncoder({"age": "category"}))``.
+# ``TwoTower(items, user_encoder=FeatureEncoder({"age": "category"}))``.
 
 for frame in (items, users):
     for name, kind, start, stop, n_codes in FeatureEncoder().fit(frame).slots_:
@@ -106,7 +106,7 @@ print(f"{withheld.sum()} new movies, {new.sum()} new users")
 
 small = {
     "n_factors": 16,
-    "n_embedding": 16,
+    "embedding_dim": 16,
     "hidden_layer_sizes": (64,),
     "n_filters": 8,
     "item_encoder": FeatureEncoder(max_length=3),
@@ -114,9 +114,9 @@ small = {
 }
 params = {"random_state": 0, **({} if args.data else small)}
 ratings = {
-    "ratings alone": TwoTowerRecommender(**params).fit(X_fit),
-    "with item features": TwoTowerRecommender(items, **params).fit(X_fit),
-    "with user features, too": TwoTowerRecommender(items, **params).fit(X_fit, user_features=F),
+    "ratings alone": TwoTower(**params).fit(X_fit),
+    "with item features": TwoTower(items, **params).fit(X_fit),
+    "with user features, too": TwoTower(items, **params).fit(X_fit, user_features=F),
 }
 table = pd.DataFrame(
     {
@@ -164,10 +164,8 @@ rankers = {
     "random": RandomRecommender(random_state=0),
     "popularity": PopularityRecommender(),
     "content": ContentRecommender(items),
-    "two towers": TwoTowerRecommender(items, loss="softmax", **params),
-    "two towers, id_dropout=0.5": TwoTowerRecommender(
-        items, loss="softmax", id_dropout=0.5, **params
-    ),
+    "two towers": TwoTower(items, loss="softmax", **params),
+    "two towers, id_dropout=0.5": TwoTower(items, loss="softmax", id_dropout=0.5, **params),
 }
 for name, model in rankers.items():
     model.fit(likes, **{"user_features": F} if "towers" in name else {})

@@ -36,7 +36,7 @@ _PUBLIC = {
         "SVAE",
         "SparseRows",
         "TransductiveRecommender",
-        "TwoTowerRecommender",
+        "TwoTower",
     ],
     "sklearn_recsys.pipeline": ["RecommenderPipeline", "make_recommender_pipeline"],
     "sklearn_recsys.model_selection": [
@@ -191,7 +191,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
         MultDAE as MultDAE,
         MultVAE as MultVAE,
         RecVAE as RecVAE,
-        TwoTowerRecommender as TwoTowerRecommender,
+        TwoTower as TwoTower,
     )
     from sklearn_recsys.persistence import (
         ModelFileError as ModelFileError,

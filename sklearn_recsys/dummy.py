@@ -49,7 +49,7 @@ class PopularityRecommender(RecommenderMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.recommender_tags.values = "binary"
-        tags.recommender_tags.personalised = False
+        tags.recommender_tags.personalized = False
         tags.recommender_tags.exact = True
         return tags
 
@@ -111,7 +111,7 @@ class RandomRecommender(RecommenderMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.recommender_tags.personalised = False
+        tags.recommender_tags.personalized = False
         return tags
 
     def _fitted_state(self):

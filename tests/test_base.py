@@ -45,7 +45,7 @@ class Fixed(RecommenderMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.recommender_tags.values = self.values
-        tags.recommender_tags.personalised = False
+        tags.recommender_tags.personalized = False
         return tags
 
     def _fit(self, X):
@@ -335,9 +335,9 @@ def test_tags():
     }
     for model, values in expected.items():
         assert get_tags(model()).recommender_tags.values == values
-    assert get_tags(EASE()).recommender_tags.personalised
-    assert not get_tags(PopularityRecommender()).recommender_tags.personalised
-    assert not get_tags(RandomRecommender()).recommender_tags.personalised
+    assert get_tags(EASE()).recommender_tags.personalized
+    assert not get_tags(PopularityRecommender()).recommender_tags.personalized
+    assert not get_tags(RandomRecommender()).recommender_tags.personalized
 
 
 def test_similarities_only_where_there_is_a_space():

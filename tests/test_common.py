@@ -60,7 +60,7 @@ class ItemMeanRatings(RecommenderMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.recommender_tags.values = "rating"
-        tags.recommender_tags.personalised = False
+        tags.recommender_tags.personalized = False
         tags.recommender_tags.exact = True
         return tags
 
@@ -147,7 +147,7 @@ class CoOccurrence(RecommenderMixin, BaseEstimator):
 # What a model learns is proved by the checkerboard, with the parameters that users get; the other
 # checks need a trained model of each class, however short its training and however small it is.
 QUICK = {"max_epochs": 2, "lr": 0.01, "pretrain": False, "n_negatives": 2}
-QUICK |= dict.fromkeys(("n_factors", "n_embedding", "n_hidden", "n_recurrent"), 8)
+QUICK |= dict.fromkeys(("n_factors", "embedding_dim", "n_hidden", "n_recurrent"), 8)
 LARGER_STEPS = {"AutoRec": {"lr": 0.1, "batch_size": 8}}  # after two it has only the items' means
 
 
@@ -217,7 +217,7 @@ def test_own_checks(check):
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 def test_short_training_tells_users_apart(model):
     """Or the checks of which row is answered could not fail."""
-    if not get_tags(model).recommender_tags.personalised:
+    if not get_tags(model).recommender_tags.personalized:
         return
     X = _matrix(model)
     predicted = _seeded(model).fit(X).predict(X)

@@ -24,7 +24,7 @@ SMALL = {
     "n_factors": 3,
     "n_neighbors": 4,
     "hidden_layer_sizes": [4],
-    "n_embedding": 4,
+    "embedding_dim": 4,
     "n_recurrent": 4,
     "n_hidden": 4,
     "l2": 1.0,
@@ -45,7 +45,7 @@ MODELS |= {
     "MatrixFactorization, logistic": small(MatrixFactorization(loss="logistic")),
     "MatrixFactorization, bpr": small(MatrixFactorization(loss="bpr")),
     "NCF, gmf": small(NCF("gmf")),
-    "TwoTower, softmax": small(MODELS["TwoTowerRecommender"]).set_params(loss="softmax"),
+    "TwoTower, softmax": small(MODELS["TwoTower"]).set_params(loss="softmax"),
     "pipeline": RecommenderPipeline([("tfidf", TfidfTransformer()), ("m", small(ALS()))]),
     "neural pipeline": RecommenderPipeline([("like", Binarizer()), ("m", small(MultVAE()))]),
 }

@@ -47,7 +47,7 @@ class RecommenderTags:
     values : {"rating", "weight", "binary", "order"}, default="weight"
         The meaning of the stored values: ratings to be predicted; confidence or strength; only
         whether they are greater than zero; the position or time of the interaction.
-    personalised : bool, default=True
+    personalized : bool, default=True
         Whether the recommendations depend on what a user likes, not only on what they have seen.
     exact : bool, default=False
         Whether the fitted model is a function of the set of training rows, up to rounding, as
@@ -59,11 +59,11 @@ class RecommenderTags:
     >>> from sklearn.utils import get_tags
     >>> from sklearn_recsys import PopularityRecommender
     >>> get_tags(PopularityRecommender()).recommender_tags
-    RecommenderTags(values='binary', personalised=False, exact=True)
+    RecommenderTags(values='binary', personalized=False, exact=True)
     """
 
     values: str = "weight"
-    personalised: bool = True
+    personalized: bool = True
     exact: bool = False
 
 
@@ -289,14 +289,14 @@ class RecommenderMixin(ScoringMixin):
                 )
             self._set_rating_range(X, resume=params.get("resume", False))
         tags = self.__sklearn_tags__().recommender_tags
-        if tags.values == "weight" and tags.personalised:
+        if tags.values == "weight" and tags.personalized:
             _warn_of_counts(X.data, type(self).__name__)
         for part in (X.data, X.indices, X.indptr):  # whatever a model does to its input shows
             part.flags.writeable = False
         read = self._read(X)
         if not read.nnz:
             raise ValueError(f"X holds no positive value, which {type(self).__name__} reads.")
-        self._fallback_ = self._non_personalised(read)
+        self._fallback_ = self._non_personalized(read)
         self._fit(read, **params)
         self.interactions_ = X
         return self
@@ -326,7 +326,7 @@ class RecommenderMixin(ScoringMixin):
         X.data = np.ones_like(X.data)
         return X
 
-    def _non_personalised(self, X):
+    def _non_personalized(self, X):
         """Return an item score for users without a history: popularity, or shrunk item means."""
         counts = np.bincount(X.indices, minlength=X.shape[1])
         if self._values != "rating":

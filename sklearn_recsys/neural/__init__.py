@@ -17,7 +17,7 @@ from sklearn_recsys.neural._nn.pair import PairModule
 from sklearn_recsys.neural._nn.ranking import RankingModule
 from sklearn_recsys.neural._rec_vae import RecVAE
 from sklearn_recsys.neural._svae import SVAE
-from sklearn_recsys.neural._two_tower import TwoTowerRecommender
+from sklearn_recsys.neural._two_tower import TwoTower
 
 __all__ = [
     "AutoRec",
@@ -38,5 +38,5 @@ __all__ = [
     "SVAE",
     "SparseRows",
     "TransductiveRecommender",
-    "TwoTowerRecommender",
+    "TwoTower",
 ]

@@ -71,7 +71,7 @@ class AutoRec(RatingAutoencoder):
     cold_value : {"midpoint", "mean"} or float, default="midpoint"
         The prediction for items without a training rating: the middle of the rating range (the
         paper's 3), the mean rating, or a rating.
-    fold_in_l2 : float, default=None
+    user_l2 : float, default=None
         Item-based: the penalty λ_f of the users' ridge regressions. None: chosen on the ratings
         held out for early stopping, or 1000 where there are none.
     lr : float, default=1e-3
@@ -112,7 +112,7 @@ class AutoRec(RatingAutoencoder):
         The training curve; losses of ratings are on the scale that is trained on, 1 to 5.
     item_factors_ : ndarray of float32 of shape (n_items, n_factors)
         Item-based: the codes z = g(V r + μ) of the items.
-    fold_in_l2_ : float
+    user_l2_ : float
         Item-based: the penalty λ_f of the users' ridge regressions.
     rating_range_ : tuple of float
         The lowest and the highest training rating.
@@ -128,7 +128,7 @@ class AutoRec(RatingAutoencoder):
     Notes
     -----
     Ratings are mapped so that those of training range from 1 to 5, and predictions are mapped back:
-    :math:`\lambda`, the learning rate and ``fold_in_l2`` mean the same in every unit. All rating
+    :math:`\lambda`, the learning rate and ``user_l2`` mean the same in every unit. All rating
     models on torch do so.
 
     An item's input runs over the training users, so a new user has no place in it. But given the

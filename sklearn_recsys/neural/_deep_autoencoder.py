@@ -172,7 +172,7 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
     cold_value : {"midpoint", "mean"} or float, default="midpoint"
         The prediction for items without a training rating: the middle of the rating range, the
         mean rating, or a rating.
-    fold_in_l2 : float, default=None
+    user_l2 : float, default=None
         Item-based: the penalty λ_f of the users' ridge regressions. None: chosen on the ratings
         held out for early stopping, or 1000 where there are none.
     lr : float, default=1e-3
@@ -231,7 +231,7 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
     -----
     Item-based, users are predicted by the ridge regressions of the Notes of `AutoRec`, on the
     items' vectors in the last hidden layer. `fit` then sets `item_factors_`, these vectors, of
-    shape (n_items, hidden_layer_sizes[0]), and `fold_in_l2_`, the penalty.
+    shape (n_items, hidden_layer_sizes[0]), and `user_l2_`, the penalty.
 
     The paper takes an optimiser step for each pass of dense re-feeding. Here an update has one
     step, on the sum of the losses, so that any optimizer will do and the penalty counts once.

@@ -31,7 +31,7 @@ from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array
 
 _FOLD_IN_CELLS = 2**22  # scores of new users that are held at once
-_FOLD_IN_L2 = 50.0  # where no ratings are held out to choose it on; of errors on 1 to 5
+_USER_L2 = 50.0  # where no ratings are held out to choose it on; of errors on 1 to 5
 
 
 class MatrixFactorizationModule(PairModule):
@@ -203,7 +203,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
         The vectors q.
     user_biases_, item_biases_ : ndarray of float32 of shape (n_users,), (n_items,)
         The biases; with ``"mse"`` on the scale that is trained on, 1 to 5.
-    fold_in_l2_ : float
+    user_l2_ : float
         With ``"mse"``: the penalty of the users' ridge regressions, chosen on the ratings held out
         for early stopping.
     net_ : skorch.NeuralNet
@@ -364,11 +364,11 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
         self._set_prior(trained_users)
         codes = self.item_factors_.astype(np.float64)
         offsets = self.item_biases_ + np.float64(intercept)
-        self.fold_in_l2_ = _FOLD_IN_L2 / self._scale_[1] ** 2
+        self.user_l2_ = _USER_L2 / self._scale_[1] ** 2
         train, valid = split
         if valid is not None:
-            self.fold_in_l2_ = self._best_penalty(train, valid, codes, offsets)
-        self._set_item_side(codes, self.fold_in_l2_, offsets)
+            self.user_l2_ = self._best_penalty(train, valid, codes, offsets)
+        self._set_item_side(codes, self.user_l2_, offsets)
 
     # ---------------------------------------------------------------- users
 
@@ -382,7 +382,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
 
     def _solved(self, X):
         """Return the users' vectors that the ridge regressions find, of float64."""
-        deviations = self._user_rows(X) @ self._root_.T * np.sqrt(2 / self.fold_in_l2_)
+        deviations = self._user_rows(X) @ self._root_.T * np.sqrt(2 / self.user_l2_)
         return self._mean_row_ + deviations
 
     def _vectors(self, X):

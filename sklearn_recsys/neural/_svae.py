@@ -100,7 +100,7 @@ class SVAEModule(Annealed, RankingModule):
     ----------
     counts : ndarray of shape (n_items,)
         How often each item occurs; training starts from their popularity.
-    n_embedding : int
+    embedding_dim : int
         Width of the items' vectors.
     n_recurrent : int
         Width of the GRU's state.
@@ -123,7 +123,7 @@ class SVAEModule(Annealed, RankingModule):
     def __init__(
         self,
         counts,
-        n_embedding,
+        embedding_dim,
         n_recurrent,
         n_hidden,
         n_factors,
@@ -142,8 +142,8 @@ class SVAEModule(Annealed, RankingModule):
         self.anneal_cap = anneal_cap
         self.anneal_epochs = anneal_epochs
         self.beta = anneal_cap
-        self.embedding = nn.Embedding(n_items, n_embedding)
-        self.gru = nn.GRU(n_embedding, n_recurrent)
+        self.embedding = nn.Embedding(n_items, embedding_dim)
+        self.gru = nn.GRU(embedding_dim, n_recurrent)
         self.encoder = dense_layers([n_recurrent, n_hidden, 2 * n_factors])
         self.decoder = dense_layers([n_factors, n_hidden, n_items])
         nn.init.normal_(self.embedding.weight, std=_FIRST_VECTORS)
@@ -182,7 +182,7 @@ class SVAEModule(Annealed, RankingModule):
         Those after the end of a row mean nothing.
         """
         lengths, order = (items >= 0).sum(dim=0).sort(descending=True)
-        vectors = self.embedding(items[:, order].clamp(min=0))  # (n_steps, n_rows, n_embedding)
+        vectors = self.embedding(items[:, order].clamp(min=0))  # (n_steps, n_rows, embedding_dim)
         if self.training and self.dropout:
             vectors = vectors * dropout(vectors.new_ones(*items.shape, 1), self.dropout)
         lengths = lengths.tolist()
@@ -256,7 +256,7 @@ class SVAE(InductiveRanker):
     ----------
     n_factors : int, default=64
         Width of the code.
-    n_embedding : int, default=64
+    embedding_dim : int, default=64
         Width of the items' vectors.
     n_recurrent : int, default=200
         Width of the GRU's state.
@@ -346,7 +346,7 @@ class SVAE(InductiveRanker):
 
     n_factors: int = 64
     _: KW_ONLY
-    n_embedding: int = 64
+    embedding_dim: int = 64
     n_recurrent: int = 200
     n_hidden: int = 150
     next_k: int = 4
@@ -361,7 +361,7 @@ class SVAE(InductiveRanker):
     _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
-        "n_embedding": [Interval(Integral, 1, None, closed="left")],
+        "embedding_dim": [Interval(Integral, 1, None, closed="left")],
         "n_recurrent": [Interval(Integral, 1, None, closed="left")],
         "n_hidden": [Interval(Integral, 1, None, closed="left")],
         "next_k": [Interval(Integral, 1, None, closed="left")],
@@ -383,7 +383,7 @@ class SVAE(InductiveRanker):
     def _make_module(self, X):
         return SVAEModule(
             np.bincount(X.indices, minlength=X.shape[1]),
-            n_embedding=self.n_embedding,
+            embedding_dim=self.embedding_dim,
             n_recurrent=self.n_recurrent,
             n_hidden=self.n_hidden,
             n_factors=self.n_factors,

@@ -1,4 +1,4 @@
-"""TwoTowerRecommender: histories and attributes of users, ids and descriptions of items.
+"""TwoTower: histories and attributes of users, ids and descriptions of items.
 
 Covington, Adams and Sargin, "Deep Neural Networks for YouTube Recommendations", RecSys 2016; Yi et
 al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", RecSys 2019.
@@ -43,7 +43,7 @@ _BLOCK = 4096  # users, or items, whose vectors are computed at once
 
 
 @parameters
-class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker):
+class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker):
     r"""Two towers: histories and attributes of users, ids and descriptions of items.
 
     One tower makes a vector of what is known of a user: the items of the history, attributes such
@@ -64,9 +64,9 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
         tells them from the other items of the batch, weighted likewise.
     n_factors : int, default=128
         Length of the vectors whose product is the score.
-    n_embedding : int, default=256
+    embedding_dim : int, default=256
         Width of the vectors of ids and histories.
-    n_feature_embedding : int, default=32
+    feature_embedding_dim : int, default=32
         Width of the vectors of categories, tags and words.
     hidden_layer_sizes : sequence of int, default=(256,)
         Widths of the hidden layers of either tower.
@@ -188,7 +188,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
     --------
     >>> import pandas as pd
     >>> from scipy.sparse import csr_array
-    >>> from sklearn_recsys import TwoTowerRecommender
+    >>> from sklearn_recsys import TwoTower
     >>> from sklearn_recsys.datasets import make_movies
     >>> from sklearn_recsys.preprocessing import InteractionEncoder
     >>> data = make_movies(n_users=100, n_items=50, density=0.2, random_state=0)
@@ -196,7 +196,7 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
     >>> R = encoder.fit_transform(data.interactions)
     >>> items = data.items.loc[encoder.item_ids_]
     >>> users = data.users.loc[encoder.user_ids_, ["gender", "age", "occupation"]]
-    >>> model = TwoTowerRecommender(items, max_epochs=5, random_state=0)
+    >>> model = TwoTower(items, max_epochs=5, random_state=0)
     >>> model = model.fit(R, user_features=users)
 
     Somebody new, without a history:
@@ -210,8 +210,8 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
     _: KW_ONLY
     loss: str = "mse"
     n_factors: int = 128
-    n_embedding: int = 256
-    n_feature_embedding: int = 32
+    embedding_dim: int = 256
+    feature_embedding_dim: int = 32
     hidden_layer_sizes: Sequence[int] = (256,)
     activation: str = "tanh"
     history: bool = True
@@ -235,8 +235,8 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
         "item_features": ["array-like", "sparse matrix", None],
         "loss": [StrOptions({"mse", "logistic", "softmax"})],
         "n_factors": [Interval(Integral, 1, None, closed="left")],
-        "n_embedding": [Interval(Integral, 1, None, closed="left")],
-        "n_feature_embedding": [Interval(Integral, 1, None, closed="left")],
+        "embedding_dim": [Interval(Integral, 1, None, closed="left")],
+        "feature_embedding_dim": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "history": ["boolean"],
@@ -348,8 +348,8 @@ class TwoTowerRecommender(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, Indu
             self._item_codes_,
             **slots,
             sizes=[*check_layer_sizes(self.hidden_layer_sizes), self.n_factors + 1],
-            n_embedding=self.n_embedding,
-            n_feature_embedding=self.n_feature_embedding,
+            embedding_dim=self.embedding_dim,
+            feature_embedding_dim=self.feature_embedding_dim,
             n_filters=self.n_filters,
             history=self.history,
             user_ids=self.user_ids,

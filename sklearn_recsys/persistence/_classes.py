@@ -52,6 +52,16 @@ _SPLITTERS = (
 # old names, in files of earlier versions, of classes that were moved
 _RENAMED = {
     "sklearn_recsys.neighbors.ContentRecommender": "sklearn_recsys.content.ContentRecommender",
+    "sklearn_recsys.TwoTowerRecommender": "sklearn_recsys.TwoTower",
+    "sklearn_recsys.neural.TwoTowerRecommender": "sklearn_recsys.neural.TwoTower",
+}
+
+# and what they call parameters and attributes of our classes
+_RENAMED_ATTRIBUTES = {
+    "fold_in_l2": "user_l2",
+    "fold_in_l2_": "user_l2_",
+    "n_embedding": "embedding_dim",
+    "n_feature_embedding": "feature_embedding_dim",
 }
 
 
@@ -99,6 +109,13 @@ def class_of(name, trusted):
             f"trusted=[{short[:100]}])."
         )
     return cls
+
+
+def renamed(cls, attributes):
+    """Return parameters or attributes that a file holds under the names they have today."""
+    if not cls.__module__.startswith("sklearn_recsys."):
+        return attributes
+    return {_RENAMED_ATTRIBUTES.get(name, name): value for name, value in attributes.items()}
 
 
 def is_built(cls):

@@ -335,11 +335,11 @@ class Decoder:
         if not _classes.may_save(cls):
             raise ModelFileError(f"it holds a {cls.__name__}, which is not an estimator.")
         built, names = _classes.is_built(cls), _classes.parameter_names(cls)
-        params = self._attributes(node["params"], depth)
+        params = _classes.renamed(cls, self._attributes(node["params"], depth))
         unknown = sorted(set(params) - set(_saved_parameters(cls, names)))
         if unknown:
             raise ModelFileError(f"{cls.__name__} has no parameter {unknown[0][:100]!r}.")
-        state = self._attributes(node["state"], depth)
+        state = _classes.renamed(cls, self._attributes(node["state"], depth))
         for name in state:
             problem = "is a parameter" if name in names else _classes.attribute_problem(cls, name)
             if problem or name == _ROUTING or name in derived_attributes(cls):

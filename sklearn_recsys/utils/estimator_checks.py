@@ -186,7 +186,7 @@ def check_unseen_and_empty_rows(estimator):
     assert_array_equal(ids[0], ids[1])
     assert_array_equal(np.sort(ids[0]), np.arange(X.shape[1]))
     tags = get_tags(model).recommender_tags
-    if tags.personalised and tags.values != "rating":
+    if tags.personalized and tags.values != "rating":
         popularity = np.bincount(X.indices, minlength=X.shape[1])
         assert_array_equal(ids[0], np.argsort(-popularity, kind="stable"))
 
@@ -541,7 +541,7 @@ def check_partial_fit(estimator):
 def check_checkerboard(estimator):
     """Check that each user's held-out item is ranked first, on two groups of users and items."""
     tags = get_tags(estimator).recommender_tags
-    if not tags.personalised:
+    if not tags.personalized:
         return
     n = 50
     same_group = np.add.outer(np.arange(n), np.arange(n)) % 2 == 0

@@ -77,7 +77,7 @@ def test_item_based_users_have_the_exact_solution():
     rows = np.hstack([module.W.detach().numpy(), module.b.detach().numpy()[:, None]])
     prior, covariance = rows.mean(axis=0), np.cov(rows.T, bias=True)
     covariance = 0.5 * covariance / np.diag(covariance).mean() + 0.5 * np.eye(len(covariance))
-    penalty = model.fold_in_l2_ / 2 * np.linalg.inv(covariance)
+    penalty = model.user_l2_ / 2 * np.linalg.inv(covariance)
     mean = R.data.mean()
     Z = np.hstack([codes, np.ones((len(codes), 1))])
     for row in (0, 17, 119):
@@ -91,14 +91,14 @@ def test_item_based_users_have_the_exact_solution():
 def test_a_sigmoid_at_the_output_is_a_line_from_the_prior_on():
     """With little freedom a user gets the prior's output; a little more follows its slope."""
     R = ratings()
-    model = small(max_epochs=5, decoder_activation="sigmoid", fold_in_l2=1e8).fit(R)
+    model = small(max_epochs=5, decoder_activation="sigmoid", user_l2=1e8).fit(R)
     module = model.net_.module_
     rows = np.hstack([module.W.detach().numpy(), module.b.detach().numpy()[:, None]])
     Z = np.hstack([model.item_factors_, np.ones((R.shape[1], 1))])
     logits = Z @ rows.mean(axis=0)
     outputs = 1 / (1 + np.exp(-logits))
     assert_allclose(model.predict(R[:1])[0], 1 + 4 * outputs, atol=1e-4)
-    free = small(max_epochs=5, decoder_activation="sigmoid", fold_in_l2=1e4).fit(R)
+    free = small(max_epochs=5, decoder_activation="sigmoid", user_l2=1e4).fit(R)
     moved = free._features_ / model._features_ / np.sqrt(1e4)
     assert_allclose(moved, 1, rtol=1e-6)
     slopes = outputs * (1 - outputs)
@@ -108,8 +108,8 @@ def test_a_sigmoid_at_the_output_is_a_line_from_the_prior_on():
 
 def test_the_penalty_of_the_ridge_regressions_can_be_given():
     R = ratings()
-    free, stiff = (small(max_epochs=5, fold_in_l2=value).fit(R) for value in (1.0, 1e8))
-    assert stiff.fold_in_l2_ == 1e8
+    free, stiff = (small(max_epochs=5, user_l2=value).fit(R) for value in (1.0, 1e8))
+    assert stiff.user_l2_ == 1e8
     mean_row = stiff._base_ + R.data.mean()
     assert_allclose(stiff.predict(R), np.tile(np.clip(mean_row, 1, 5), (120, 1)), atol=1e-3)
     assert np.abs(free.predict(R) - stiff.predict(R)).max() > 0.1
@@ -135,7 +135,7 @@ def test_items_without_a_rating(kind, cold, value):
 
 def test_predictions_are_clipped_and_rankings_are_not():
     R = ratings()
-    model = small(l2=0.01, fold_in_l2=0.1, early_stopping=False, max_epochs=100).fit(R)
+    model = small(l2=0.01, user_l2=0.1, early_stopping=False, max_epochs=100).fit(R)
     predicted = model.predict(R)
     assert predicted.min() >= 1 and predicted.max() <= 5
     _, scores = model.recommend(n=80, exclude_seen=False, return_scores=True)

@@ -33,7 +33,7 @@ from sklearn_recsys import (  # noqa: E402
     MultDAE,
     MultVAE,
     RecVAE,
-    TwoTowerRecommender,
+    TwoTower,
 )
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
 from sklearn_recsys.exceptions import ConvergenceWarning  # noqa: E402
@@ -48,18 +48,16 @@ RANKERS = {
     "RecVAE": RecVAE(n_hidden=4, encoder_epochs=1),
     "CDAE": CDAE(),
     "CDAE, sampled": CDAE(n_negatives=2),
-    "SVAE": SVAE(n_embedding=4, n_recurrent=4, n_hidden=4),
+    "SVAE": SVAE(embedding_dim=4, n_recurrent=4, n_hidden=4),
     "MF, logistic": MatrixFactorization(loss="logistic"),
     "MF, sampled": MatrixFactorization(loss="logistic", negatives="sampled"),
     "MF, bpr": MatrixFactorization(loss="bpr"),
     "NCF, gmf": NCF("gmf"),
     "NCF, mlp": NCF("mlp", hidden_layer_sizes=[4]),
     "NCF, neumf": NCF(hidden_layer_sizes=[4]),
-    "two towers, softmax": TwoTowerRecommender(
-        loss="softmax", n_embedding=4, hidden_layer_sizes=[4]
-    ),
-    "two towers, logistic": TwoTowerRecommender(
-        loss="logistic", n_embedding=4, hidden_layer_sizes=[4], batch_norm=True
+    "two towers, softmax": TwoTower(loss="softmax", embedding_dim=4, hidden_layer_sizes=[4]),
+    "two towers, logistic": TwoTower(
+        loss="logistic", embedding_dim=4, hidden_layer_sizes=[4], batch_norm=True
     ),
 }
 RATERS = {
@@ -69,7 +67,7 @@ RATERS = {
     "DeepAutoencoder, item": DeepAutoencoder("item", hidden_layer_sizes=[4]),
     "EmbeddingNet": EmbeddingNet(hidden_layer_sizes=[4]),
     "MF, mse": MatrixFactorization(),
-    "two towers, mse": TwoTowerRecommender(n_embedding=4, hidden_layer_sizes=[4]),
+    "two towers, mse": TwoTower(embedding_dim=4, hidden_layer_sizes=[4]),
 }
 MODELS = {**RANKERS, **RATERS}
 
@@ -250,8 +248,8 @@ def test_a_diverged_fit_warns_and_predicts_nothing_that_is_not_finite(name, earl
 
 def test_the_epoch_of_an_explosion_is_named_though_earlier_weights_are_kept():
     R = make_ratings(80, 30, density=0.3, random_state=0)
-    params = {"n_factors": 4, "n_embedding": 4, "hidden_layer_sizes": (4,), "random_state": 0}
-    model = TwoTowerRecommender(**params, optimizer="sgd", lr=100, max_epochs=8)
+    params = {"n_factors": 4, "embedding_dim": 4, "hidden_layer_sizes": (4,), "random_state": 0}
+    model = TwoTower(**params, optimizer="sgd", lr=100, max_epochs=8)
     with pytest.warns(ConvergenceWarning, match=r"diverged in epoch \d.*Lower lr \(it is 100\)"):
         model.fit(R)
     assert np.isfinite(model.predict(R)).all()  # the weights of the best epoch

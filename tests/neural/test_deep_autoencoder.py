@@ -214,7 +214,7 @@ def test_item_based_users_have_the_exact_solution(tied):
     rows = np.hstack([weight, bias[:, None]])
     prior, covariance = rows.mean(axis=0), np.cov(rows.T, bias=True)
     covariance = 0.5 * covariance / np.diag(covariance).mean() + 0.5 * np.eye(17)
-    penalty = model.fold_in_l2_ / 2 * np.linalg.inv(covariance)
+    penalty = model.user_l2_ / 2 * np.linalg.inv(covariance)
     Z = np.hstack([Z, np.ones((80, 1))]).astype(np.float64)
     for row in (0, 17, 119):
         A, y = Z[R[[row]].indices], R[[row]].data - mean

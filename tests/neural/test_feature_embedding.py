@@ -76,7 +76,7 @@ def frame():
 
 def embedded(encoder, seed=0, **params):
     torch.manual_seed(seed)
-    params = {"n_embedding": 6, "n_filters": 5, "dropout": 0.0, **params}
+    params = {"embedding_dim": 6, "n_filters": 5, "dropout": 0.0, **params}
     return FeatureEmbedding(encoder.slots_, **params).double().eval()
 
 

@@ -82,7 +82,7 @@ def test_users_are_ridge_regressions(kind, early_stopping):
         offset, scale, base, slopes = mean, 1.0, prior, np.ones(50)
     A = slopes[:, None] * V
     covariance = model._root_ @ model._root_.T
-    penalty = model.fold_in_l2_ / 2 * np.linalg.inv(covariance)
+    penalty = model.user_l2_ / 2 * np.linalg.inv(covariance)
     expected = np.empty(R.shape)
     for row in range(80):
         items, values = R[[row]].indices, R[[row]].data.astype(np.float64)
@@ -127,7 +127,7 @@ def test_the_penalty_is_the_best_on_the_held_out_ratings(monkeypatch):
     for penalty in model._penalties:
         model._set_item_side(side[0], penalty, side[1])
         errors[penalty] = np.mean((unclipped(model, known)[rows, items] - held_out.data) ** 2)
-    assert model.fold_in_l2_ == min(errors, key=errors.get)
+    assert model.user_l2_ == min(errors, key=errors.get)
 
 
 def test_a_range_is_no_reason_to_shrink_users_more():

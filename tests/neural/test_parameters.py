@@ -93,7 +93,7 @@ def test_positional_parameters():
         "NCF": ["architecture", "n_factors", "hidden_layer_sizes"],
         "RecVAE": ["n_factors", "n_hidden"],
         "SVAE": ["n_factors"],
-        "TwoTowerRecommender": ["item_features"],
+        "TwoTower": ["item_features"],
     }
     model = NCF("gmf", 3, (5,))  # the constructor takes them in the order of its signature
     assert (model.architecture, model.n_factors, model.hidden_layer_sizes) == ("gmf", 3, (5,))

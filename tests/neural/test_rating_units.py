@@ -14,7 +14,7 @@ from sklearn_recsys import (
     DeepAutoencoder,
     EmbeddingNet,
     MatrixFactorization,
-    TwoTowerRecommender,
+    TwoTower,
     load,
 )
 from sklearn_recsys.datasets import make_ratings
@@ -32,9 +32,7 @@ MODELS = {
     "MatrixFactorization": MatrixFactorization(6, **QUICK),
     "MatrixFactorization, all ratings": MatrixFactorization(6, early_stopping=False, **QUICK),
     "EmbeddingNet": EmbeddingNet(6, (8,), **QUICK),
-    "TwoTowerRecommender": TwoTowerRecommender(
-        n_factors=6, n_embedding=6, hidden_layer_sizes=(8,), **QUICK
-    ),
+    "TwoTower": TwoTower(n_factors=6, embedding_dim=6, hidden_layer_sizes=(8,), **QUICK),
 }
 UNITS = [(1e-6, 0), (0.2, 0), (20, 0), (1e4, 0), (5, -14.5), (2, 1000)]
 

@@ -25,7 +25,7 @@ from sklearn_recsys import (  # noqa: E402
     MultDAE,
     MultVAE,
     RecVAE,
-    TwoTowerRecommender,
+    TwoTower,
     load,
 )
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
@@ -50,8 +50,8 @@ MODELS = {
     "NCF, gmf": NCF("gmf"),
     "NCF, neumf": NCF(hidden_layer_sizes=[4]),
     "RecVAE": RecVAE(n_hidden=4, encoder_epochs=1),
-    "SVAE": SVAE(n_embedding=4, n_recurrent=4, n_hidden=4),
-    "two towers": TwoTowerRecommender(n_embedding=4, hidden_layer_sizes=[4]),
+    "SVAE": SVAE(embedding_dim=4, n_recurrent=4, n_hidden=4),
+    "two towers": TwoTower(embedding_dim=4, hidden_layer_sizes=[4]),
 }
 OF_PREDICTIONS = {"architecture", "kind", "loss", "pretrain"}  # what the model is, not its net
 OF_A_RUN = {"device", "random_state", "verbose"}

@@ -44,7 +44,7 @@ def cycles(n_users, n_items=N_ITEMS, longest=8, seed=0):
 
 
 def small(**params):
-    sizes = {"n_factors": 8, "n_embedding": 10, "n_recurrent": 12, "n_hidden": 9}
+    sizes = {"n_factors": 8, "embedding_dim": 10, "n_recurrent": 12, "n_hidden": 9}
     return SVAE(**{**sizes, "lr": 0.01, "max_epochs": 3, "random_state": 0, **params})
 
 
@@ -370,7 +370,7 @@ def test_memory_follows_a_block_of_logits(monkeypatch):
     "params",
     [
         {"n_factors": 0},
-        {"n_embedding": 0},
+        {"embedding_dim": 0},
         {"n_recurrent": 1.5},
         {"n_hidden": -1},
         {"next_k": 0},

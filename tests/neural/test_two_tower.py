@@ -1,4 +1,4 @@
-"""TwoTowerRecommender: its towers and losses against loops, cold starts, and features all the way.
+"""TwoTower: its towers and losses against loops, cold starts, and features all the way.
 
 Most of the data has two genres and two clubs, and a club likes one genre.
 """
@@ -26,7 +26,7 @@ torch = pytest.importorskip("torch")
 from sklearn_recsys import (  # noqa: E402
     PopularityRecommender,
     RecommenderPipeline,
-    TwoTowerRecommender,
+    TwoTower,
     load,
 )
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
@@ -43,11 +43,11 @@ each = pytest.mark.parametrize("loss", ["mse", "logistic", "softmax"])
 
 
 def small(item_features=None, **params):
-    defaults = {"n_factors": 8, "n_embedding": 8, "hidden_layer_sizes": (12,), "n_filters": 3}
+    defaults = {"n_factors": 8, "embedding_dim": 8, "hidden_layer_sizes": (12,), "n_filters": 3}
     training = {"lr": 0.01, "max_epochs": 3, "batch_size": 40, "random_state": 0}
     if isinstance(item_features, pd.DataFrame):
         defaults["item_encoder"] = FeatureEncoder(max_length=6)
-    return TwoTowerRecommender(item_features, **{**defaults, **training, **params})
+    return TwoTower(item_features, **{**defaults, **training, **params})
 
 
 def learning(item_features=None, **params):
@@ -100,8 +100,8 @@ def module_and_rows(loss, n_rows=20, features=True, **params):
     slots = [encoder.slots_ if features else [] for encoder in encoders]
     defaults = {
         "sizes": [7, 6, 5],
-        "n_embedding": 4,
-        "n_feature_embedding": 3,
+        "embedding_dim": 4,
+        "feature_embedding_dim": 3,
         "n_filters": 3,
         "history": True,
         "user_ids": True,
@@ -566,7 +566,7 @@ def test_similar_items_and_users():
 @pytest.mark.parametrize("loss", ["logistic", "softmax"])
 def test_ranks_better_than_popularity_for_unseen_users(loss):
     R = make_interactions(600, 80, density=0.15, random_state=0)
-    params = {"n_factors": 20, "n_embedding": 40, "hidden_layer_sizes": (40,), "dropout": 0.0}
+    params = {"n_factors": 20, "embedding_dim": 40, "hidden_layer_sizes": (40,), "dropout": 0.0}
     model = small(loss=loss, max_epochs=30, n_iter_no_change=10, batch_size=100, **params)
     popular = PopularityRecommender().fit(R[:500])
     assert model.fit(R[:500]).score(R[500:]) > popular.score(R[500:]) + 0.05
@@ -575,7 +575,7 @@ def test_ranks_better_than_popularity_for_unseen_users(loss):
 def test_predicts_ratings_better_than_item_means_for_unseen_users():
     R = make_ratings(400, 80, density=0.3, random_state=0)
     known, held_out = random_holdout(R[300:], per_user=True, random_state=0)
-    model = small(max_epochs=25, n_factors=10, n_embedding=20, l2=10.0).fit(R[:300])
+    model = small(max_epochs=25, n_factors=10, embedding_dim=20, l2=10.0).fit(R[:300])
     columns = R[:300].tocsc()
     means = columns.sum(axis=0) / np.diff(columns.indptr)
     baseline = np.sqrt(np.mean((held_out.data - means[held_out.indices]) ** 2))
@@ -1159,17 +1159,17 @@ def test_a_diverged_model_says_so():
 
 def test_equal_ratings_warn():
     X, *_ = taste("mse")
-    with pytest.warns(UserWarning, match="TwoTowerRecommender predicts ratings, but all"):
+    with pytest.warns(UserWarning, match="TwoTower predicts ratings, but all"):
         small(max_epochs=1).fit(X.astype(bool))
 
 
 @pytest.mark.parametrize(
     ("params", "match"),
     [
-        ({"item_features": "titles"}, "The 'item_features' parameter of TwoTowerRecommender"),
-        ({"loss": "bpr"}, "The 'loss' parameter of TwoTowerRecommender"),
+        ({"item_features": "titles"}, "The 'item_features' parameter of TwoTower"),
+        ({"loss": "bpr"}, "The 'loss' parameter of TwoTower"),
         ({"n_factors": 0}, "The 'n_factors' parameter"),
-        ({"n_embedding": 0}, "The 'n_embedding' parameter"),
+        ({"embedding_dim": 0}, "The 'embedding_dim' parameter"),
         ({"hidden_layer_sizes": 10}, "The 'hidden_layer_sizes' parameter"),
         ({"hidden_layer_sizes": (10, 0)}, r"must be positive integers.*got \[10, 0\]"),
         ({"hidden_layer_sizes": (2.5,)}, r"must be positive integers.*got \[2.5\]"),

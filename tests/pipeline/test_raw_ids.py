@@ -20,7 +20,7 @@ from sklearn_recsys import (
     DeepAutoencoder,
     PopularityRecommender,
     RecommenderPipeline,
-    TwoTowerRecommender,
+    TwoTower,
     UserKNN,
     load,
 )
@@ -389,8 +389,8 @@ def item_features(encoder, seed=0):
     "model",
     [
         ContentRecommender(),
-        TwoTowerRecommender(
-            n_factors=4, n_embedding=4, hidden_layer_sizes=(4,), max_epochs=1, random_state=0
+        TwoTower(
+            n_factors=4, embedding_dim=4, hidden_layer_sizes=(4,), max_epochs=1, random_state=0
         ),
     ],
     ids=lambda model: type(model).__name__,

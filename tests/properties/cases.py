@@ -221,10 +221,10 @@ RATERS = {
     "EmbeddingNet": st.builds(
         recsys.EmbeddingNet, n_factors=st.just(3), hidden_layer_sizes=st.just((3,))
     ),
-    "TwoTowerRecommender": st.builds(
-        recsys.TwoTowerRecommender,
+    "TwoTower": st.builds(
+        recsys.TwoTower,
         n_factors=st.just(3),
-        n_embedding=st.just(3),
+        embedding_dim=st.just(3),
         hidden_layer_sizes=st.just((3,)),
     ),
 }
@@ -238,7 +238,7 @@ RANKERS = {
         n_factors=st.just(3),
         n_hidden=st.just(3),
         n_recurrent=st.just(3),
-        n_embedding=st.just(3),
+        embedding_dim=st.just(3),
     ),
     "NCF": st.builds(
         recsys.NCF,

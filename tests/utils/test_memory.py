@@ -20,7 +20,7 @@ from sklearn_recsys import (
     MatrixFactorization,
     MultVAE,
     RecVAE,
-    TwoTowerRecommender,
+    TwoTower,
     UserKNN,
 )
 from sklearn_recsys.datasets import make_interactions
@@ -148,8 +148,8 @@ def test_a_long_list_costs_a_score_no_memory():
         MultVAE(10**9, max_epochs=1),
         EmbeddingNet(10**9, max_epochs=1),
         EmbeddingNet(hidden_layer_sizes=(10**6, 10**6), max_epochs=1),
-        TwoTowerRecommender(n_embedding=10**9, max_epochs=1),
-        TwoTowerRecommender(np.eye(20), n_factors=10**9, max_epochs=1),
+        TwoTower(embedding_dim=10**9, max_epochs=1),
+        TwoTower(np.eye(20), n_factors=10**9, max_epochs=1),
     ],
     ids=lambda model: type(model).__name__,
 )

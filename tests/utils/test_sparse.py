@@ -15,7 +15,7 @@ from sklearn_recsys import (
     DeepAutoencoder,
     PopularityRecommender,
     RecommenderPipeline,
-    TwoTowerRecommender,
+    TwoTower,
     metrics,
     model_selection,
     neural,
@@ -151,7 +151,7 @@ def doors():
     found = [(f"{name}, {argument}", argument, door, CORRUPT) for name, argument, door in found]
     of_items = [
         ("ContentRecommender", lambda F: ContentRecommender(F).fit(R)),
-        ("TwoTowerRecommender", lambda F: TwoTowerRecommender(F, max_epochs=1).fit(R)),
+        ("TwoTower", lambda F: TwoTower(F, max_epochs=1).fit(R)),
         ("intra_list_diversity_at_k", lambda F: metrics.intra_list_diversity_at_k(ids, F)),
     ]
     of_users = [

@@ -17,7 +17,7 @@ from sklearn_recsys.neural._data.sparse_rows import SparseRows
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array, Number, Offset
 
-_FOLD_IN_L2 = 1000.0  # where nothing is held out to choose it on
+_USER_L2 = 1000.0  # where nothing is held out to choose it on
 
 
 @parameters
@@ -33,14 +33,14 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
 
     _: KW_ONLY
     cold_value: str | float = "midpoint"
-    fold_in_l2: float | None = None
+    user_l2: float | None = None
     n_iter_no_change: int = 10
 
     _parameter_constraints = {
         **NeuralRecommender._parameter_constraints,
         "kind": [StrOptions({"item", "user"})],
         "cold_value": [StrOptions({"midpoint", "mean"}), Real],
-        "fold_in_l2": [Interval(Real, 0, None, closed="neither"), None],
+        "user_l2": [Interval(Real, 0, None, closed="neither"), None],
     }
 
     def __sklearn_tags__(self):
@@ -129,15 +129,15 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
             weight, bias = self.net_.module_.output_layer()
             rows = torch.hstack([weight, bias[:, None]]).cpu().numpy().astype(np.float64)
         self._set_prior(rows)
-        self.fold_in_l2_ = self.fold_in_l2
-        if self.fold_in_l2 is None:
-            self.fold_in_l2_ = _FOLD_IN_L2
+        self.user_l2_ = self.user_l2
+        if self.user_l2 is None:
+            self.user_l2_ = _USER_L2
             train, valid = split
             if valid is not None:
-                self.fold_in_l2_ = self._best_penalty(train, valid, self._codes(train))
+                self.user_l2_ = self._best_penalty(train, valid, self._codes(train))
         codes = self._codes(X)
         self.item_factors_ = codes.astype(np.float32)
-        self._set_item_side(codes, self.fold_in_l2_)
+        self._set_item_side(codes, self.user_l2_)
 
     def _in_units(self, outputs, items=slice(None)):
         """Return outputs of the module as float32 ratings, with the value of cold items."""

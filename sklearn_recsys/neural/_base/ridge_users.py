@@ -36,7 +36,7 @@ class RidgeUsersMixin:
     def _ridge_state(self):
         """Return what must be fitted where users are regressions; see `_fitted_state`."""
         return {
-            "fold_in_l2_": Number(low=np.nextafter(0, 1)),
+            "user_l2_": Number(low=np.nextafter(0, 1)),
             "_mean_row_": Array("n_weights"),
             "_root_": Array("n_weights", "n_weights"),
             "_base_": Array("n_items"),

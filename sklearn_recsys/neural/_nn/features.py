@@ -25,7 +25,7 @@ class TextCNN(nn.Module):
     ----------
     n_codes : int
         Words, with the two codes of no word and of an unknown one.
-    n_embedding : int
+    embedding_dim : int
         Width of the words' vectors.
     n_filters : int
         Filters for each length of window, which are 2, 3, 4 and 5 words.
@@ -33,12 +33,12 @@ class TextCNN(nn.Module):
         Share of the maxima that are left out while training.
     """
 
-    def __init__(self, n_codes, n_embedding, n_filters, dropout):
+    def __init__(self, n_codes, embedding_dim, n_filters, dropout):
         super().__init__()
         self.dropout = dropout
-        self.embedding = _embedding(n_codes, n_embedding)
+        self.embedding = _embedding(n_codes, embedding_dim)
         self.filters = nn.ModuleList(
-            nn.Linear(window * n_embedding, n_filters) for window in _WINDOWS
+            nn.Linear(window * embedding_dim, n_filters) for window in _WINDOWS
         )
         self.width = n_filters * len(_WINDOWS)
 
@@ -47,7 +47,7 @@ class TextCNN(nn.Module):
         n_texts, length = codes.shape
         there = codes != _EMPTY
         windows = pad(codes, (0, _WINDOWS[-1] - 1)).unfold(1, _WINDOWS[-1], 1)
-        words = self.embedding(windows[there]).flatten(1)  # (n_words, 5 * n_embedding)
+        words = self.embedding(windows[there]).flatten(1)  # (n_words, 5 * embedding_dim)
         outputs = [filters(words[:, : filters.in_features]) for filters in self.filters]
         outputs = torch.cat(outputs, dim=1)
         padded = outputs.new_full((n_texts * length, self.width), -torch.inf)
@@ -63,7 +63,7 @@ class FeatureEmbedding(nn.Module):
     ----------
     slots : list of tuple
         `FeatureEncoder.slots_`, which says what the columns are.
-    n_embedding : int
+    embedding_dim : int
         Width of the vectors of categories, tags and words.
     n_filters : int
         Filters of each window of a text-CNN.
@@ -71,7 +71,7 @@ class FeatureEmbedding(nn.Module):
         Of a text-CNN.
     """
 
-    def __init__(self, slots, n_embedding, n_filters, dropout):
+    def __init__(self, slots, embedding_dim, n_filters, dropout):
         super().__init__()
         self.slots = slots
         self.width = 0
@@ -80,10 +80,10 @@ class FeatureEmbedding(nn.Module):
             if kind == "number":
                 part, width = nn.Identity(), stop - start
             elif kind == "text":
-                part = TextCNN(n_codes, n_embedding, n_filters, dropout)
+                part = TextCNN(n_codes, embedding_dim, n_filters, dropout)
                 width = part.width
             else:
-                part, width = _embedding(n_codes, n_embedding), n_embedding
+                part, width = _embedding(n_codes, embedding_dim), embedding_dim
             self.parts.append(part)
             self.width += width
 

@@ -78,9 +78,9 @@ class TwoTowerModule(RankingModule):
         What the encoders say about their columns; empty without features.
     sizes : sequence of int
         Widths of the towers' hidden layers, and the number of factors.
-    n_embedding : int
+    embedding_dim : int
         Width of the vectors of ids and histories.
-    n_feature_embedding : int
+    feature_embedding_dim : int
         Width of the vectors of categories, tags and words.
     n_filters : int
         Filters of each window of the text-CNN.
@@ -109,8 +109,8 @@ class TwoTowerModule(RankingModule):
         item_slots,
         user_slots,
         sizes,
-        n_embedding,
-        n_feature_embedding,
+        embedding_dim,
+        feature_embedding_dim,
         n_filters,
         history,
         user_ids,
@@ -129,13 +129,13 @@ class TwoTowerModule(RankingModule):
         self.n_negatives = n_negatives
         self.history_dropout = history_dropout
         self.id_dropout = id_dropout
-        parts = n_feature_embedding, n_filters, text_dropout
+        parts = feature_embedding_dim, n_filters, text_dropout
         tower = activation, dropout, batch_norm
 
         # what is never trained stays zero, which is what an id left out is, too
-        self.item_ids = nn.Parameter(torch.zeros(n_items, n_embedding))
+        self.item_ids = nn.Parameter(torch.zeros(n_items, embedding_dim))
         self.item_embedding = FeatureEmbedding(item_slots, *parts)
-        width = n_embedding + self.item_embedding.width
+        width = embedding_dim + self.item_embedding.width
         self.item_tower = Tower([width, *sizes], *tower)
         if item_features is None:
             item_features = np.empty((n_items, 0), dtype=np.float32)
@@ -151,12 +151,12 @@ class TwoTowerModule(RankingModule):
         device = self.item_ids.device  # "meta" where only shapes are asked for
         n_bags = history * (2 if objective == "mse" else 1)
         self.bags = nn.ParameterList(
-            torch.randn(n_items, n_embedding) * n_embedding**-0.5 * seen[:, None].to(device)
+            torch.randn(n_items, embedding_dim) * embedding_dim**-0.5 * seen[:, None].to(device)
             for _ in range(n_bags)
         )
-        self.user_ids = nn.Parameter(torch.zeros(n_users, n_embedding)) if user_ids else None
+        self.user_ids = nn.Parameter(torch.zeros(n_users, embedding_dim)) if user_ids else None
         self.user_embedding = FeatureEmbedding(user_slots, *parts)
-        width = n_embedding * (n_bags + user_ids) + self.user_embedding.width
+        width = embedding_dim * (n_bags + user_ids) + self.user_embedding.width
         self.user_tower = Tower([width, *sizes], *tower)
 
     def set_counts(self, counts, n_users):
