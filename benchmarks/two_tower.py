@@ -228,7 +228,7 @@ def speed(repeats=3, block=1024):
     R, items, users = _data()
     model = TwoTower(items, max_epochs=1, early_stopping=False, random_state=0)
     model.fit(R, user_features=users)
-    data = RowDataset(model._centred(R))
+    data = RowDataset(model._centered(R))
     data.features = model.user_features_
     rows = {
         "an epoch, ratings": ratio(

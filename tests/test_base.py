@@ -67,7 +67,7 @@ class PairsOnly(Fixed):
 
 
 class LatestItem(RecommenderMixin, BaseEstimator):
-    """An order model: the neighbours of the latest item, by index, are what comes next."""
+    """An order model: the neighbors of the latest item, by index, are what comes next."""
 
     _parameter_constraints: dict = {}
 
@@ -183,7 +183,7 @@ def test_candidates_and_exclude_together_with_seen_items():
 
 
 def test_per_row_candidates_are_scored_as_pairs():
-    """A model with a costly forward pass must not score the whole catalogue for 100 candidates."""
+    """A model with a costly forward pass must not score the whole catalog for 100 candidates."""
     known, held_out = random_split()
     scores = np.random.default_rng(0).permutation(20)
     model, full = PairsOnly(scores), Fixed(scores)
@@ -361,7 +361,7 @@ def test_ratings_are_clipped_and_rankings_are_not():
     assert_array_equal(scores, [[7, 3, 1], [8, 7, 1]])
 
 
-def test_empty_rows_get_the_non_personalised_answer():
+def test_empty_rows_get_the_non_personalized_answer():
     R = random_matrix(seed=3)
     empty = sp.csr_array((1, 20), dtype=np.float32)
     counts = np.diff(R.tocsc().indptr)

@@ -77,8 +77,8 @@ class ItemMeanRatings(RecommenderMixin, BaseEstimator):
         return (self.item_means_ + shift[:, None]).astype(np.float32)
 
 
-class NeighbourRatings(RecommenderMixin, BaseEstimator):
-    """Rating model: the mean rating of the users whose centred rows point the same way."""
+class NeighborRatings(RecommenderMixin, BaseEstimator):
+    """Rating model: the mean rating of the users whose centered rows point the same way."""
 
     _parameter_constraints: dict = {}
 
@@ -89,7 +89,7 @@ class NeighbourRatings(RecommenderMixin, BaseEstimator):
         return tags
 
     @staticmethod
-    def _centred(X):
+    def _centered(X):
         dense = X.toarray().astype(np.float64)
         observed = dense != 0
         means = dense.sum(axis=1, keepdims=True) / np.maximum(observed.sum(axis=1), 1)[:, None]
@@ -98,18 +98,18 @@ class NeighbourRatings(RecommenderMixin, BaseEstimator):
         return dense / np.where(norms > 0, norms, 1)
 
     def _fit(self, X):
-        self.centred_ = self._centred(X)
+        self.centered_ = self._centered(X)
         self.ratings_ = X.toarray().astype(np.float64)
 
     def _score_items(self, X):
-        similarity = np.maximum(self._centred(X) @ self.centred_.T, 0) + 1e-3
+        similarity = np.maximum(self._centered(X) @ self.centered_.T, 0) + 1e-3
         observed = (self.ratings_ != 0).astype(np.float64)
         sums, weights = similarity @ self.ratings_, similarity @ observed
         overall = self.ratings_.sum() / observed.sum()
         return ((sums + 1e-3 * overall) / (weights + 1e-3)).astype(np.float32)
 
 
-class RecentNeighbours(RecommenderMixin, BaseEstimator):
+class RecentNeighbors(RecommenderMixin, BaseEstimator):
     """Order model: items that go together, the later ones of a history weighing more."""
 
     _parameter_constraints: dict = {}
@@ -161,7 +161,7 @@ def checked(recommender):
     return model.set_params(**quick | LARGER_STEPS.get(recommender.__name__, {}))
 
 
-TOYS = [ItemMeanRatings(), NeighbourRatings(), RecentNeighbours()]
+TOYS = [ItemMeanRatings(), NeighborRatings(), RecentNeighbors()]
 MODELS = [checked(recommender) for _, recommender in all_recommenders()]
 
 VARIANTS = [

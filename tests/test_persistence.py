@@ -142,7 +142,7 @@ def test_recommenders(recommender, tmp_path):
             assert got.dtype == expected.dtype
 
 
-# a neural model starts its optimiser anew; what it does then is tested beside it
+# a neural model starts its optimizer anew; what it does then is tested beside it
 @pytest.mark.parametrize(
     "recommender",
     [model for model in MODELS if not hasattr(model, "_make_module")],
@@ -164,7 +164,7 @@ def test_unfitted_models(recommender, tmp_path):
 
 @pytest.mark.parametrize("metric", ["cosine", "jaccard", "pearson"])
 @pytest.mark.parametrize("model", [ItemKNN, UserKNN])
-def test_neighbours_by_every_metric(model, metric, tmp_path):
+def test_neighbors_by_every_metric(model, metric, tmp_path):
     model = model(n_neighbors=3, metric=metric).fit(matrix())
     loaded = round_trip(model, tmp_path)
     assert_array_equal(loaded.predict(matrix(seed=1)), model.predict(matrix(seed=1)))
@@ -527,7 +527,7 @@ ITEMS = {
 
 
 @pytest.mark.parametrize("name", [*ITEMS, "polars", "pyarrow"])
-def test_a_catalogue_of_any_kind(name, tmp_path):
+def test_a_catalog_of_any_kind(name, tmp_path):
     if name == "polars":
         items = pytest.importorskip("polars").Series(["c", "a", "b"])
     elif name == "pyarrow":

@@ -13,7 +13,7 @@ from sklearn_recsys.utils.validation import check_finite, check_indices, check_l
 
 
 class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """Vectors of users for other models, and neighbours among users and among items.
+    """Vectors of users for other models, and neighbors among users and among items.
 
     A recommender has `item_factors_` and `user_factors_`, float32 arrays with a vector for each,
     and writes ``_user_factors(X)``, which returns those of canonical histories.
@@ -74,7 +74,7 @@ class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         return self._transform(X)
 
-    # `features` as in RecommenderMixin: what a hybrid model knows of the rows beside the histories
+    # `features` as in RecommenderMixin: the features of the rows that a hybrid model reads
 
     def _transform(self, X, features=None):
         check_is_fitted(self)
@@ -102,7 +102,7 @@ class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         ids : ndarray of int64 of shape (n_asked, n)
-            Nearest first, the item itself and items with a vector of zeros left out; −1 in empty
+            Nearest first, without the item itself and items with a zero vector; −1 in empty
             slots.
         similarities : ndarray of float32 of shape (n_asked, n)
             Their cosines, −inf in empty slots.
@@ -126,7 +126,7 @@ class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         ids : ndarray of int64 of shape (n_rows, n)
-            Training rows, nearest first, the user (a training row of the same history) left out;
+            Training rows, nearest first, without the user (a training row of the same history);
             −1 in empty slots.
         similarities : ndarray of float32 of shape (n_rows, n)
             Their cosines, −inf in empty slots.

@@ -353,7 +353,7 @@ class RecommenderMixin(ScoringMixin):
 
     # ---------------------------------------------------------------- scores
 
-    # `features` are what a hybrid model knows of the rows beside their histories: an array with a
+    # `features` are the features of the rows that a hybrid model reads: an array with a
     # row for each of them, or None; see `UserFeaturesMixin`
 
     def _scores(self, X, features=None):

@@ -45,7 +45,7 @@ class ScoringMixin:
         k : int, default=10
             Length of the ranked list.
         exclude_seen : bool, default=True
-            Whether the items of `X` are left out of the ranking.
+            Whether the items of `X` are excluded from the ranking.
         candidates : array-like or sparse, default=None
             Rank only these items, together with the row's held-out ones: forms as in `recommend`.
 

@@ -1,4 +1,4 @@
-"""Features of users beside their histories."""
+"""Features of users in addition to their histories."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sklearn_recsys.utils.validation import check_memory
 
 
 class UserFeaturesMixin(RecommenderMixin):
-    """Mixin for recommenders that read features of users beside their histories.
+    """Mixin for recommenders that read features of users in addition to their histories.
 
     `fit`, `predict`, `predict_pairs`, `recommend` and `score` take ``user_features``, a row for
     each row of `X`; scikit-learn's metadata routing hands them through searches. A model fitted
@@ -296,7 +296,7 @@ class UserFeaturesMixin(RecommenderMixin):
         k : int, default=10
             Length of the ranked list.
         exclude_seen : bool, default=True
-            Whether the items of `X` are left out of the ranking.
+            Whether the items of `X` are excluded from the ranking.
         candidates : array-like or sparse, default=None
             Rank only these items, together with the row's held-out ones: forms as in `recommend`.
 

@@ -84,7 +84,7 @@ class AutoRec(RatingAutoencoder):
         A name or class of :mod:`torch.optim`; ``"lbfgs"`` takes all rows at once, and an epoch is
         20 of its iterations.
     l2 : float, default=50.0
-        λ in eq. 2, the penalty on both weight matrices: λ/2 · (‖W‖² + ‖V‖²), beside the sum of
+        λ in eq. 2, the penalty on both weight matrices: λ/2 · (‖W‖² + ‖V‖²), added to the sum of
         squared errors over all observed ratings.
     early_stopping : bool, default=True
         Whether to stop when the loss on held-out ratings stops falling, and keep the best weights.

@@ -39,7 +39,7 @@ class CDAEModule(RankingModule):
     activation : str
         The function h.
     dropout : float
-        Share q of the interactions left out while training.
+        Share q of the interactions dropped while training.
     normalize : bool
         Whether rows are scaled to a norm of one.
     n_negatives : int or None
@@ -97,7 +97,7 @@ class CDAEModule(RankingModule):
 def with_negatives(rows, n):
     """Return rows with the negatives drawn for them: `n` for each positive, at other items.
 
-    They are drawn anew in each call, uniformly and with replacement, from the items that the row
+    They are sampled again in each call, uniformly and with replacement, from the items that the row
     does not hold; a row that holds every item gets none.
 
     Parameters
@@ -152,12 +152,12 @@ class CDAE(KnownUsersMixin, InductiveRanker):
         Of the hidden layer: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"relu6"``,
         ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
     dropout : float, default=0.5
-        The corruption q, the share of the interactions left out of the input while training; the
+        The corruption q, the share of the interactions dropped from the input while training; the
         others are scaled by 1 / (1 - q).
     normalize : bool, default=True
         Whether a row is divided by the root of its number of interactions.
     n_negatives : int, default=None
-        Items drawn for each interaction, in each epoch anew, from those that the user has none
+        Items sampled for each interaction, again in each epoch, from those that the user has none
         with; the paper takes 5. None: all of these items are negatives, which ranks better and
         costs as much as there are cells in the dense matrix.
     lr : float, default=5e-3
@@ -169,7 +169,7 @@ class CDAE(KnownUsersMixin, InductiveRanker):
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=10.0
-        Penalty on the weights, the users' nodes among them: l2/2 · Σ‖W‖² beside the sum of the
+        Penalty on the weights, the users' nodes among them: l2/2 · Σ‖W‖², added to the sum of the
         losses over all users.
     early_stopping : bool, default=True
         Whether to stop when NDCG@100 of held-out users stops rising, and keep the best weights.

@@ -20,7 +20,7 @@ from sklearn_recsys.neural._nn.layers import ACTIVATIONS
 from sklearn_recsys.neural._nn.rating import RatingModule
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 
-# what ratings are scaled to, so that the last layer can reach them; others are centred
+# what ratings are scaled to, so that the last layer can reach them; others are centered
 _REACH = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 _REACH |= dict.fromkeys(("relu", "relu6", "elu", "selu", "swish", "softplus"), (1.0, 5.0))
 
@@ -42,7 +42,7 @@ class DeepAutoencoderModule(RatingModule):
     output_activation : str
         Of the last one.
     dropout : float
-        Share of the code that is left out while training.
+        Share of the code dropped while training.
     tied_weights : bool
         Whether the decoder's weights are the encoder's.
     n_refeeds : int
@@ -114,7 +114,7 @@ class DeepAutoencoderModule(RatingModule):
 
         f(f(x)) is compared with f(x), which is a constant there: it is input and target, and no
         gradient goes through it. The sum of these means is multiplied by the ratings per row: it is
-        per row what the penalty on the weights stands beside.
+        per row, to which the penalty on the weights is added.
         """
         hidden = self.hidden(inputs)
         loss = self.squared_error(hidden, targets) / len(targets)
@@ -161,11 +161,11 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
         Of all layers but the last one: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``,
         ``"relu6"``, ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
     output_activation : str, default="identity"
-        Of the last layer, of the same names. Ratings are centred for ``"identity"`` and
+        Of the last layer, of the same names. Ratings are centered for ``"identity"`` and
         ``"leaky_relu"``, scaled to [0, 1] for ``"sigmoid"``, to [-1, 1] for ``"tanh"`` and to
         [1, 5] for the others, which the layer can reach.
     dropout : float, default=0.5
-        Share of the code that is left out while training.
+        Share of the code dropped while training.
     n_refeeds : int, default=1
         How often the dense output f(x) is fed in again in an update. A pass adds the mean squared
         error of f(f(x)) against f(x), over all outputs, to that of eq. 1.
@@ -184,7 +184,7 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=500.0
-        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of squared errors over all observed
+        Penalty on the weights: l2/2 · Σ‖W‖², added to the sum of squared errors over all observed
         ratings.
     early_stopping : bool, default=True
         Whether to stop when the loss on held-out ratings stops falling, and keep the best weights.
@@ -233,7 +233,7 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
     items' vectors in the last hidden layer. `fit` then sets `item_factors_`, these vectors, of
     shape (n_items, hidden_layer_sizes[0]), and `user_l2_`, the penalty.
 
-    The paper takes an optimiser step for each pass of dense re-feeding. Here an update has one
+    The paper takes an optimizer step for each pass of dense re-feeding. Here an update has one
     step, on the sum of the losses, so that any optimizer will do and the penalty counts once.
 
     References

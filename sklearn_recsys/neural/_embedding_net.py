@@ -32,7 +32,7 @@ class EmbeddingNetModule(PairModule):
     hidden_layer_sizes : sequence of int
         Widths of the hidden layers.
     embedding_dropout, dropout : float
-        Shares of the vectors' and of the hidden layers' units that are left out while training.
+        Shares of the vectors' and of the hidden layers' units dropped while training.
     l2 : float
         The penalty.
     unit : float
@@ -86,9 +86,9 @@ class EmbeddingNet(TransductiveRecommender):
     hidden_layer_sizes : sequence of int, default=(64,)
         Widths of the hidden layers, with ReLU between them.
     embedding_dropout : float, default=0.3
-        Share of the vectors' entries that are left out while training.
+        Share of the vectors' entries dropped while training.
     dropout : float, default=0.2
-        Share of the hidden layers' units that are left out while training.
+        Share of the hidden layers' units dropped while training.
     rating_range : tuple of (float, float), default=None
         The lowest and the highest rating; None: those of the first training matrix. Ratings come
         from a sigmoid that reaches an eighth of the range beyond it on either side.
@@ -103,7 +103,7 @@ class EmbeddingNet(TransductiveRecommender):
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=0.05
-        Penalty on the vectors that a rating touches: l2/2 · (‖u‖² + ‖v‖²) beside its squared
+        Penalty on the vectors that a rating touches: l2/2 · (‖u‖² + ‖v‖²), added to its squared
         error.
     early_stopping : bool, default=True
         Whether to stop when the loss on held-out ratings stops falling, and keep the best weights.

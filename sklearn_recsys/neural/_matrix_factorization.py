@@ -48,7 +48,7 @@ class MatrixFactorizationModule(PairModule):
     l2 : float
         The penalty.
     dropout : float
-        Share of a user's factors that are left out while training.
+        Share of a user's factors dropped while training.
     n_negatives : int
         What the weight of items without an interaction is, in the loss over whole rows.
     activation : str, default="identity"
@@ -134,7 +134,7 @@ class MatrixFactorizationModule(PairModule):
 
 @parameters
 class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender):
-    r"""Matrix factorisation: dot products of users' and items' vectors, with biases.
+    r"""Matrix factorization: dot products of users' and items' vectors, with biases.
 
     The score of an item for a user is :math:`b_u + b_i + p_u \cdot q_i`. On ratings it is added to
     their mean [1]_; on interactions it ranks, by a logistic loss with negatives [2]_ or by pairs
@@ -153,13 +153,13 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
         are as they are.
     negatives : {"all", "sampled"}, default="all"
         With ``"logistic"``: all items that a user has no interaction with, weighing together as
-        much as `n_negatives` drawn ones for each interaction; or those, drawn anew in each epoch.
-        The first is the expectation of the second, at the cost of users × items × factors, which is
-        quick for catalogues of some ten thousand items. ``"bpr"`` always draws.
+        much as `n_negatives` sampled ones for each interaction; or those, sampled again in each
+        epoch. The first is the expectation of the second, at the cost of users × items × factors,
+        which is quick for catalogs of some ten thousand items. ``"bpr"`` always samples.
     n_negatives : int, default=4
         Negatives for each interaction.
     dropout : float, default=0.0
-        Share of a user's factors that are left out of an example while training.
+        Share of a user's factors that are dropped from an example while training.
     schedule : {"constant", "one_cycle"}, default="constant"
         The learning rate: `lr`, or rising to it and falling to nothing over all epochs.
     lr : float, default=None
@@ -168,11 +168,11 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
         Passes over the data at most.
     batch_size : int or "auto", default="auto"
         Examples per update; users, where all items are negatives. "auto": a hundredth of the
-        interactions, from 32 to 4096 examples; a twelfth of the users, 512 at the most.
+        interactions, from 32 to 4096 examples; a twelfth of the users, at most 512.
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=None
-        Penalty on the vectors that an example touches: l2/2 · (‖u‖² + ‖v‖²) beside its loss, so
+        Penalty on the vectors that an example touches: l2/2 · (‖u‖² + ‖v‖²), added to its loss, so
         that frequent users and items are held by it as much as rare ones. None: 0.01, and 0.22
         with ``"mse"``.
     early_stopping : bool, default=True
@@ -224,7 +224,7 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
     See Also
     --------
     ALS : Squared loss over all items, solved in turns; no learning rate.
-    NCF : A multilayer perceptron in place of the dot product, or beside it.
+    NCF : A multilayer perceptron in place of the dot product, or in addition to it.
     EmbeddingNet : A multilayer perceptron on ratings.
 
     Notes

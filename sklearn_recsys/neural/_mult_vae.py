@@ -42,7 +42,7 @@ class MultDAEModule(RankingModule):
     activation : str
         Of all layers but the last one.
     dropout : float
-        Share of the interactions left out while training.
+        Share of the interactions dropped while training.
     n_codes : int, default=1
         How many vectors of `n_factors` the encoder returns for a row.
     """
@@ -134,7 +134,7 @@ class MultDAE(InductiveRanker):
         Of all layers but the last one: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``,
         ``"relu6"``, ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
     dropout : float, default=0.5
-        Share of the interactions left out while training.
+        Share of the interactions dropped while training.
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=200
@@ -144,7 +144,7 @@ class MultDAE(InductiveRanker):
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=0.0
-        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users.
+        Penalty on the weights: l2/2 · Σ‖W‖², added to the sum of the losses over all users.
     early_stopping : bool, default=True
         Whether to stop when NDCG@100 of held-out users stops rising, and keep the best weights.
     validation_fraction : float, default=0.1
@@ -242,7 +242,7 @@ class MultVAE(InductiveRanker):
         Of all hidden layers: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"relu6"``,
         ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
     dropout : float, default=0.5
-        Share of the interactions left out while training.
+        Share of the interactions dropped while training.
     anneal_cap : float, default=0.05
         The greatest β, the weight of the Kullback-Leibler divergence. The paper has 0.2.
     anneal_epochs : int, default=100
@@ -256,7 +256,7 @@ class MultVAE(InductiveRanker):
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=0.0
-        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users.
+        Penalty on the weights: l2/2 · Σ‖W‖², added to the sum of the losses over all users.
     early_stopping : bool, default=True
         Whether to stop when NDCG@100 of held-out users stops rising, and keep the best weights.
     validation_fraction : float, default=0.1

@@ -1,4 +1,4 @@
-"""NCF: neural collaborative filtering, by a generalised product, a perceptron, or both.
+"""NCF: neural collaborative filtering, by a generalized product, a perceptron, or both.
 
 He, Liao, Zhang, Nie, Hu and Chua, "Neural Collaborative Filtering", WWW 2017.
 """
@@ -41,7 +41,7 @@ class NCFModule(PairModule):
     hidden_layer_sizes : sequence of int
         Widths of the tower's layers.
     dropout : float
-        Share of the tower's units that are left out while training.
+        Share of the tower's units dropped while training.
     l2 : float
         The penalty.
     """
@@ -119,7 +119,8 @@ class NCF(TransductiveRecommender):
 
     Whether a user interacts with an item is predicted from vectors of both: by a weighted sum over
     their elementwise product (GMF), by a multilayer perceptron on both side by side (MLP), or by
-    both together, with vectors of their own (NeuMF). Negatives are drawn anew in each epoch [1]_.
+    both together, with vectors of their own (NeuMF). Negatives are sampled again in each
+    epoch [1]_.
 
     Parameters
     ----------
@@ -135,7 +136,7 @@ class NCF(TransductiveRecommender):
     n_negatives : int, default=8
         Negatives for each interaction; the paper takes 4.
     dropout : float, default=0.0
-        Share of the perceptron's units that are left out while training.
+        Share of the perceptron's units dropped while training.
     schedule : {"constant", "one_cycle"}, default="one_cycle"
         The learning rate: `lr`, or rising to it and falling to nothing over all epochs.
     lr : float, default=5e-3
@@ -148,12 +149,12 @@ class NCF(TransductiveRecommender):
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=0.008
-        Penalty on the vectors that an example touches: l2/2 · (‖u‖² + ‖v‖²) beside its loss.
+        Penalty on the vectors that an example touches: l2/2 · (‖u‖² + ‖v‖²), added to its loss.
     early_stopping : bool, default=True
         Whether to stop when the NDCG of held-out interactions stops rising, and keep the best
         weights.
     validation_fraction : float, default=0.1
-        The share of the interactions held out for that, at the most one of a user and 10,000, which
+        The share of the interactions held out for that, at most one of a user and 10,000, which
         NDCG@10 ranks among 99 drawn items.
     n_iter_no_change : int, default=5
         Epochs without an improvement before training stops.

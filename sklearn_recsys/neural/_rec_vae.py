@@ -39,7 +39,7 @@ class RecVAEEncoder(nn.Module):
     n_factors : int
         Width of the code.
     dropout : float
-        Share of the interactions left out while training.
+        Share of the interactions dropped while training.
     """
 
     def __init__(self, n_items, n_hidden, n_factors, dropout):
@@ -152,7 +152,7 @@ class RecVAE(InductiveRanker):
     n_hidden : int, default=600
         Width of the encoder's layers.
     dropout : float, default=0.5
-        Share of the interactions left out while the encoder learns.
+        Share of the interactions dropped while the encoder learns.
     gamma : float, default=0.005
         Weight of the Kullback-Leibler divergence for each interaction of a user: β is γ times their
         number.
@@ -167,7 +167,7 @@ class RecVAE(InductiveRanker):
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=0.0
-        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users.
+        Penalty on the weights: l2/2 · Σ‖W‖², added to the sum of the losses over all users.
     early_stopping : bool, default=True
         Whether to stop when NDCG@100 of held-out users stops rising, and keep the best weights.
     validation_fraction : float, default=0.1

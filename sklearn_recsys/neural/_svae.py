@@ -113,7 +113,7 @@ class SVAEModule(Annealed, RankingModule):
     max_length : int
         How many items of a history are read, the newest ones.
     dropout : float
-        Share of the items whose vectors are left out while training.
+        Share of the items whose vectors are dropped while training.
     anneal_cap : float
         The greatest weight of the Kullback-Leibler divergence.
     anneal_epochs : int
@@ -162,7 +162,7 @@ class SVAEModule(Annealed, RankingModule):
         Returns
         -------
         items : Tensor of int64 of shape (longest, n_rows)
-            The newest `max_length` of each row at the most, then −1.
+            At most the newest `max_length` of each row, then −1.
         lengths : Tensor of int64 of shape (n_rows,)
             How many there are in each row.
         """
@@ -265,9 +265,9 @@ class SVAE(InductiveRanker):
     next_k : int, default=4
         How many of the next items each step is to predict.
     max_length : int, default=200
-        How many items of a history are read at the most, the newest ones.
+        At most how many items of a history are read, the newest ones.
     dropout : float, default=0.0
-        Share of the items whose vectors are left out while training.
+        Share of the items whose vectors are dropped while training.
     anneal_cap : float, default=0.002
         The greatest β, the weight of the Kullback-Leibler divergence of each step.
     anneal_epochs : int, default=5
@@ -281,7 +281,7 @@ class SVAE(InductiveRanker):
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=0.0
-        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users.
+        Penalty on the weights: l2/2 · Σ‖W‖², added to the sum of the losses over all users.
     early_stopping : bool, default=True
         Whether to stop when NDCG@100 of held-out users' latest items stops rising, and keep the
         best weights.

@@ -60,7 +60,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker
         None: items are known by their ids.
     loss : {"mse", "logistic", "softmax"}, default="mse"
         ``"mse"`` predicts ratings. The others rank: ``"softmax"`` takes the user's items out of all
-        items of the batch, weighted so that these stand for the catalogue [2]_, and ``"logistic"``
+        items of the batch, weighted so that these stand for the catalog [2]_, and ``"logistic"``
         tells them from the other items of the batch, weighted likewise.
     n_factors : int, default=128
         Length of the vectors whose product is the score.
@@ -80,17 +80,17 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker
     n_filters : int, default=16
         Filters of the text-CNN for each length of window, which are 2, 3, 4 and 5 words.
     history_dropout : float, default=0.5
-        Share of the items of the histories that are left out while training.
+        Share of the items of the histories dropped while training.
     id_dropout : float, default=0.3
-        Share of the items, and of the users, whose ids and histories are left out while training,
+        Share of the items, and of the users, whose ids and histories are dropped while training,
         so that features learn to speak for themselves; where there are no features, nothing is. An
         item without its id goes without its rare features, too, see the notes.
     text_dropout : float, default=0.8
-        Share of the text-CNN's maxima that are left out while training.
+        Share of the text-CNN's maxima dropped while training.
     dropout : float, default=0.0
-        Share of the hidden layers' units that are left out while training.
+        Share of the hidden layers' units dropped while training.
     batch_norm : bool, default=False
-        Whether hidden layers are normalised over the batch.
+        Whether hidden layers are normalized over the batch.
     n_negatives : int, default=4
         With ``"logistic"``: the items that a user has not weigh as much as this number of drawn
         ones for each interaction.
@@ -106,8 +106,8 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=None
-        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users. None: for
-        ratings a thousandth of their number, 200 at the most; 1 for rankings.
+        Penalty on the weights: l2/2 · Σ‖W‖², added to the sum of the losses over all users. None:
+        for ratings a thousandth of their number, at most 200; 1 for rankings.
     early_stopping : bool, default=True
         Whether to stop when the error on held-out ratings, or NDCG@100 of held-out users, gets no
         better, and keep the best weights.
@@ -121,7 +121,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
         one.
     random_state : int, RandomState instance or None, default=None
-        Seed of what is held out, the weights, what is left out, and the batches.
+        Seed of what is held out, the weights, the dropout, and the batches.
     verbose : int, default=0
         Whether to print every epoch.
     net_params : dict, default=None
@@ -169,8 +169,8 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker
     second such sum is weighted by the ratings' deviations from the mean.
 
     A word that a single item has is an id of it by another name, and says nothing of new items. The
-    categories, tags and words of less than a hundredth of the items, ten at the most, are unknown
-    where an item's id is left out, and of the items without an interaction.
+    categories, tags and words of less than a hundredth of the items, at most ten, are unknown
+    where an item's id is dropped, and of the items without an interaction.
 
     An update takes some users with all their interactions. An item's vector is computed once in it,
     and once after training for all predictions. In the ranking losses the score of an item j counts
@@ -201,8 +201,8 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker
 
     Somebody new, without a history:
 
-    >>> nobody = pd.DataFrame({"gender": ["F"], "age": [30], "occupation": ["artist"]})
-    >>> model.recommend(csr_array((1, 50)), n=3, user_features=nobody).shape
+    >>> new_user = pd.DataFrame({"gender": ["F"], "age": [30], "occupation": ["artist"]})
+    >>> model.recommend(csr_array((1, 50)), n=3, user_features=new_user).shape
     (1, 3)
     """
 
@@ -375,18 +375,18 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker
 
     def _make_datasets(self, train, valid):
         datasets = train, valid
-        if self._on_ratings:  # centred now: a split drops explicit zeros
-            rows = self._centred(train)
+        if self._on_ratings:  # centered now: a split drops explicit zeros
+            rows = self._centered(train)
             datasets = (
                 RowDataset(rows),
-                None if valid is None else RowDataset(rows, self._centred(valid)),
+                None if valid is None else RowDataset(rows, self._centered(valid)),
             )
         for dataset in datasets:
             if dataset is not None and self.user_features_ is not None:
                 dataset.features = self.user_features_[dataset.numbers]
         return datasets
 
-    def _centred(self, X):
+    def _centered(self, X):
         if not self._on_ratings:
             return X
         X = X.copy()
@@ -409,7 +409,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker
         vectors = np.empty((X.shape[0], self.item_factors_.shape[1] + 1), dtype=np.float32)
         for block in gen_batches(X.shape[0], _BLOCK):
             known = None if features is None else features[block]
-            rows = SparseRows.from_csr(self._centred(X[block]), self.net_.device, known)
+            rows = SparseRows.from_csr(self._centered(X[block]), self.net_.device, known)
             if numbers is not None:
                 rows.numbers = torch.from_numpy(numbers[block]).to(self.net_.device)
             vectors[block] = self._evaluated(self.net_.module_.users, rows)
@@ -417,7 +417,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker
 
     # ---------------------------------------------------------------- users
 
-    def _set_index(self, X):  # the same history with other features is somebody else
+    def _set_index(self, X):  # the same history with other features is another user
         self._index_ = HistoryIndex(_joined(X, self.user_features_))
 
     def _vectors(self, X, features=None):
@@ -484,8 +484,8 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker
         Returns
         -------
         ids : ndarray of int64 of shape (n_rows, n)
-            Training rows, nearest first, the user (a training row of the same history and features)
-            left out; −1 in empty slots.
+            Training rows, nearest first, without the user (a training row of the same history and
+            features); −1 in empty slots.
         similarities : ndarray of float32 of shape (n_rows, n)
             Their cosines, −inf in empty slots.
         """

@@ -219,7 +219,7 @@ class RawIdsMixin(UserFeaturesMixin):
         k : int, default=10
             Length of the ranked list.
         exclude_seen : bool, default=True
-            Whether the items of `X` are left out of the ranking.
+            Whether the items of `X` are excluded from the ranking.
         candidates : array-like, set, dict, DataFrame or sparse, default=None
             Rank only these items, together with the row's held-out ones: forms as in `recommend`.
 

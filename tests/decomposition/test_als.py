@@ -273,7 +273,7 @@ def test_similar_items():
         model.similar_items([40])
 
 
-def test_items_without_interactions_are_nobodys_neighbours():
+def test_items_without_interactions_are_nobodys_neighbors():
     X = weighted().toarray()
     X[:, 5] = 0
     model = ALS(**PARAMS).fit(X)

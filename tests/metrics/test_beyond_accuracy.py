@@ -24,7 +24,7 @@ PER_ROW = {
     "bias": popularity_bias_at_k,
     "diversity": intra_list_diversity_at_k,
 }
-catalogue_metrics = pytest.mark.parametrize("metric", CATALOGUE.values(), ids=CATALOGUE)
+catalog_metrics = pytest.mark.parametrize("metric", CATALOGUE.values(), ids=CATALOGUE)
 per_row_metrics = pytest.mark.parametrize("metric", PER_ROW.values(), ids=PER_ROW)
 
 
@@ -271,8 +271,8 @@ def test_order_within_the_list_does_not_matter():
     )
 
 
-@catalogue_metrics
-def test_bad_catalogue(metric):
+@catalog_metrics
+def test_bad_catalog(metric):
     with pytest.raises(ValueError, match="item id 4, but the catalog has 4 items"):
         metric([[4, 0]], 4)
     with pytest.raises(ValueError, match="n_items must be at least 1"):

@@ -192,8 +192,8 @@ def test_relabelling_items_changes_nothing(metric):
     y_true = sp.csr_array(rng.random((100, 40)) < 0.1)
     y_pred = np.argsort(rng.random((100, 40)), axis=1)[:, :10]
     new_id = rng.permutation(40)
-    relabelled = y_true[:, np.argsort(new_id)]
-    assert metric(relabelled, new_id[y_pred]) == metric(y_true, y_pred)
+    relabeled = y_true[:, np.argsort(new_id)]
+    assert metric(relabeled, new_id[y_pred]) == metric(y_true, y_pred)
 
 
 @all_metrics
@@ -246,7 +246,7 @@ def test_containers_and_dtypes_agree(metric):
 
 
 def test_blocks_do_not_show():
-    """More rows than a block holds, held-out items packed at both ends of the catalogue."""
+    """More rows than a block holds, held-out items packed at both ends of the catalog."""
     n_rows, k = 3 * BLOCK_SLOTS // 50 + 7, 50
     rng = np.random.default_rng(7)
     y_true = sp.csr_array(

@@ -1,4 +1,4 @@
-"""Neighbour models against their definitions, written out in loops."""
+"""Neighbor models against their definitions, written out in loops."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def similarity(a, b, metric, shrinkage):
     return value * common / (common + shrinkage) if shrinkage else value
 
 
-def neighbours(rows, others, metric, shrinkage, k, skip):
+def neighbors(rows, others, metric, shrinkage, k, skip):
     """Return the k most similar of `others` for each row, ties by index, only the positive ones."""
     kept = np.zeros((len(rows), len(others)))
     for i, row in enumerate(rows):
@@ -69,7 +69,7 @@ def test_item_knn_is_its_definition(metric, shrinkage, k):
     """The score of an item sums over the k items most similar to *it*, not to the history's."""
     X, new = random_matrix(), random_matrix(n_users=10, seed=1)
     model = ItemKNN(k, metric=metric, shrinkage=shrinkage).fit(X)
-    S = neighbours(X.T, X.T, metric, shrinkage, k, skip=np.arange(25))
+    S = neighbors(X.T, X.T, metric, shrinkage, k, skip=np.arange(25))
     assert_allclose(model.similarity_.toarray(), S, atol=1e-5)
     assert sp.issparse(model.similarity_)
     assert model.similarity_.dtype == np.float32
@@ -84,7 +84,7 @@ def test_user_knn_is_its_definition(metric, shrinkage, k):
     X, new = random_matrix(), random_matrix(n_users=10, seed=1)
     model = UserKNN(k, metric=metric, shrinkage=shrinkage).fit(X)
     for rows, skip in ((X, np.arange(40)), (new, np.full(10, -1))):
-        S = neighbours(rows, X, metric, shrinkage, k, skip)
+        S = neighbors(rows, X, metric, shrinkage, k, skip)
         kept = rows.any(axis=1)
         assert_allclose(model.predict(rows)[kept], (S @ X)[kept], atol=1e-4)
 
@@ -98,18 +98,18 @@ def test_negative_values(recommender, metric):
         X = np.rint(X)
     model = recommender(6, metric=metric, shrinkage=2).fit(X)
     if recommender is ItemKNN:
-        expected = X @ neighbours(X.T, X.T, metric, 2, 6, np.arange(25)).T
+        expected = X @ neighbors(X.T, X.T, metric, 2, 6, np.arange(25)).T
     else:
-        expected = neighbours(X, X, metric, 2, 6, np.arange(40)) @ X
+        expected = neighbors(X, X, metric, 2, 6, np.arange(40)) @ X
     kept = X.any(axis=1)
     assert_allclose(model.predict(X)[kept], expected[kept], atol=1e-4)
 
 
 @pytest.mark.parametrize("k", [1, 3, 8])
-def test_ties_among_neighbours_go_by_index(k):
+def test_ties_among_neighbors_go_by_index(k):
     """Jaccard on few users is full of ties."""
     X = (np.random.default_rng(0).random((12, 30)) < 0.4).astype(np.float32)
-    S = neighbours(X.T, X.T, "jaccard", 0, k, np.arange(30))
+    S = neighbors(X.T, X.T, "jaccard", 0, k, np.arange(30))
     model = ItemKNN(k, metric="jaccard", shrinkage=0).fit(X)
     assert_array_equal(model.similarity_.toarray() > 0, S > 0)
     ids, values = model.similar_items(np.arange(30), n=k + 2)
@@ -123,7 +123,7 @@ def test_ties_among_neighbours_go_by_index(k):
     users = UserKNN(k, metric="jaccard", shrinkage=0).fit(X)
     skip = first_equal(X, X)
     ids, _ = users.similar_users(n=k)
-    S = neighbours(X, X, "jaccard", 0, k, skip)
+    S = neighbors(X, X, "jaccard", 0, k, skip)
     for user in range(30):
         ranked = [i for i in np.argsort(-S[user].astype(np.float32), kind="stable") if S[user, i]]
         assert_array_equal(ids[user, : len(ranked)], ranked)
@@ -154,7 +154,7 @@ def test_cosine_of_a_scaled_row_is_one():
     assert values[0, 0] == pytest.approx(1, abs=1e-6)
 
 
-def test_a_known_row_is_not_its_own_neighbour_but_its_duplicate_is():
+def test_a_known_row_is_not_its_own_neighbor_but_its_duplicate_is():
     X = np.array([[1.0, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [1, 1, 0, 0]])
     model = UserKNN(1, shrinkage=0).fit(X)
     ids, values = model.similar_users(n=2)
@@ -195,7 +195,7 @@ def test_similar_users_may_ask_for_more_than_n_neighbors():
     assert_array_equal(values, wide[1])
 
 
-def test_known_users_are_recognised_in_a_pipeline_of_queries():
+def test_known_users_are_recognized_in_a_pipeline_of_queries():
     """Adding users keeps the others' answers up to date with a fit on all of them."""
     X = random_matrix()
     grown = UserKNN(5).fit(X[:20]).partial_fit(X[20:])
@@ -237,7 +237,7 @@ def test_nothing_is_squared(recommender, metric):
 @metrics
 @pytest.mark.parametrize("model", [ItemKNN, UserKNN])
 def test_few_common_cells_are_ranked_alone(monkeypatch, model, metric, shrinkage):
-    """Sparse similarities and dense ones give the same neighbours."""
+    """Sparse similarities and dense ones give the same neighbors."""
     X = random_matrix()
     answers = []
     for thin in (True, False):

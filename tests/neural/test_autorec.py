@@ -63,8 +63,8 @@ def test_user_based_is_a_forward_pass():
     module = model.net_.module_
     V, mu, W, b = (p.detach().numpy() for p in (module.V, module.mu, module.W, module.b))
     mean = R.data.mean()
-    centred = np.where(R.toarray() > 0, R.toarray() - mean, 0)
-    outputs = 1 / (1 + np.exp(-(centred @ V + mu))) @ W.T + b  # eq. 1
+    centered = np.where(R.toarray() > 0, R.toarray() - mean, 0)
+    outputs = 1 / (1 + np.exp(-(centered @ V + mu))) @ W.T + b  # eq. 1
     assert_allclose(model.predict(R), np.clip(outputs + mean, 1, 5), atol=1e-4)
 
 

@@ -42,7 +42,7 @@ def module_of(n_inputs=30, sizes=(12, 7, 5), tied=False, dropout=0.0, **params):
 
 
 def rows_of(n_rows=9, n_columns=30, seed=1):
-    """Return centred ratings, sparse and dense, and where they are."""
+    """Return centered ratings, sparse and dense, and where they are."""
     R = ratings(n_rows, n_columns, seed)
     observed = R.toarray() > 0
     R.data -= 3.3
@@ -193,8 +193,8 @@ def test_user_based_is_a_forward_pass():
     R = ratings()
     model = small(max_epochs=5).fit(R)
     mean = R.data.mean()
-    centred = np.where(R.toarray() > 0, R.toarray() - mean, 0)
-    outputs = dense_pass(model.net_.module_, centred)[1] + mean
+    centered = np.where(R.toarray() > 0, R.toarray() - mean, 0)
+    outputs = dense_pass(model.net_.module_, centered)[1] + mean
     assert_allclose(model.predict(R), np.clip(outputs, 1, 5), atol=1e-4)
     assert_allclose(model.predict(R[:7]), model.predict(R)[:7], atol=1e-5)
 
@@ -205,9 +205,9 @@ def test_item_based_users_have_the_exact_solution(tied):
     R = ratings()
     model = small("item", tied_weights=tied, max_epochs=5).fit(R)
     module, mean = model.net_.module_.eval(), R.data.mean()
-    centred = R.copy()
-    centred.data -= np.float32(mean)
-    Z = module.hidden(SparseRows.from_csr(centred.T.tocsr())).detach().numpy()
+    centered = R.copy()
+    centered.data -= np.float32(mean)
+    Z = module.hidden(SparseRows.from_csr(centered.T.tocsr())).detach().numpy()
     assert_allclose(model.item_factors_, Z, atol=1e-6)
     weight, bias = arrays(module.output_layer())
     assert weight.shape == (120, 16)

@@ -38,15 +38,15 @@ def ratings(n_users=60, n_items=30, seed=0):
     return make_ratings(n_users, n_items, density=0.3, random_state=seed)
 
 
-def factorisation(loss="logistic", l2=0.0, dropout=0.0, **params):
+def factorization(loss="logistic", l2=0.0, dropout=0.0, **params):
     return MatrixFactorizationModule(7, 9, 4, loss, l2, dropout, 3, **params)
 
 
 MODULES = {
-    "mse": lambda: factorisation("mse"),
-    "mse-range": lambda: factorisation("mse", activation="sigmoid", unit=5.0, intercept=0.4),
-    "logistic": factorisation,
-    "bpr": lambda: factorisation("bpr"),
+    "mse": lambda: factorization("mse"),
+    "mse-range": lambda: factorization("mse", activation="sigmoid", unit=5.0, intercept=0.4),
+    "logistic": factorization,
+    "bpr": lambda: factorization("bpr"),
     "net": lambda: EmbeddingNetModule(7, 9, 4, [6, 5], 0.1, 0.2, 0.0, 5.0, 0.3),
     "net-flat": lambda: EmbeddingNetModule(7, 9, 4, [], 0.1, 0.2, 0.0, 5.0, 0.3),
     "gmf": lambda: NCFModule(7, 9, "gmf", 4, [6, 5], 0.2, 0.0),

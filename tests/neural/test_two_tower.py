@@ -356,7 +356,7 @@ def test_a_batch_without_interactions_is_no_trouble(loss):
 
 
 def test_batch_norm_takes_batches_of_any_size():
-    """One row, or none, leave the statistics alone; more are normalised by their own."""
+    """One row, or none, leave the statistics alone; more are normalized by their own."""
     torch.manual_seed(0)
     tower = Tower([3, 4, 2], "tanh", 0.0, True).train()
     tower.norms[0].running_mean[:] = torch.arange(4)
@@ -441,7 +441,7 @@ def test_the_vectors_of_training_users(loss, user_ids):
     vectors[:] = 0
     assert model.user_factors_.any()
     names = model.get_feature_names_out()
-    assert names[0] == "twotowerrecommender0" and len(names) == 8
+    assert names[0] == "twotower0" and len(names) == 8
 
 
 def test_a_known_history_with_other_features_is_somebody_else():
@@ -942,7 +942,7 @@ def test_nothing_that_is_handed_in_is_changed():
 
 
 def test_item_features_of_every_form():
-    """Numbers are numbers, in an array or a frame; a sparse matrix is scaled, not centred."""
+    """Numbers are numbers, in an array or a frame; a sparse matrix is scaled, not centered."""
     X, _, _ = taste("softmax")
     numbers = np.random.RandomState(0).randn(N_ITEMS, 4) * (np.random.RandomState(1).rand(4) + 1)
     numbers[::3, 1] = 0
@@ -1134,7 +1134,7 @@ def test_unknown_and_missing_categories_are_one(loss):
 
 @each
 def test_empty_titles(loss):
-    """A missing title is an empty one; a catalogue without a single word is no error."""
+    """A missing title is an empty one; a catalog without a single word is no error."""
     X, items, _ = taste(loss)
     items.loc[[3, 38], "title"] = ["", None]
     items.loc[36] = items.loc[38]

@@ -399,7 +399,7 @@ def test_scikit_learn_conventions():
     assert encoder.fit(smaller).n_users_ == smaller.user.nunique()  # a second fit starts anew
 
 
-def test_a_catalogue_decides_on_rows_and_columns_and_their_order():
+def test_a_catalog_decides_on_rows_and_columns_and_their_order():
     events = pd.DataFrame({"user": ["b", "a", "b"], "item": [3, 9, 9], "rating": [1.0, 2, 3]})
     encoder = InteractionEncoder(users=["b", "c", "a"], items=[9, 5, 3, 4])
     X = encoder.fit_transform(events)
@@ -417,7 +417,7 @@ def test_a_catalogue_decides_on_rows_and_columns_and_their_order():
     )
 
 
-def test_what_a_catalogue_lacks_is_unknown():
+def test_what_a_catalog_lacks_is_unknown():
     events = pd.DataFrame({"user": ["a", "b"], "item": [1, 2], "rating": [4.0, 5]})
     with pytest.raises(ValueError, match=r"1 unknown item id.*: 2\."):
         InteractionEncoder(items=[1, 7]).fit(events)

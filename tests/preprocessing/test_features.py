@@ -94,7 +94,7 @@ def kind_of(values, **params):
     ],
     ids=str,
 )
-def test_kinds_are_recognised_by_the_rules(values, kind):
+def test_kinds_are_recognized_by_the_rules(values, kind):
     assert kind_of(values) == kind
 
 
@@ -337,7 +337,7 @@ def test_arrays_hold_numbers_unless_named():
     assert not hasattr(encoder, "feature_names_in_")
 
 
-def test_numbers_of_a_sparse_matrix_are_not_centred():
+def test_numbers_of_a_sparse_matrix_are_not_centered():
     dense = np.array([[0, 2.0, 0], [3.0, 0, 0], [0, 0, 0], [1.0, np.nan, 0]])
     for container in (sp.csr_array, sp.csc_matrix, sp.coo_array):
         encoder = FeatureEncoder().fit(container(dense))

@@ -69,7 +69,7 @@ class RowNumbers(Sound):
 
 
 class UserTable(Sound):
-    """Known users are recognised by their row number in the training matrix."""
+    """Known users are recognized by their row number in the training matrix."""
 
     def _fit(self, X):
         super()._fit(X)

@@ -1,4 +1,4 @@
-"""Cosine neighbours against a dense product."""
+"""Cosine neighbors against a dense product."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn import config_context
 from sklearn_recsys.utils._neighbors import cosine_neighbors, scaled_rows, unit_rows
 
 
-def test_neighbours_are_the_greatest_cosines():
+def test_neighbors_are_the_greatest_cosines():
     rng = np.random.default_rng(0)
     vectors, others = rng.standard_normal((30, 4)), rng.standard_normal((50, 4)) * 100
     norms = np.linalg.norm(vectors, axis=1)[:, None] * np.linalg.norm(others, axis=1)

@@ -156,7 +156,8 @@ class OneCycle(Callback):
             net.optimizer_,
             max_lr=net.lr,
             total_steps=steps + 1,
-            cycle_momentum="betas" in net.optimizer_.defaults,  # not one that nobody asked for
+            cycle_momentum="betas"
+            in net.optimizer_.defaults,  # not where the optimizer has no momentum
         )
 
     def on_batch_end(self, net, training=False, **kwargs):
@@ -215,8 +216,8 @@ class NetMixin:
         return self.batch_size
 
     def _decay(self, n_examples):
-        """Return the factor of the penalty on the weights beside a mean over examples."""
-        return self.l2 / n_examples  # l2 stands beside the sum over all of them
+        """Return the weight decay equivalent to `l2`, for a loss that is a mean over examples."""
+        return self.l2 / n_examples  # l2 is defined against their sum
 
     def _make_net(self, module, device, n_examples, valid, pretrained=False):
         """Return the skorch net that trains `module`."""

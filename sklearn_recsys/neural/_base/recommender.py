@@ -63,7 +63,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=0.0
-        Penalty on the weights: l2/2 · Σ‖W‖² beside the sum of the losses over all users.
+        Penalty on the weights: l2/2 · Σ‖W‖², added to the sum of the losses over all users.
     early_stopping : bool, default=True
         Whether to stop when what is held out is no longer predicted better, and keep the best
         weights.

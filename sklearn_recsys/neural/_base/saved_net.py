@@ -177,7 +177,7 @@ def _plain(value):
     return _NOT_PLAIN
 
 
-# what a file may say in net_params, beside numbers for the optimizer: nothing that names code
+# what net_params of a file may hold, except for numbers for the optimizer: nothing names code
 _NET_PARAMS = {
     "batch_size": Integral,
     "iterator_train__drop_last": bool,

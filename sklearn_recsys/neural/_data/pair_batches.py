@@ -1,4 +1,4 @@
-"""Interactions to minibatches of pairs, with negatives drawn anew in every epoch."""
+"""Interactions to minibatches of pairs, with negatives sampled again in every epoch."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class RowDataset(Dataset):
     numbers : ndarray of int64 of shape (n_rows,)
         The row of the training matrix that each row is: 0, 1, …, unless something else is assigned.
     features : ndarray of float32 of shape (n_rows, n_features) or None
-        What is known of the rows beside their cells: None, unless something is assigned.
+        Features of the rows: None, unless something is assigned.
 
     Examples
     --------

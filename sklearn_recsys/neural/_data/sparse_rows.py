@@ -38,7 +38,7 @@ class SparseRows:
     numbers : Tensor of int64 of shape (n_rows,), default=None
         The data set's `numbers` of the rows that a batch was made of.
     features : Tensor of float32 of shape (n_rows, n_features), default=None
-        What is known of the rows beside their cells.
+        Features of the rows.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class SparseRows:
         device : str or torch.device, default="cpu"
             Where they go.
         features : ndarray of float32 of shape (n_rows, n_features), default=None
-            What is known of the rows beside their cells.
+            Features of the rows.
 
         Returns
         -------

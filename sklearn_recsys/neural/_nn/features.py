@@ -30,7 +30,7 @@ class TextCNN(nn.Module):
     n_filters : int
         Filters for each length of window, which are 2, 3, 4 and 5 words.
     dropout : float
-        Share of the maxima that are left out while training.
+        Share of the maxima dropped while training.
     """
 
     def __init__(self, n_codes, embedding_dim, n_filters, dropout):

@@ -59,7 +59,7 @@ class RowEncoder(nn.Module):
     activation : str
         Between the layers; not after the last one.
     dropout : float
-        Share of the interactions that are left out while training; the rest is scaled up.
+        Share of the interactions dropped while training; the rest is scaled up.
     """
 
     def __init__(self, n_items, sizes, activation, dropout):
@@ -74,7 +74,7 @@ class RowEncoder(nn.Module):
     def forward(self, rows):
         """Return the codes of rows that are scaled to a norm of one, of shape (n_rows, sizes[-1]).
 
-        Those are L2-normalised, then corrupted by dropout.
+        Those are L2-normalized, then corrupted by dropout.
         """
         rows = corrupted(rows.normalized(), self.dropout, self.training)
         code = rows.matmul(self.weight) + self.bias
@@ -84,14 +84,14 @@ class RowEncoder(nn.Module):
 
 
 def corrupted(rows, share, training=True):
-    """Return the rows with a share of the interactions left out, and the others scaled up."""
+    """Return the rows with a share of the interactions dropped, and the others scaled up."""
     if not training or not share:
         return rows
     return rows.with_values(dropout(rows.values, share))
 
 
 def dense_layers(sizes):
-    """Return linear layers from each width to the next, in Xavier's initialisation."""
+    """Return linear layers from each width to the next, in Xavier's initialization."""
     layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes, sizes[1:], strict=False))
     for layer in layers:
         nn.init.xavier_normal_(layer.weight)

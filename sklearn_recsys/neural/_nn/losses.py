@@ -60,7 +60,7 @@ def divergence_from_normal(means, log_variances):
 
 
 def ndcg(scores, known, held_out, k=100):
-    """Return the mean NDCG at k of rows of scores, the known items left out.
+    """Return the mean NDCG at k of rows of scores, except for the known items.
 
     Parameters
     ----------

@@ -151,7 +151,7 @@ class PairMLP(nn.Module):
     widths : sequence of int
         Widths of the layers; none of them: the tower is the concatenation.
     dropout : float
-        Share of a layer's units that are left out while training.
+        Share of a layer's units dropped while training.
     """
 
     def __init__(self, size, widths, dropout):

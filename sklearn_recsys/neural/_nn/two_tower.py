@@ -18,10 +18,10 @@ _COMMON = 10  # items that have a word: one of fewer is no more than another id 
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation in which one row, which has no variance, gets the running statistics."""
+    """Batch normalization in which one row, which has no variance, gets the running statistics."""
 
     def forward(self, inputs):
-        """Return the rows, normalised."""
+        """Return the rows, normalized."""
         if self.training and len(inputs) < 2:
             fixed = self.running_mean, self.running_var, self.weight, self.bias
             return batch_norm(inputs, *fixed, eps=self.eps)
@@ -38,9 +38,9 @@ class Tower(nn.Module):
     activation : str
         Of the hidden layers.
     dropout : float
-        Share of a hidden layer's units that are left out while training.
+        Share of a hidden layer's units dropped while training.
     batch_norm : bool
-        Whether hidden layers are normalised over the batch.
+        Whether hidden layers are normalized over the batch.
     """
 
     def __init__(self, sizes, activation, dropout, batch_norm):
@@ -93,12 +93,12 @@ class TwoTowerModule(RankingModule):
     n_negatives : int
         What the items without an interaction weigh, in ``"logistic"``.
     history_dropout, id_dropout, text_dropout, dropout : float
-        Shares that are left out while training: of the items of a history; of users' and items' ids
+        Shares dropped while training: of the items of a history; of users' and items' ids
         where there are features; of the maxima of a text-CNN; of the units of hidden layers.
     activation : str
         Of the towers' hidden layers.
     batch_norm : bool
-        Whether these are normalised over the batch.
+        Whether these are normalized over the batch.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class TwoTowerModule(RankingModule):
         parts = feature_embedding_dim, n_filters, text_dropout
         tower = activation, dropout, batch_norm
 
-        # what is never trained stays zero, which is what an id left out is, too
+        # ids that are never trained stay zero, like dropped ones
         self.item_ids = nn.Parameter(torch.zeros(n_items, embedding_dim))
         self.item_embedding = FeatureEmbedding(item_slots, *parts)
         width = embedding_dim + self.item_embedding.width
@@ -205,7 +205,7 @@ class TwoTowerModule(RankingModule):
         return [w.matmul(bag) * norms for w, bag in zip(weights, self.bags, strict=False)]
 
     def _kept(self, vectors):
-        """Return zeros for the rows whose ids are left out, ones for the others."""
+        """Row-wise dropout mask: 0 drops the id of a row."""
         if not self.training:
             return 1.0
         draws = {"device": vectors.device, "generator": generator(vectors.device)}
