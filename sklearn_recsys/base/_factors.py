@@ -6,7 +6,6 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._neighbors import cosine_neighbors
 from sklearn_recsys.utils._state import Array
 from sklearn_recsys.utils.validation import check_finite, check_indices, check_length
@@ -139,10 +138,6 @@ class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X, rows = self._histories(users)
         features = self._checked_features(features, X.shape[0], rows)
         if rows is None:
-            rows = self._training_rows(X, features)
+            rows = self._training_rows(self._read(X), features)
         others = self._finite_vectors(self.user_factors_)
         return cosine_neighbors(self._factors_of(X, features), others, n, skip=rows)
-
-    def _training_rows(self, X, features):
-        """Return the training row that each row is, −1 for none."""
-        return HistoryIndex(self.interactions_).lookup(X)

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_recsys.base._histories import HistoriesMixin
 from sklearn_recsys.base._scoring import ScoringMixin
 from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells, union_cells
@@ -75,7 +76,7 @@ class _Tags(Tags):
     recommender_tags: RecommenderTags = field(default_factory=RecommenderTags)
 
 
-class RecommenderMixin(ScoringMixin):
+class RecommenderMixin(HistoriesMixin, ScoringMixin):
     """Mixin for recommenders on a sparse user × item matrix.
 
     A recommender inherits from it and from :class:`sklearn.base.BaseEstimator`, and writes
@@ -298,7 +299,7 @@ class RecommenderMixin(ScoringMixin):
             raise ValueError(f"X holds no positive value, which {type(self).__name__} reads.")
         self._fallback_ = self._non_personalized(read)
         self._fit(read, **params)
-        self.interactions_ = X
+        self._set_interactions(X)
         return self
 
     def _set_rating_range(self, X, resume):

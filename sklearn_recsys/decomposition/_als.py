@@ -19,9 +19,8 @@ from sklearn_recsys.base import FactorsMixin, RecommenderMixin
 from sklearn_recsys.decomposition._new_users import solve_rows
 from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.utils._cells import products_at
-from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
-from sklearn_recsys.utils._state import Array, Instance, Number
+from sklearn_recsys.utils._state import Array, Number
 from sklearn_recsys.utils._warnings import warn
 from sklearn_recsys.utils.validation import check_device, check_memory
 
@@ -156,7 +155,6 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
             **super()._fitted_state(),
             "n_iter_": Number(low=1, type=Integral),
             "_gram_": Array("n_factors", "n_factors"),
-            "_index_": Instance(HistoryIndex, shared=True),
         }
 
     def __init__(
@@ -234,7 +232,6 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
                 "(BM25Transformer, for example) or a larger l2.",
                 ConvergenceWarning,
             )
-        self._index_ = HistoryIndex(X)
 
     def _initial_vectors(self, n_items):
         """Return the initial item vectors as a new float32 array."""
@@ -276,15 +273,12 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
 
     def _user_factors(self, X):
         """Return the vectors of canonical histories."""
-        training_rows = self._index_.lookup(X)
+        training_rows = self._training_rows(X)
         vectors = self.user_factors_[training_rows]
         new = np.flatnonzero(training_rows < 0)
         if len(new):
             vectors[new] = self._solved_users(X if len(new) == X.shape[0] else X[new])
         return vectors
-
-    def _training_rows(self, X, features):
-        return self._index_.lookup(X)
 
     def _solved_users(self, X):
         """Return the vectors of canonical histories, given those of the items.

@@ -15,7 +15,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.neighbors._similarity import METRICS, RowSimilarity, warn_if_constant
-from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Instance, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
@@ -204,19 +203,17 @@ class UserKNN(RecommenderMixin, BaseEstimator):
         return {
             **super()._fitted_state(),
             "_similarity_": Instance(RowSimilarity, shared=True),
-            "_index_": Instance(HistoryIndex, shared=True),
         }
 
     def _fit(self, X):
         warn_if_constant(X, self.metric)
         self._similarity_ = RowSimilarity(X, self.metric, self.shrinkage)
-        self._index_ = HistoryIndex(X)
 
     def _neighbors(self, X, n):
-        return self._similarity_.top(X, n, skip=self._index_.lookup(X))
+        return self._similarity_.top(X, n, skip=self._training_rows(X))
 
     def _score_items(self, X):
-        return sparse_dot(self._neighbors(X, self.n_neighbors), self._index_.X)
+        return sparse_dot(self._neighbors(X, self.n_neighbors), self.interactions_)
 
     def similar_users(self, users=None, n=10):
         """Return the training users most similar to each of `users`.

@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from sklearn_recsys.neural._base.inductive import InductiveRanker
-from sklearn_recsys.neural._base.known_users import KnownUsersMixin
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._data.negatives import NegativeSampler
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
@@ -138,7 +137,7 @@ def _starts(numbers, length):
 
 
 @parameters
-class CDAE(KnownUsersMixin, InductiveRanker):
+class CDAE(InductiveRanker):
     """CDAE, a collaborative denoising autoencoder with a logistic loss.
 
     A user's row, corrupted by dropout, and a node of the user's own feed one hidden layer, which
@@ -272,7 +271,7 @@ class CDAE(KnownUsersMixin, InductiveRanker):
 
     def _hand_over_nodes(self, X):
         """Give the rows of `X` that are known their nodes, the others new ones."""
-        module, rows = self.net_.module_, self._index_.lookup(X)
+        module, rows = self.net_.module_, self._training_rows(X)
         if np.array_equal(rows, np.arange(len(module.nodes))):
             return
         rows = torch.from_numpy(rows).to(module.nodes.device)
@@ -282,5 +281,5 @@ class CDAE(KnownUsersMixin, InductiveRanker):
 
     def _sparse_rows(self, X):
         rows = super()._sparse_rows(X)
-        rows.numbers = torch.from_numpy(self._index_.lookup(X)).to(self.net_.device)
+        rows.numbers = torch.from_numpy(self._training_rows(X)).to(self.net_.device)
         return rows

@@ -376,10 +376,6 @@ class MatrixFactorization(FactorsMixin, RidgeUsersMixin, TransductiveRecommender
     def _penalties(self):
         return np.geomspace(0.5, 2000, 13) / self._scale_[1] ** 2  # of errors as they are scaled
 
-    def _set_index(self, X):
-        if not self._on_ratings:  # where known and new users are answered alike
-            super()._set_index(X)
-
     def _solved(self, X):
         """Return the users' vectors that the ridge regressions find, of float64."""
         deviations = self._user_rows(X) @ self._root_.T * np.sqrt(2 / self.user_l2_)

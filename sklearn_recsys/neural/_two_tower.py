@@ -13,7 +13,6 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from sklearn.base import clone
 from sklearn.utils import gen_batches
@@ -21,7 +20,6 @@ from sklearn.utils import gen_batches
 from sklearn_recsys.base import FactorsMixin, UserFeaturesMixin
 from sklearn_recsys.base._user_features import check_aligned
 from sklearn_recsys.neural._base.inductive import InductiveRanker
-from sklearn_recsys.neural._base.known_users import KnownUsersMixin
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.recommender import PENALTIES
 from sklearn_recsys.neural._base.validation import hold_out_cells
@@ -35,7 +33,6 @@ from sklearn_recsys.neural._nn.layers import (
 from sklearn_recsys.neural._nn.two_tower import TwoTowerModule
 from sklearn_recsys.preprocessing import FeatureEncoder
 from sklearn_recsys.utils._cells import products_at
-from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array, Instance, Maybe, Number
 
@@ -43,7 +40,7 @@ _BLOCK = 4096  # users, or items, whose vectors are computed at once
 
 
 @parameters
-class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker):
+class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
     r"""Two towers: histories and attributes of users, ids and descriptions of items.
 
     One tower makes a vector of what is known of a user: the items of the history, attributes such
@@ -417,12 +414,9 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker
 
     # ---------------------------------------------------------------- users
 
-    def _set_index(self, X):  # the same history with other features is another user
-        self._index_ = HistoryIndex(_joined(X, self.user_features_))
-
     def _vectors(self, X, features=None):
         """Return the factors and the biases of canonical histories."""
-        known = self._index_.lookup(_joined(X, features))
+        known = self._training_rows(X, features)
         factors, biases = self.user_factors_[known], self.user_biases_[known]
         new = np.flatnonzero(known < 0)
         if len(new):
@@ -432,9 +426,6 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker
 
     def _user_factors(self, X, features=None):
         return self._vectors(X, features)[0]
-
-    def _training_rows(self, X, features):
-        return self._index_.lookup(_joined(self._read(X), features))
 
     def transform(self, X, *, user_features=None):
         """Return the vectors of users.
@@ -515,11 +506,6 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, KnownUsersMixin, InductiveRanker
 def _counts(X):
     """Return how many users have each item, and the number of users."""
     return np.bincount(X.indices, minlength=X.shape[1]), X.shape[0]
-
-
-def _joined(X, features):
-    """Return what is known of rows as one csr_array."""
-    return X if features is None else sp.hstack([X, sp.csr_array(features)], format="csr")
 
 
 def _new(encoder):

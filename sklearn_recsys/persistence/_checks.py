@@ -100,11 +100,13 @@ def check_fitted(model):
 
 def derived_attributes(cls):
     """Return the attributes that are not saved because they follow from the others."""
-    return {"scorer_"} if issubclass(cls, _SEARCHES) else set()
+    return {"scorer_"} if issubclass(cls, _SEARCHES) else set(getattr(cls, "_derived", ()))
 
 
 def derive(model):
     """Set the derived attributes of a loaded model."""
+    if hasattr(model, "_set_derived"):
+        model._set_derived()
     if isinstance(model, _SEARCHES) and hasattr(model, "cv_results_"):
         try:
             model.scorer_, _ = model._get_scorers()

@@ -9,11 +9,13 @@ from sklearn.base import BaseEstimator
 
 from sklearn_recsys.persistence._container import ModelFileError
 
+_FORMER = "sklearn_recsys.persistence._classes.Former"
+
 # classes in the parameters and the fitted state of models that are not estimators
 _HELPERS = (
     "sklearn_recsys.metrics._scorer.RecommenderScorer",
     "sklearn_recsys.neighbors._similarity.RowSimilarity",
-    "sklearn_recsys.utils._history_index.HistoryIndex",
+    _FORMER,
     "sklearn_recsys.utils._rating_scale.RatingScale",
 )
 
@@ -54,6 +56,7 @@ _RENAMED = {
     "sklearn_recsys.neighbors.ContentRecommender": "sklearn_recsys.content.ContentRecommender",
     "sklearn_recsys.TwoTowerRecommender": "sklearn_recsys.TwoTower",
     "sklearn_recsys.neural.TwoTowerRecommender": "sklearn_recsys.neural.TwoTower",
+    "sklearn_recsys.utils._history_index.HistoryIndex": _FORMER,
 }
 
 # and what they call parameters and attributes of our classes
@@ -63,6 +66,13 @@ _RENAMED_ATTRIBUTES = {
     "n_embedding": "embedding_dim",
     "n_feature_embedding": "feature_embedding_dim",
 }
+
+
+class Former:
+    """An object of a class that files no longer hold; it is dropped after it is read.
+
+    It is read because other objects of the file may refer to its contents.
+    """
 
 
 def _allowed():
@@ -113,6 +123,7 @@ def class_of(name, trusted):
 
 def renamed(cls, attributes):
     """Return parameters or attributes that a file holds under the names they have today."""
+    attributes = {k: value for k, value in attributes.items() if not isinstance(value, Former)}
     if not cls.__module__.startswith("sklearn_recsys."):
         return attributes
     return {_RENAMED_ATTRIBUTES.get(name, name): value for name, value in attributes.items()}

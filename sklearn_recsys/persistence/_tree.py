@@ -340,9 +340,12 @@ class Decoder:
         if unknown:
             raise ModelFileError(f"{cls.__name__} has no parameter {unknown[0][:100]!r}.")
         state = _classes.renamed(cls, self._attributes(node["state"], depth))
+        not_saved = {_ROUTING, *derived_attributes(cls)}
         for name in state:
             problem = "is a parameter" if name in names else _classes.attribute_problem(cls, name)
-            if problem or name == _ROUTING or name in derived_attributes(cls):
+            if name in not_saved:
+                problem = "is not read from files"
+            if problem:
                 raise ModelFileError(f"the attribute {name[:100]!r} of a {cls.__name__} {problem}.")
         try:
             value = cls(**params) if built else cls.__new__(cls)

@@ -169,7 +169,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             with config_context(transform_output="default"):
                 for _, step in self.steps[: -len(steps)]:
                     X = X if step in (None, "passthrough") else step.transform(X)
-            part.interactions_ = check_csr(X, dtype=np.float32)
+            part._set_interactions(check_csr(X, dtype=np.float32))
             part.n_features_in_ = self.n_features_in_
         return part
 
@@ -363,7 +363,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
                 "values: predictions and rating metrics are not in the units of X.",
                 ValuesWarning,
             )
-        self.interactions_ = X
+        self._set_interactions(X)
         return self
 
     def _item_labels_of(self, X):

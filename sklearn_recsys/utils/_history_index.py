@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_recsys.utils._cells import cell_rows
-from sklearn_recsys.utils._state import Array, Sparse
 
 
 def mix(x):
@@ -44,13 +43,6 @@ class HistoryIndex:
         hashes = row_hashes(X)
         self.order = np.argsort(hashes, kind="stable")  # equal hashes: lowest row first
         self.hashes = hashes[self.order]
-
-    def _fitted_state(self):
-        return {
-            "X": Sparse("n_users", "n_items"),
-            "order": Array("n_users", kinds="i", low=0, high="n_users"),
-            "hashes": Array("n_users", kinds="u"),
-        }
 
     def lookup(self, X):
         """Return the training row of each row of `X` as int64, or −1 for new rows."""

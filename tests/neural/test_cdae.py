@@ -196,14 +196,14 @@ def test_known_rows_have_their_node_and_others_none():
     nodes = module.nodes.detach().numpy()
     assert np.all(np.abs(nodes).max(axis=1) > 0)
     inputs = R.toarray() / np.sqrt(np.diff(R.indptr))[:, None]
-    lowest = model._index_.lookup(R)  # of duplicates
+    lowest = model._training_rows(R)  # of duplicates
     assert_allclose(model.predict(R), dense_logits(module, inputs, nodes[lowest]), atol=1e-5)
     assert np.abs(model.predict(R) - without_node(model, R)).max() > 1e-3
 
     changed = R.toarray()
     changed[np.arange(120), changed.argmin(axis=1)] = 1  # one more item each
     changed = sp.csr_array(changed)
-    new = model._index_.lookup(changed) < 0
+    new = model._training_rows(changed) < 0
     assert new.mean() > 0.9
     assert_allclose(model.predict(changed)[new], without_node(model, changed[new]), atol=1e-6)
 
@@ -231,7 +231,7 @@ def test_users_held_out_for_early_stopping_have_no_node(l2):
     nodes = model.net_.module_.nodes.detach().numpy()
     assert_array_equal(np.abs(nodes).max(axis=1) > 0, trained)
     left_out = R[~trained]
-    left_out = left_out[model._index_.lookup(left_out) == np.flatnonzero(~trained)]
+    left_out = left_out[model._training_rows(left_out) == np.flatnonzero(~trained)]
     assert_allclose(model.predict(left_out), without_node(model, left_out), atol=1e-6)
 
 
@@ -279,7 +279,7 @@ def test_saving(n_negatives, tmp_path):
         loaded.partial_fit(R)
         assert len(loaded.history_) == 6
     stored = set(model._save_state())
-    assert "_index_" not in stored and "weights_" in stored
+    assert "_cache_" not in stored and "weights_" in stored
 
 
 def test_partial_fit_goes_on():

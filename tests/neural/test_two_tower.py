@@ -1002,7 +1002,7 @@ def test_saving(loss, features, tmp_path):
         copy.partial_fit(X, **known)
         assert len(copy.history_) == 2 * len(model.history_)
     stored = model._save_state()
-    assert "_index_" not in stored and "weights_" in stored
+    assert "_cache_" not in stored and "weights_" in stored
     assert not {"item_features", "counts"} & set(stored["weights_"])
 
 

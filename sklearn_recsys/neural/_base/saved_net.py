@@ -39,7 +39,8 @@ class SavedNetMixin:
 
     def _save_state(self):
         """Return the attributes, the net as arrays; see `sklearn_recsys.persistence`."""
-        state = {name: value for name, value in vars(self).items() if name != "net_"}
+        not_saved = {"net_", *self._derived}
+        state = {name: value for name, value in vars(self).items() if name not in not_saved}
         if "net_" in vars(self):
             now, missing = self._net_params(), object()
             changed = {
@@ -64,6 +65,7 @@ class SavedNetMixin:
         weights, epochs = state.pop("weights_", None), state.pop("epochs_", None)
         changed = state.pop("_fit_params_", {})
         vars(self).update(state)
+        self._set_derived()
         if weights is None:
             return
         try:

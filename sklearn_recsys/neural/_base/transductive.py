@@ -11,7 +11,6 @@ import torch
 from sklearn.utils import gen_batches
 from torch import nn
 
-from sklearn_recsys.neural._base.known_users import KnownUsersMixin
 from sklearn_recsys.neural._base.net import OneCycle
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
@@ -33,7 +32,7 @@ _GRID_CELLS = 2**22  # scores, or hidden units, that are held at once
 
 
 @parameters
-class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
+class TransductiveRecommender(NeuralRecommender):
     """Base of the models in which each training user has an embedding, trained on single cells.
 
     A model implements ``_make_module(X)``, which returns a :class:`PairModule`, and, if
@@ -228,7 +227,7 @@ class TransductiveRecommender(KnownUsersMixin, NeuralRecommender):
     def _vectors(self, X):
         """Return the vectors of the users whose rows these are, as a Tensor."""
         module = self.net_.module_.eval()
-        known = self._index_.lookup(X)
+        known = self._training_rows(X)
         rows = torch.from_numpy(known.clip(0)).to(module.user_vectors.device)
         vectors = module.user_vectors.detach()[rows]
         new = np.flatnonzero(known < 0)
