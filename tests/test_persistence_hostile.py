@@ -406,11 +406,17 @@ def test_bytes_that_are_no_elements(sound, tmp_path):
     document, members = unpack(sound)
     flags, text = member_of(document, "flags_"), member_of(document, "text_")
     wrong = array_bytes(np.array([1, 2], dtype=np.int8)).replace(b"|i1", b"|b1")
-    refuse(build(document, {**members, flags: wrong}), tmp_path, "bytes that are not valid for bool")
+    refuse(
+        build(document, {**members, flags: wrong}), tmp_path, "bytes that are not valid for bool"
+    )
     for order in "<>":
         points = np.array([97, 0x110000], dtype=f"{order}u4")
         wrong = array_bytes(points).replace(f"{order}u4".encode(), f"{order}U1".encode())
-        refuse(build(document, {**members, text: wrong}), tmp_path, "bytes that are not valid for [<>]U1")
+        refuse(
+            build(document, {**members, text: wrong}),
+            tmp_path,
+            "bytes that are not valid for [<>]U1",
+        )
 
 
 # ------------------------------------------------------------------------------- hostile JSON
