@@ -560,3 +560,9 @@ def test_is_recommender():
     assert is_recommender(make_recommender_pipeline(Binarizer(), EASE()))
     assert is_recommender(GridSearchCV(EASE(), {}))
     assert not is_recommender(Binarizer()) and not is_recommender(Pipeline([("b", Binarizer())]))
+
+
+@pytest.mark.parametrize("steps", ["x", "xy", 3, [1], [("a",)], [EASE()], EASE()])
+def test_steps_are_pairs(steps):
+    with pytest.raises(TypeError, match="steps must be a list of"):
+        RecommenderPipeline(steps).fit(random_matrix())

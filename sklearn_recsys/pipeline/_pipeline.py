@@ -227,6 +227,13 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         """
         if not self.steps:
             raise ValueError("The pipeline has no steps; its last one must be a recommender.")
+        pairs = isinstance(self.steps, (list, tuple)) and all(
+            isinstance(step, (list, tuple)) and len(step) == 2 for step in self.steps
+        )
+        if not pairs:
+            raise TypeError(
+                f"steps must be a list of (name, estimator) pairs; got {self.steps!r:.100}."
+            )
         if not (self.encoder is None or isinstance(self.encoder, InteractionEncoder)):
             raise TypeError(
                 "encoder must be the fitted InteractionEncoder that made the matrix, or None; got "
