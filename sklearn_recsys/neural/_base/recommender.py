@@ -310,7 +310,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
             epoch,
             "What is kept are the weights of an epoch before, or the last ones."
             if usable
-            else "There are no weights to predict with: what asks for predictions is refused.",
+            else "There are no weights to predict with, so predictions will raise an error.",
         )
 
     def _warn_diverged(self, epoch, outcome):

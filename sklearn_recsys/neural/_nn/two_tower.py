@@ -14,7 +14,7 @@ from sklearn_recsys.neural._nn.features import FeatureEmbedding, common_codes
 from sklearn_recsys.neural._nn.layers import ACTIVATIONS, corrupted, dense_layers
 from sklearn_recsys.neural._nn.ranking import RankingModule
 
-_COMMON = 10  # items that have a word: one of fewer is no more than another id of theirs
+_MIN_ITEMS = 10  # a word in fewer items identifies them rather than describes them
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -29,7 +29,7 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class Tower(nn.Module):
-    """Dense layers over what is known of users, or of items.
+    """Dense layers over the inputs of users, or of items.
 
     Parameters
     ----------
@@ -129,19 +129,19 @@ class TwoTowerModule(RankingModule):
         self.n_negatives = n_negatives
         self.history_dropout = history_dropout
         self.id_dropout = id_dropout
-        parts = feature_embedding_dim, n_filters, text_dropout
+        embedding = feature_embedding_dim, n_filters, text_dropout
         tower = activation, dropout, batch_norm
 
         # ids that are never trained stay zero, like dropped ones
         self.item_ids = nn.Parameter(torch.zeros(n_items, embedding_dim))
-        self.item_embedding = FeatureEmbedding(item_slots, *parts)
+        self.item_embedding = FeatureEmbedding(item_slots, *embedding)
         width = embedding_dim + self.item_embedding.width
         self.item_tower = Tower([width, *sizes], *tower)
         if item_features is None:
             item_features = np.empty((n_items, 0), dtype=np.float32)
         seen = torch.from_numpy(counts > 0)
         item_features = torch.from_numpy(item_features.copy())
-        common = common_codes(item_features, item_slots, min(_COMMON, n_items // 100))
+        common = common_codes(item_features, item_slots, min(_MIN_ITEMS, n_items // 100))
         fixed = {"item_features": item_features, "common_features": common, "counts": None}
         for name, values in fixed.items():  # no weights: they are not stored with them
             self.register_buffer(name, values, persistent=False)
@@ -155,7 +155,7 @@ class TwoTowerModule(RankingModule):
             for _ in range(n_bags)
         )
         self.user_ids = nn.Parameter(torch.zeros(n_users, embedding_dim)) if user_ids else None
-        self.user_embedding = FeatureEmbedding(user_slots, *parts)
+        self.user_embedding = FeatureEmbedding(user_slots, *embedding)
         width = embedding_dim * (n_bags + user_ids) + self.user_embedding.width
         self.user_tower = Tower([width, *sizes], *tower)
 
@@ -171,40 +171,40 @@ class TwoTowerModule(RankingModule):
         ids = self.item_ids.index_select(0, items)
         if not self.item_embedding.width:
             return self.item_tower(ids)
-        known = self._kept(ids) if self.training else ids.any(dim=1, keepdim=True)
-        both = (
+        has_id = self._id_mask(ids) if self.training else ids.any(dim=1, keepdim=True)
+        codes = (
             self.item_features.index_select(0, items),
             self.common_features.index_select(0, items),
         )
-        features = self.item_embedding(torch.where(known.bool(), *both))
-        return self.item_tower(torch.cat([ids * known, features], dim=1))
+        features = self.item_embedding(torch.where(has_id.bool(), *codes))
+        return self.item_tower(torch.cat([ids * has_id, features], dim=1))
 
     def users(self, rows):
         """Return the vectors of users, of shape (n_rows, n_factors + 1)."""
-        parts = self._histories(rows)
+        inputs = self._histories(rows)
         if self.user_ids is not None:
             ids = self.user_ids.new_zeros(len(rows), self.user_ids.shape[1])
             if rows.numbers is not None:
                 ids = self.user_ids.index_select(0, rows.numbers)
-            parts.append(ids)
+            inputs.append(ids)
         if self.user_embedding.width:
-            if parts:
-                kept = self._kept(parts[0])
-                parts = [part * kept for part in parts]
-            parts.append(self.user_embedding(rows.features))
-        return self.user_tower(torch.cat(parts, dim=1))
+            if inputs:
+                mask = self._id_mask(inputs[0])
+                inputs = [vectors * mask for vectors in inputs]
+            inputs.append(self.user_embedding(rows.features))
+        return self.user_tower(torch.cat(inputs, dim=1))
 
     def _histories(self, rows):
         """Return the bags of the rows' items: as they are, and for ratings weighted by them."""
         if not len(self.bags):
             return []
         ones = rows.with_values(torch.ones_like(rows.values))
-        there = corrupted(ones, self.history_dropout, self.training)
+        present = corrupted(ones, self.history_dropout, self.training)
         norms = rows.indptr.diff().clamp(min=1).to(rows.values.dtype).rsqrt()[:, None]
-        weights = [there, rows.with_values(there.values * rows.values)]
+        weights = [present, rows.with_values(present.values * rows.values)]
         return [w.matmul(bag) * norms for w, bag in zip(weights, self.bags, strict=False)]
 
-    def _kept(self, vectors):
+    def _id_mask(self, vectors):
         """Row-wise dropout mask: 0 drops the id of a row."""
         if not self.training:
             return 1.0
@@ -222,14 +222,14 @@ class TwoTowerModule(RankingModule):
 
     def loss(self, inputs, targets):
         """Return the loss per row; the item tower is run once for each item of the batch."""
-        there = targets.column_indptr.diff() > 0
-        items = there.nonzero().squeeze(1)  # (n_there,)
-        places = (there.cumsum(0) - 1)[targets.indices]
+        in_batch = targets.column_indptr.diff() > 0
+        items = in_batch.nonzero().squeeze(1)  # (n_in_batch,)
+        columns = (in_batch.cumsum(0) - 1)[targets.indices]
         u, v = self.users(inputs), self.items(items)
         if self.objective == "mse":
             return self._squared_error(targets, u, v, items) / len(targets)
-        scores, rows = _products(u, v), targets.rows  # (n_rows, n_there)
-        positives = scores[rows, places]
+        scores, rows = _products(u, v), targets.rows  # (n_rows, n_in_batch)
+        positives = scores[rows, columns]
         log_shares = self._log_shares(items, len(targets))
         if self.objective == "softmax":
             norms = (scores - log_shares).logsumexp(dim=1)
@@ -237,7 +237,7 @@ class TwoTowerModule(RankingModule):
         lengths = targets.indptr.diff()
         free = (targets.shape[1] - lengths).clamp(min=1)
         negatives = softplus(scores) * torch.exp(-log_shares)
-        negatives = negatives.sum(dim=1).index_add(0, rows, -negatives[rows, places])
+        negatives = negatives.sum(dim=1).index_add(0, rows, -negatives[rows, columns])
         negatives = negatives * (self.n_negatives * lengths / free)
         return (softplus(-positives).sum() + negatives.sum()) / len(targets)
 
