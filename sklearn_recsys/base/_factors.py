@@ -1,4 +1,4 @@
-"""What models have whose users and items are vectors of one space."""
+"""Mixin of the models that embed users and items in one vector space."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_recsys.base._similar import SimilarItemsMixin, SimilarUsersMixin
 from sklearn_recsys.utils._neighbors import cosine_neighbors
 from sklearn_recsys.utils._state import Array
-from sklearn_recsys.utils.validation import check_finite, check_indices, check_length
+from sklearn_recsys.utils.validation import check_finite
 
 
-class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class FactorsMixin(
+    SimilarItemsMixin, SimilarUsersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+):
     """Vectors of users for other models, and neighbors among users and among items.
 
     A recommender has `item_factors_` and `user_factors_`, float32 arrays with a vector for each,
@@ -88,56 +91,10 @@ class FactorsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
             return self._finite_vectors(self._user_factors(self._read(X), *known))
 
-    def similar_items(self, items, n=10):
-        """Return the items whose vectors point most nearly the same way.
-
-        Parameters
-        ----------
-        items : int or array-like of int of shape (n_asked,)
-            Item indices.
-        n : int, default=10
-            Items per row.
-
-        Returns
-        -------
-        ids : ndarray of int64 of shape (n_asked, n)
-            Nearest first, without the item itself and items with a zero vector; −1 in empty
-            slots.
-        similarities : ndarray of float32 of shape (n_asked, n)
-            Their cosines, −inf in empty slots.
-        """
-        check_is_fitted(self)
-        n = check_length(n)
-        items = check_indices(np.atleast_1d(items), self.n_features_in_, name="items")
+    def _item_neighbors(self, items, n):
         vectors = self._finite_vectors(self.item_factors_)
         return cosine_neighbors(vectors[items], vectors, n, skip=items)
 
-    def similar_users(self, users=None, n=10):
-        """Return the training users whose vectors point most nearly the same way.
-
-        Parameters
-        ----------
-        users : None, int, 1-D array-like of int or bool, or matrix, default=None
-            As in `recommend`: training rows, or the histories of anyone.
-        n : int, default=10
-            Users per row.
-
-        Returns
-        -------
-        ids : ndarray of int64 of shape (n_rows, n)
-            Training rows, nearest first, without the user (a training row of the same history);
-            −1 in empty slots.
-        similarities : ndarray of float32 of shape (n_rows, n)
-            Their cosines, −inf in empty slots.
-        """
-        return self._similar_users(users, n)
-
-    def _similar_users(self, users, n, features=None):
-        check_is_fitted(self)
-        n = check_length(n)
-        X, rows = self._histories(users)
-        features = self._checked_features(features, X.shape[0], rows)
-        if rows is None:
-            rows = self._training_rows(self._read(X), features)
+    def _user_neighbors(self, X, n, skip, features=None):
         others = self._finite_vectors(self.user_factors_)
-        return cosine_neighbors(self._factors_of(X, features), others, n, skip=rows)
+        return cosine_neighbors(self._factors_of(X, features), others, n, skip=skip)

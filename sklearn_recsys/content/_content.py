@@ -15,6 +15,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.base._similar import SimilarItemsMixin
 from sklearn_recsys.preprocessing import FeatureEncoder
 from sklearn_recsys.utils._cells import take_cells
 from sklearn_recsys.utils._neighbors import is_sparse_enough, scaled_rows, similar_rows, unit_rows
@@ -23,10 +24,11 @@ from sklearn_recsys.utils._sparse import as_csr, canonical_csr
 from sklearn_recsys.utils._state import Instance, Maybe, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
 from sklearn_recsys.utils._topk import top_n_cells
-from sklearn_recsys.utils.validation import check_finite, check_indices, check_length
+from sklearn_recsys.utils.validation import check_finite
 
 
 class ContentRecommender(
+    SimilarItemsMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     RecommenderMixin,
@@ -222,27 +224,7 @@ class ContentRecommender(
     def _n_features_out(self):
         return self.item_profiles_.shape[1]
 
-    def similar_items(self, items, n=10):
-        """Return the items with the most similar profiles.
-
-        Parameters
-        ----------
-        items : int or array-like of int of shape (n_asked,)
-            Item indices.
-        n : int, default=10
-            Items per row.
-
-        Returns
-        -------
-        ids : ndarray of int64 of shape (n_asked, n)
-            Nearest first, except the item itself and items with a cosine of 0 or less; −1 in empty
-            slots.
-        similarities : ndarray of float32 of shape (n_asked, n)
-            Their cosines, −inf in empty slots.
-        """
-        check_is_fitted(self)
-        n = check_length(n)
-        items = check_indices(np.atleast_1d(items), self.n_features_in_, name="items")
+    def _item_neighbors(self, items, n):
         neighbors = similar_rows(
             self.item_profiles_[items], self._by_feature_, self._cosines, n, items
         )

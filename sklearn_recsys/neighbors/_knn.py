@@ -11,15 +11,15 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.base._similar import SimilarItemsMixin, SimilarUsersMixin
 from sklearn_recsys.neighbors._similarity import METRICS, RowSimilarity, warn_if_constant
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Instance, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
 from sklearn_recsys.utils._topk import top_n_cells
-from sklearn_recsys.utils.validation import check_finite, check_indices, check_length
+from sklearn_recsys.utils.validation import check_finite
 
 _CONSTRAINTS: dict = {
     "n_neighbors": [Interval(Integral, 1, None, closed="left")],
@@ -28,7 +28,7 @@ _CONSTRAINTS: dict = {
 }
 
 
-class ItemKNN(RecommenderMixin, BaseEstimator):
+class ItemKNN(SimilarItemsMixin, RecommenderMixin, BaseEstimator):
     """Item-based nearest neighbors.
 
     The score of an item is the sum of its similarities to the items of the history, weighted by
@@ -112,32 +112,13 @@ class ItemKNN(RecommenderMixin, BaseEstimator):
     def _score_items(self, X):
         return sparse_dot(X, self._weights_)
 
-    def similar_items(self, items, n=10):
-        """Return the items most similar to each of `items`.
-
-        Parameters
-        ----------
-        items : int or array-like of int of shape (n_asked,)
-            Item indices.
-        n : int, default=10
-            Items per row, from the `n_neighbors` stored by `fit`.
-
-        Returns
-        -------
-        ids : ndarray of int64 of shape (n_asked, n)
-            Nearest first, except the item itself; −1 in empty slots.
-        similarities : ndarray of float32 of shape (n_asked, n)
-            Their similarities, −inf in empty slots.
-        """
-        check_is_fitted(self)
-        n = check_length(n)
-        items = check_indices(np.atleast_1d(items), self.n_features_in_, name="items")
+    def _item_neighbors(self, items, n):
         neighbors = self.similarity_[items]
         check_finite(neighbors.data, "ItemKNN has similarities that are")
         return top_n_cells(neighbors, neighbors.data, n)
 
 
-class UserKNN(RecommenderMixin, BaseEstimator):
+class UserKNN(SimilarUsersMixin, RecommenderMixin, BaseEstimator):
     """User-based nearest neighbors.
 
     The score of an item is the sum of the values that the `n_neighbors` training users most similar
@@ -209,34 +190,10 @@ class UserKNN(RecommenderMixin, BaseEstimator):
         warn_if_constant(X, self.metric)
         self._similarity_ = RowSimilarity(X, self.metric, self.shrinkage)
 
-    def _neighbors(self, X, n):
-        return self._similarity_.top(X, n, skip=self._training_rows(X))
-
     def _score_items(self, X):
-        return sparse_dot(self._neighbors(X, self.n_neighbors), self.interactions_)
+        neighbors = self._similarity_.top(X, self.n_neighbors, skip=self._training_rows(X))
+        return sparse_dot(neighbors, self.interactions_)
 
-    def similar_users(self, users=None, n=10):
-        """Return the training users most similar to each of `users`.
-
-        Parameters
-        ----------
-        users : None, int, 1-D array-like of int or bool, or matrix, default=None
-            As in `recommend`: training rows, or histories of any users.
-        n : int, default=10
-            Users per row.
-
-        Returns
-        -------
-        ids : ndarray of int64 of shape (n_rows, n)
-            Training rows, nearest first, except the user; −1 in empty slots.
-        similarities : ndarray of float32 of shape (n_rows, n)
-            Their similarities, −inf in empty slots.
-        """
-        check_is_fitted(self)
-        n = check_length(n)
-        X, rows = self._histories(users)
-        X = self._read(X)
-        neighbors = (
-            self._neighbors(X, n) if rows is None else self._similarity_.top(X, n, skip=rows)
-        )
+    def _user_neighbors(self, X, n, skip, features=None):
+        neighbors = self._similarity_.top(self._read(X), n, skip)
         return top_n_cells(neighbors, neighbors.data, n)
