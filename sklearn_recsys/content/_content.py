@@ -8,7 +8,6 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    clone,
 )
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.utils import check_array
@@ -17,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.base._similar import SimilarItemsMixin
 from sklearn_recsys.preprocessing import FeatureEncoder
+from sklearn_recsys.preprocessing._features import fit_encoder
 from sklearn_recsys.utils._cells import take_cells
 from sklearn_recsys.utils._neighbors import is_sparse_enough, scaled_rows, similar_rows, unit_rows
 from sklearn_recsys.utils._sklearn import HasMethods
@@ -151,8 +151,8 @@ class ContentRecommender(
         """Return the features as a csr_array, encoded if they are a frame or have an encoder."""
         features = self._ordered_item_features()
         if isinstance(features, pd.DataFrame) or self.encoder is not None:
-            self.encoder_ = FeatureEncoder() if self.encoder is None else clone(self.encoder)
-            features = self.encoder_.fit(features).transform(features)
+            self.encoder_ = fit_encoder(self.encoder, features)
+            features = self.encoder_.transform(features)
         with np.errstate(over="ignore"):  # check_array refuses values too large for float32
             features = check_array(
                 as_csr(features, "item_features"),
@@ -163,7 +163,7 @@ class ContentRecommender(
         features = canonical_csr(features, name="item_features")
         if isinstance(self.encoder_, FeatureEncoder):
             informative = np.ones(features.shape[1], dtype=bool)
-            informative[self.encoder_._unknown_columns()] = False
+            informative[self.encoder_.unknown_columns_] = False
             features = take_cells(features, informative[features.indices])
         return features
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import clone
 from sklearn.utils import gen_batches
 
 from sklearn_recsys.base import FactorsMixin, UserFeaturesMixin
@@ -32,6 +31,7 @@ from sklearn_recsys.neural._nn.layers import (
 )
 from sklearn_recsys.neural._nn.two_tower import TwoTowerModule
 from sklearn_recsys.preprocessing import FeatureEncoder
+from sklearn_recsys.preprocessing._features import fit_encoder
 from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array, Instance, Maybe, Number
@@ -288,7 +288,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
     def _encode_features(self, features, reset):
         with _named("user_features"):
             if reset:
-                self.user_encoder_ = _new(self.user_encoder).fit(features)
+                self.user_encoder_ = fit_encoder(self.user_encoder, features)
             return self.user_encoder_.encode(features)
 
     def _encode_items(self):
@@ -297,7 +297,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         if self.item_features is not None:
             with _named("item_features"):
                 features = self._ordered_item_features()
-                self.item_encoder_ = _new(self.item_encoder).fit(features)
+                self.item_encoder_ = fit_encoder(self.item_encoder, features)
                 self._item_codes_ = self.item_encoder_.encode(features)
 
     # ---------------------------------------------------------------- training
@@ -506,10 +506,6 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
 def _counts(X):
     """Return how many users have each item, and the number of users."""
     return np.bincount(X.indices, minlength=X.shape[1]), X.shape[0]
-
-
-def _new(encoder):
-    return FeatureEncoder() if encoder is None else clone(encoder)
 
 
 @contextmanager

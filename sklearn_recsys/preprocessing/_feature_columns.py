@@ -10,6 +10,8 @@ import pandas as pd
 
 KINDS = ("number", "category", "tags", "text", "drop")
 
+MAX_CODES = 2**24  # float32 represents all integers up to here exactly
+
 _COLLECTIONS = (list, tuple, set, frozenset, np.ndarray)
 
 # pandas's names for the inferred types of values → ours
@@ -159,6 +161,17 @@ def learn_vocabulary(rows, min_count, max_size=None):
         values = sorted(sorted(values, key=lambda value: -counts[value])[:max_size])
     text = any(isinstance(value, str) for value in values)
     return np.array(values, dtype=object if text else None)
+
+
+def count_codes(vocabulary, column, max_codes=MAX_CODES):
+    """Return the number of codes of a vocabulary, including those of padding and unknown values."""
+    n_codes = len(vocabulary) + 2
+    if n_codes > max_codes:
+        raise ValueError(
+            f"Column {column!r} has {n_codes:,} codes, but float32 can distinguish at most "
+            f"{max_codes:,}. Raise min_count, or drop the column."
+        )
+    return n_codes
 
 
 def look_up(rows, vocabulary, column):

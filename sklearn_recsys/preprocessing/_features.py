@@ -5,30 +5,32 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_recsys.preprocessing._feature_columns import (
     KINDS,
-    infer_kind,
+    MAX_CODES,
+    count_codes,
     learn_vocabulary,
     look_up,
     read_numbers,
     read_rows,
 )
+from sklearn_recsys.preprocessing._feature_frames import (
+    find_kinds,
+    frame_to_encode,
+    frame_to_fit,
+)
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._sklearn import Interval, check_feature_names_in, fit_context
-from sklearn_recsys.utils._sparse import as_csr, canonical_csr
 from sklearn_recsys.utils._state import Check, Instance, Labels, Maybe, Number, Optional, Size
 from sklearn_recsys.utils.validation import check_memory
 
 _UNKNOWN = "<unknown>"
-_MAX_CODES = 2**24  # float32 represents all integers up to here exactly
 _WORDS = r"(?u)\b\w+\b"  # scikit-learn's own pattern would drop words of one letter
 
 
@@ -86,6 +88,9 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         the kind of a column of the frame, its output columns ``start`` to ``stop`` (exclusive), and
         its number of codes including 0 and 1, which is the number of rows of an embedding table; 0
         for numbers. Numbers come first, then all other columns in the order of the frame.
+    unknown_columns_ : ndarray of int64
+        The columns of `transform` that stand for unknown values: one for each column of the frame
+        that is not a number.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of str of shape (n_columns,)
@@ -182,7 +187,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         start = len(numbers)
         for (name, vocabulary), slot in zip(self.vocabularies_.items(), slots[start:], strict=True):
             stop = slot[3]
-            Number(start + 1, start + _MAX_CODES, type=Integral).check(stop, {})
+            Number(start + 1, start + MAX_CODES, type=Integral).check(stop, {})
             expected.append((name, self.kinds_[name], start, stop, len(vocabulary) + 2))
             start = stop
         if slots != expected:
@@ -205,8 +210,8 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         """
         if is_frame(X):
             X = as_pandas_frame(X, "X")
-        frame = self._new_frame(X)
-        kinds = self._find_kinds(frame)
+        frame = frame_to_fit(self, X)
+        kinds = find_kinds(frame, self.kinds, self.separator)
         numbers = [column for column, kind in kinds.items() if kind == "number"]
         scaler = _fit_scaler(_stack(frame, numbers)) if numbers else None
         slots = [(column, "number", start, start + 1, 0) for start, column in enumerate(numbers)]
@@ -218,12 +223,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             rows = self._rows(frame[column], kind)
             max_size = self.max_words if kind == "text" else None
             vocabularies[column] = learn_vocabulary(rows, self.min_count, max_size)
-            n_codes = len(vocabularies[column]) + 2
-            if n_codes > _MAX_CODES:
-                raise ValueError(
-                    f"Column {column!r} has {n_codes:,} codes, but float32 can distinguish at most "
-                    f"{_MAX_CODES:,}. Raise min_count, or drop the column."
-                )
+            n_codes = count_codes(vocabularies[column], column)
             longest = max(1, *map(len, rows)) if rows else 1
             stop = start + {"category": 1, "tags": longest, "text": self.max_length}[kind]
             slots.append((column, kind, start, stop, n_codes))
@@ -249,7 +249,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             times it has the word.
         """
         check_is_fitted(self)
-        frame = self._frame(X)
+        frame = frame_to_encode(self, X)
         blocks = [sp.csr_array(self._standardized(frame))]
         for column, kind, _, _, n_codes in self.slots_:
             if kind == "number":
@@ -282,7 +282,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             `vocabularies_`.
         """
         check_is_fitted(self)
-        frame = self._frame(X)
+        frame = frame_to_encode(self, X)
         n_rows, n_slots = frame.shape[0], self.slots_[-1][3]
         check_memory(4 * n_rows * n_slots, "The codes", "Use transform, which is sparse.")
         encoded = np.zeros((n_rows, n_slots), dtype=np.float32)
@@ -326,100 +326,15 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             names.extend(f"{prefix}{value}" for value in [_UNKNOWN, *vocabulary])
         return np.array(names, dtype=object)
 
-    def _unknown_columns(self):
-        """Return the indices of the columns of `transform` that stand for unknown values."""
+    @property
+    def unknown_columns_(self):
+        """The indices of the columns of `transform` that stand for unknown values."""
         columns, start = [], 0
         for _, kind, _, _, n_codes in self.slots_:
             if kind != "number":
                 columns.append(start)
             start += 1 if kind == "number" else n_codes - 1
         return np.array(columns, dtype=np.int64)
-
-    def _new_frame(self, X):
-        """Validate the input of `fit`: return a frame of features or a sparse matrix of numbers."""
-        if not isinstance(X, pd.DataFrame):
-            X = check_array(
-                as_csr(X),
-                accept_sparse="csr",
-                dtype=np.float64,
-                ensure_all_finite="allow-nan",
-                estimator=self,
-                input_name="X",
-            )
-            return canonical_csr(X) if sp.issparse(X) else _named(X)
-        if X.shape[0] == 0 or X.shape[1] == 0:
-            raise ValueError(f"X has {X.shape[0]} row(s) and {X.shape[1]} column(s) to learn from.")
-        non_string = [column for column in X.columns if not isinstance(column, str)]
-        if non_string:
-            raise TypeError(
-                "The column names of a frame of features must be strings; got "
-                f"{non_string[:5]}. Rename them: X.columns = X.columns.astype(str)."
-            )
-        if not X.columns.is_unique:
-            duplicated = X.columns[X.columns.duplicated()].unique()
-            raise ValueError(f"X has several columns of one name: {list(duplicated)}.")
-        return X
-
-    def _frame(self, X):
-        """Validate the input of a fitted encoder; return it in the form of `_new_frame`."""
-        if is_frame(X):
-            X = as_pandas_frame(X, "X")
-        if hasattr(self, "feature_names_in_"):
-            used = [column for column, kind in self.kinds_.items() if kind != "drop"]
-            if not isinstance(X, pd.DataFrame):
-                raise ValueError(
-                    f"FeatureEncoder was fitted on a frame with the columns {used}; got "
-                    f"{type(X).__name__} without column names."
-                )
-            missing = [column for column in used if column not in X.columns]
-            if missing:
-                raise ValueError(
-                    f"X lacks the column(s) {missing} that FeatureEncoder was fitted on; its "
-                    f"columns are {list(X.columns)}."
-                )
-            duplicated = [column for column in used if X[column].ndim != 1]
-            if duplicated:
-                raise ValueError(f"X has several columns of one name: {duplicated}.")
-            return X
-        X = validate_data(
-            self,
-            as_csr(X),
-            accept_sparse="csr",
-            dtype=np.float64,
-            ensure_all_finite="allow-nan",
-            reset=False,
-        )
-        if not sp.issparse(X):
-            return _named(X)
-        if self.scaler_ is not None and not self.scaler_.with_mean:
-            return canonical_csr(X)
-        check_memory(8 * X.shape[0] * X.shape[1], "X, as a dense array,", "Use fewer rows.")
-        return _named(X.toarray())
-
-    def _find_kinds(self, frame):
-        """Return the kind of each column: as declared in `kinds`, or inferred."""
-        if not self.separator:
-            raise ValueError('separator must not be empty; the default is "|".')
-        declared = self.kinds or {}
-        unknown_kinds = [kind for kind in declared.values() if kind not in KINDS]
-        if unknown_kinds:
-            raise ValueError(f"Unknown kind(s) {unknown_kinds}; use one of {list(KINDS)}.")
-        if sp.issparse(frame):
-            if declared:
-                raise ValueError("kinds needs a frame or a dense array; X is sparse.")
-            return {f"x{i}": "number" for i in range(frame.shape[1])}
-        missing = [column for column in declared if column not in frame.columns]
-        if missing:
-            raise ValueError(
-                f"kinds names {missing}, which X lacks; its columns are {list(frame.columns)}."
-            )
-        kinds = {
-            column: declared.get(column) or infer_kind(series, self.separator)
-            for column, series in frame.items()
-        }
-        if set(kinds.values()) == {"drop"}:
-            raise ValueError("kinds drops every column of X.")
-        return kinds
 
     def _rows(self, series, kind):
         analyzer = CountVectorizer(token_pattern=_WORDS).build_analyzer()
@@ -445,8 +360,21 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         return scaled.astype(np.float32)
 
 
-def _named(X):
-    return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+def fit_encoder(encoder, features):
+    """Return a fitted clone of `encoder`; None stands for a FeatureEncoder with default parameters.
+
+    Parameters
+    ----------
+    encoder : transformer or None
+        A constructor parameter, which is not changed.
+    features : {DataFrame, array-like, sparse matrix} of shape (n_rows, n_columns)
+        What to fit it to.
+
+    Returns
+    -------
+    fitted : transformer
+    """
+    return (FeatureEncoder() if encoder is None else clone(encoder)).fit(features)
 
 
 def _stack(frame, columns):

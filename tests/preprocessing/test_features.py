@@ -16,7 +16,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_recsys.datasets import fetch_movielens, make_movies
 from sklearn_recsys.persistence import load, save
-from sklearn_recsys.preprocessing import FeatureEncoder, _features
+from sklearn_recsys.preprocessing import FeatureEncoder
+from sklearn_recsys.preprocessing._feature_columns import MAX_CODES, count_codes
 
 
 @parametrize_with_checks([FeatureEncoder(), FeatureEncoder(min_count=2, max_length=3)])
@@ -295,13 +296,21 @@ def test_categories_may_be_numbers_or_booleans(values):
         assert_array_equal(encoder.encode(pd.DataFrame({"x": [3, None]}))[:, 0], [2, 1])
 
 
-def test_codes_beyond_what_float32_counts_are_refused(monkeypatch):
-    frame = pd.DataFrame({"x": list("abcdef")})
-    monkeypatch.setattr(_features, "_MAX_CODES", 8)
-    FeatureEncoder().fit(frame)
-    monkeypatch.setattr(_features, "_MAX_CODES", 7)
+def test_codes_beyond_what_float32_counts_are_refused():
+    vocabulary = FeatureEncoder().fit(pd.DataFrame({"x": list("abcdef")})).vocabularies_["x"]
+    assert count_codes(vocabulary, "x", max_codes=8) == 8
     with pytest.raises(ValueError, match="'x' has 8 codes.*Raise min_count"):
-        FeatureEncoder().fit(frame)
+        count_codes(vocabulary, "x", max_codes=7)
+    assert np.float32(MAX_CODES - 1) != np.float32(MAX_CODES)
+    assert np.float32(MAX_CODES + 1) == np.float32(MAX_CODES)
+
+
+def test_unknown_columns_are_those_named_so():
+    frame = pd.DataFrame({"x": ["a", "b", "a"], "y": [1, 2, 3], "z": ["a|b", "c", "|"]})
+    encoder = FeatureEncoder().fit(frame)
+    names = encoder.get_feature_names_out().tolist()
+    assert [names[i] for i in encoder.unknown_columns_] == ["x=<unknown>", "z=<unknown>"]
+    assert not hasattr(FeatureEncoder(), "unknown_columns_")
 
 
 # ---------------------------------------------------------------------------- frames, arrays
