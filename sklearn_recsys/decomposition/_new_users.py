@@ -52,7 +52,7 @@ def solve_rows(X, factors, prior, ridge, max_cells=_MAX_CELLS):
             for cell in range(start, stop, max_cells):
                 cells = slice(cell, min(cell + max_cells, stop))
                 weights = X.data[cells].astype(np.float64)
-                y = factors[X.indices[cells]].astype(np.float64)  # (cells, factors)
+                y = factors.take(X.indices[cells], axis=0).astype(np.float64)  # (cells, factors)
                 b += weights @ y
                 y *= np.sqrt(weights)[:, None]
                 A += y.T @ y  # numpy calls BLAS's symmetric product for it

@@ -10,6 +10,8 @@ from sklearn_recsys.utils._threads import row_blocks
 
 def cell_rows(X):
     """Return the row of each stored cell."""
+    if X.shape[0] == 1:
+        return np.zeros(X.indptr[1], dtype=np.int64)
     return np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
 
 

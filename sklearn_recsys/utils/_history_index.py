@@ -40,13 +40,29 @@ class HistoryIndex:
 
     def __init__(self, X):
         self.X = X
-        hashes = row_hashes(X)
+        self.item_hashes = item_hashes(np.arange(X.shape[1]))
+        hashes = self._hashes(X)
         self.order = np.argsort(hashes, kind="stable")  # equal hashes: lowest row first
         self.hashes = hashes[self.order]
 
+    def _hashes(self, X):
+        """Return a uint64 hash of each row, in fewer operations than `row_hashes` needs.
+
+        It is the sum of h(i) (2 b + 1) modulo 2⁶⁴ over the row's cells, h(i) being the hash of the
+        item and b the bits of the value. An odd factor keeps all bits of h(i).
+        """
+        bits = X.data.astype(np.float32, copy=False).view(np.uint32).astype(np.uint64)
+        terms = self.item_hashes[X.indices] * (2 * bits + 1)
+        if X.shape[0] == 1:
+            return terms.sum(keepdims=True)
+        total = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(terms)])
+        return total[X.indptr[1:]] - total[X.indptr[:-1]]
+
     def lookup(self, X):
         """Return the training row of each row of `X` as int64, or −1 for new rows."""
-        hashes = row_hashes(X)
+        hashes = self._hashes(X)
+        if X.shape[0] == 1:
+            return np.array([self._find(X, hashes[0])])
         found = np.full(X.shape[0], -1, dtype=np.int64)
         position = np.searchsorted(self.hashes, hashes)
         pending = np.arange(X.shape[0])
@@ -61,20 +77,23 @@ class HistoryIndex:
             pending = pending[~equal]
             position[pending] += 1
 
+    def _find(self, X, row_hash):
+        """Return the training row that the only row of `X` is, or −1: `lookup` for one user."""
+        for position in range(self.hashes.searchsorted(row_hash), len(self.hashes)):
+            if self.hashes[position] != row_hash:
+                break
+            row = self.order[position]
+            cells = slice(self.X.indptr[row], self.X.indptr[row + 1])
+            same_items = np.array_equal(X.indices, self.X.indices[cells])
+            if same_items and np.array_equal(X.data, self.X.data[cells]):
+                return row
+        return -1
+
     def _equal_rows(self, X, rows, candidates):
         """Return whether each of the `rows` of `X` equals its candidate training row."""
-        if len(rows) == 1:  # a fast path for the latency of one user
-            A, B = (_row_cells(M, at[0]) for M, at in ((X, rows), (self.X, candidates)))
-            return np.array([all(map(np.array_equal, A, B))])
         A, B = X[rows], self.X[candidates]
         equal = np.diff(A.indptr) == np.diff(B.indptr)
         A, B = A[equal], B[equal]  # rows of equal lengths: their cells line up
         unequal = (A.indices != B.indices) | (A.data != B.data)
         equal[np.flatnonzero(equal)[cell_rows(A)[unequal]]] = False
         return equal
-
-
-def _row_cells(X, row):
-    """Return the items and the values of a row."""
-    cells = slice(X.indptr[row], X.indptr[row + 1])
-    return X.indices[cells], X.data[cells]

@@ -54,6 +54,22 @@ def _top_block(scores, n):
     return _at(ids, _top_columns(values, n))
 
 
+def _top_row(scores, n):
+    """Return the columns of at most `n` best scores of one row, best first, ties by index.
+
+    The same as `_top_block` in fewer calls, whose overhead is most of the time for one row.
+    """
+    bound = np.finfo(scores.dtype).min  # -inf never qualifies
+    n_groups = _GROUPS * n
+    size = len(scores) // n_groups
+    if size >= 2:
+        maxima = scores[: size * n_groups].reshape(size, n_groups).max(axis=0)
+        maxima.partition(n_groups - n)
+        bound = max(bound, maxima[n_groups - n])
+    columns = np.flatnonzero(scores >= bound)
+    return columns[np.argsort(-scores[columns], kind="stable")[:n]]
+
+
 def _top_columns(scores, n):
     """Return the same as `_top_block`, by a partition of all columns."""
     n_columns = scores.shape[1]
@@ -101,6 +117,11 @@ def top_n(scores, n):
     ids = np.full((n_rows, n), -1, dtype=np.int64)
     values = np.full((n_rows, n), -np.inf, dtype=scores.dtype)
     width = min(n, n_columns)
+    if n_rows == 1 and width:
+        best = _top_row(scores[0], width)
+        ids[0, : len(best)] = best
+        values[0, : len(best)] = scores[0, best]
+        return ids, values
 
     def block(rows):
         best = _top_block(scores[rows], width)

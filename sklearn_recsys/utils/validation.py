@@ -184,7 +184,8 @@ def _is_as_fitted(estimator, X, dtype):
         dtype is np.float32
         and is_canonical(X, dtype)
         and X.shape[1] == getattr(estimator, "n_features_in_", None)
-        and not hasattr(estimator, "feature_names_in_")  # scikit-learn warns that X has none
+        # scikit-learn warns that X has none
+        and getattr(estimator, "feature_names_in_", None) is None
     )
 
 
