@@ -11,15 +11,13 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.linear_model._base import LinearMixin
 from sklearn_recsys.linear_model._gram import inverse_gram
 from sklearn_recsys.utils._sklearn import Interval
-from sklearn_recsys.utils._state import Array
-from sklearn_recsys.utils._threads import sparse_dot
 from sklearn_recsys.utils.validation import check_indices
 
 
-class EASE(RecommenderMixin, BaseEstimator):
+class EASE(LinearMixin, BaseEstimator):
     """Embarrassingly shallow autoencoder.
 
     Learns an item-item weight matrix B with a zero diagonal that reconstructs histories,
@@ -94,17 +92,11 @@ class EASE(RecommenderMixin, BaseEstimator):
         tags.recommender_tags.exact = True
         return tags
 
-    def _fitted_state(self):
-        return {**super()._fitted_state(), "coef_": Array("n_items", "n_items")}
-
     def _fit(self, X):
         P = inverse_gram(X, self.l2, self.device)
         P /= -P.diagonal().copy()
         np.fill_diagonal(P, 0)
         self.coef_ = P.astype(np.float32, copy=False)
-
-    def _score_items(self, X):
-        return sparse_dot(X, self.coef_)
 
     def explain(self, users, item):
         """Explain a score by the items of the history.
