@@ -41,9 +41,13 @@ def _splits(R, seed):
 
 
 def stopped_by(model, histories, held_out):
-    """Return a neural model that trains on all of X and uses these users for early stopping."""
-    model._split = lambda X, rng: (RowDataset(X), RowDataset(histories, held_out))
-    return model
+    """Return a subclass of a neural model: trains on all of X, stops early by these users."""
+
+    class Stopped(model):
+        def _split(self, X, rng):
+            return RowDataset(X), RowDataset(histories, held_out)
+
+    return Stopped
 
 
 def _best(models, train, valid):
@@ -86,7 +90,7 @@ def new_users(seeds=5):
             "MultDAE": MultDAE,
             "CDAE": CDAE,
         }.items():
-            grids[name] = {"": stopped_by(model(random_state=seed), *valid)}
+            grids[name] = {"": stopped_by(model, *valid)(random_state=seed)}
         for name, grid in grids.items():
             parameter, model = _best(grid, train, valid)
             values.setdefault(name, []).append(_per_user(model, *test))
@@ -120,7 +124,7 @@ def training_users():
         "popularity": {"": PopularityRecommender()},
     }
     for model in (MultVAE, MultDAE, RecVAE, CDAE):
-        grids[model.__name__] = {"": stopped_by(model(random_state=0), train, valid)}
+        grids[model.__name__] = {"": stopped_by(model, train, valid)(random_state=0)}
     rows = {}
     for name, grid in grids.items():
         parameter, model = _best(grid, train, (train, valid))

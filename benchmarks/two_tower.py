@@ -164,8 +164,8 @@ def new_users(seeds=3):
         attributes = [users.iloc[eligible[index.lookup(sp.csr_array(X))]] for X in groups]
         for name, item_features in (("histories alone", None), ("with features", items)):
             features = [None] * 3 if item_features is None else attributes
-            model = TwoTower(item_features, random_state=seed, **RANKER)
-            _stop_by(model, split.X_valid, split.y_valid, features[1])
+            stopped = _stopped_by(split.X_valid, split.y_valid, features[1])
+            model = stopped(item_features, random_state=seed, **RANKER)
             model.fit(split.X_train, user_features=features[0])
             value = model.score(split.X_test, split.y_test, user_features=features[2])
             row |= {name: value, f"{name} / EASE": value / ease}
@@ -174,18 +174,20 @@ def new_users(seeds=3):
     return pd.DataFrame(rows).agg(["mean", "sem"]).round(4).T
 
 
-def _stop_by(model, histories, held_out, features):
-    """Let a model train on all of X and use these users for early stopping."""
+def _stopped_by(histories, held_out, features):
+    """Return a subclass of TwoTower that trains on all of X and stops early by these users."""
 
-    def split(X, rng):
-        train, valid = RowDataset(X), RowDataset(histories, held_out)
-        if features is not None:
-            train.features = model.user_features_
-            valid.features = model.user_encoder_.encode(features)
-        return train, valid
+    class Stopped(TwoTower):
+        def _split(self, X, rng):
+            return RowDataset(X), RowDataset(histories, held_out)
 
-    model._split = split
-    model._make_datasets = lambda train, valid: (train, valid)
+        def _make_datasets(self, train, valid):
+            if features is not None:
+                train.features = self.user_features_
+                valid.features = self.user_encoder_.encode(features)
+            return train, valid
+
+    return Stopped
 
 
 def neighbors(n=10, n_films=500, seed=0):

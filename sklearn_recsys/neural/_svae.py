@@ -40,10 +40,10 @@ class _NextItemsLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, targets, codes, weight, bias):
+    def forward(ctx, targets, codes, weight, bias, n_logits):
         gradients = [torch.zeros_like(part) for part in (codes, weight, bias)]
         loss = codes.new_zeros(())
-        size = max(1, _LOGITS // len(weight))
+        size = max(1, n_logits // len(weight))
         for start in range(0, len(codes), size):
             steps = slice(start, start + size)
             loss += _add_gradients(targets[steps], codes[steps], weight, bias, steps, gradients)
@@ -52,7 +52,7 @@ class _NextItemsLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        return None, *(grad * gradient for gradient in ctx.saved_tensors)
+        return None, *(grad * gradient for gradient in ctx.saved_tensors), None
 
 
 def _add_gradients(targets, codes, weight, bias, steps, gradients):
@@ -73,7 +73,7 @@ def _add_gradients(targets, codes, weight, bias, steps, gradients):
     return loss
 
 
-def next_items_loss(targets, codes, layer):
+def next_items_loss(targets, codes, layer, n_logits=_LOGITS):
     """Return the negative log-likelihood of items under a softmax, summed.
 
     Parameters
@@ -84,13 +84,15 @@ def next_items_loss(targets, codes, layer):
         The inputs of the last layer.
     layer : nn.Linear
         The last layer, from codes to logits of the items.
+    n_logits : int, default=2**20
+        Logits that are computed at once, at least those of one step.
 
     Returns
     -------
     loss : Tensor
         A scalar, differentiable in the codes and the layer.
     """
-    return _NextItemsLoss.apply(targets, codes, layer.weight, layer.bias)
+    return _NextItemsLoss.apply(targets, codes, layer.weight, layer.bias, n_logits)
 
 
 class SVAEModule(Annealed, RankingModule):

@@ -36,7 +36,7 @@ from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array, Instance, Maybe, Number
 
-_BLOCK = 4096  # users, or items, whose vectors are computed at once
+_BLOCK_SIZE = 4096  # users, or items, whose vectors are computed at once
 
 
 @parameters
@@ -396,15 +396,16 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         vectors = self._computed(X, self.user_features_, np.arange(X.shape[0]))
         self.user_factors_, self.user_biases_ = split_biases(vectors)
 
-    def _item_vectors(self, n_items):
-        items = torch.arange(n_items, device=self.net_.device)
+    def _item_vectors(self, n_items, block_size=_BLOCK_SIZE):
+        """Return the vectors of all items, computed in blocks."""
+        blocks = torch.arange(n_items, device=self.net_.device).split(block_size)
         module = self.net_.module_
-        return np.vstack([self._evaluated(module.items, part) for part in items.split(_BLOCK)])
+        return np.vstack([self._evaluated(module.items, items) for items in blocks])
 
-    def _computed(self, X, features, numbers=None):
+    def _computed(self, X, features, numbers=None, block_size=_BLOCK_SIZE):
         """Return the vectors of rows; `numbers` says which training users they are."""
         vectors = np.empty((X.shape[0], self.item_factors_.shape[1] + 1), dtype=np.float32)
-        for block in gen_batches(X.shape[0], _BLOCK):
+        for block in gen_batches(X.shape[0], block_size):
             known = None if features is None else features[block]
             rows = SparseRows.from_csr(self._centered(X[block]), self.net_.device, known)
             if numbers is not None:

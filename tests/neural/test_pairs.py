@@ -136,10 +136,10 @@ def test_epochs_differ_and_a_seed_repeats_them():
 
 
 @pytest.mark.parametrize("pairwise", [False, True])
-def test_chunks_change_nothing_but_the_draws(monkeypatch, pairwise):
+def test_chunks_change_nothing_but_the_draws(pairwise):
     X, n = interactions(), 3
-    monkeypatch.setattr("sklearn_recsys.neural._data.pair_batches._CHUNK", 40)
-    batches = PairBatches(PairDataset(X, NegativeSampler.from_csr(X), n, pairwise), 16)
+    dataset = PairDataset(X, NegativeSampler.from_csr(X), n, pairwise)
+    batches = PairBatches(dataset, 16, chunk_size=40)
     sizes = [len(batch[0]) for batch in batches]
     assert len(sizes) == len(batches) and set(sizes[:-1]) == {16}
     assert sum(sizes) == X.nnz * (n if pairwise else 1 + n)
@@ -162,16 +162,15 @@ def test_no_batch_is_empty():
     assert not list(PairBatches(PairDataset(X, NegativeSampler.from_csr(X), 2, True), 16))
 
 
-def test_candidates_come_in_order_and_whole(monkeypatch):
-    monkeypatch.setattr("sklearn_recsys.neural._data.pair_batches._CHUNK", 20)
+def test_candidates_come_in_order_and_whole():
     rng = np.random.default_rng(0)
     users, candidates = np.arange(11)[::-1].copy(), rng.integers(50, size=(11, 6))
-    parts = list(CandidateBatches(CandidateDataset(users, candidates), 20))
+    dataset = CandidateDataset(users, candidates)
+    parts = list(CandidateBatches(dataset, 20, chunk_size=20))
     assert [len(part[0]) for part in parts] == [3, 3, 3, 2]
     assert_array_equal(torch.cat([part[0] for part in parts]), users)
     assert_array_equal(torch.cat([part[1] for part in parts]), candidates)
-    monkeypatch.setattr("sklearn_recsys.neural._data.pair_batches._CHUNK", 2)
-    batches = CandidateBatches(CandidateDataset(users, candidates), 20)
+    batches = CandidateBatches(dataset, 20, chunk_size=2)
     assert len(list(batches)) == len(batches) == 11
 
 

@@ -89,7 +89,7 @@ def codes_and_logits(model, items):
     return means, log_variances, logits
 
 
-def test_the_loss_of_a_block_of_steps_and_its_gradients(monkeypatch):
+def test_the_loss_of_a_block_of_steps_and_its_gradients():
     torch.manual_seed(0)
     last = torch.nn.Linear(5, 9)
     codes = (3 * torch.randn(7, 5)).requires_grad_()
@@ -98,9 +98,8 @@ def test_the_loss_of_a_block_of_steps_and_its_gradients(monkeypatch):
     expected = -(dense * last(codes).log_softmax(dim=1)).sum()
     inputs = (codes, last.weight, last.bias)
     gradients = torch.autograd.grad(2 * expected, inputs)
-    for size in (1, 20, 10**6):  # logits of a block: one step, two, all
-        monkeypatch.setattr(_svae, "_LOGITS", size)
-        loss = next_items_loss(targets, codes, last)
+    for n_logits in (1, 20, 10**6):  # of a block: one step, two, all
+        loss = next_items_loss(targets, codes, last, n_logits)
         assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
         for own, other in zip(torch.autograd.grad(2 * loss, inputs), gradients, strict=True):
             assert_allclose(own, other, atol=1e-5)

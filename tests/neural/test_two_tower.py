@@ -32,7 +32,7 @@ from sklearn_recsys import (  # noqa: E402
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
 from sklearn_recsys.exceptions import ConvergenceWarning  # noqa: E402
 from sklearn_recsys.model_selection import cross_validate, random_holdout  # noqa: E402
-from sklearn_recsys.neural import RowDataset, SparseRows, _two_tower  # noqa: E402
+from sklearn_recsys.neural import RowDataset, SparseRows  # noqa: E402
 from sklearn_recsys.neural._data.row_batches import RowBatches  # noqa: E402
 from sklearn_recsys.neural._nn.two_tower import Tower, TwoTowerModule  # noqa: E402
 from sklearn_recsys.preprocessing import FeatureEncoder  # noqa: E402
@@ -522,7 +522,7 @@ def test_only_rating_models_read_values(loss):
 
 @each
 @pytest.mark.parametrize("batch_norm", [True, False])
-def test_rows_and_items_do_not_depend_on_their_block(loss, batch_norm, monkeypatch):
+def test_rows_and_items_do_not_depend_on_their_block(loss, batch_norm):
     X, items, users = taste(loss)
     params = {"loss": loss, "batch_norm": batch_norm}
     model = small(items, **params).fit(X, user_features=users)
@@ -531,12 +531,13 @@ def test_rows_and_items_do_not_depend_on_their_block(loss, batch_norm, monkeypat
     for row in (0, 17, 119):
         one = model.predict(new[[row]], user_features=users.iloc[[row]])
         assert_allclose(one[0], whole[row], rtol=1e-5, atol=1e-6)
-    monkeypatch.setattr(_two_tower, "_BLOCK", 7)
-    assert_allclose(model.predict(new, user_features=users), whole, rtol=1e-5, atol=1e-6)
-    again = small(items, **params).fit(X, user_features=users)
-    assert_allclose(again.item_factors_, model.item_factors_, rtol=1e-5, atol=1e-6)
-    assert_allclose(again.user_factors_, model.user_factors_, rtol=1e-5, atol=1e-6)
-    assert_array_equal(again.transform(X, user_features=users), again.user_factors_)
+    vectors = np.column_stack([model.item_factors_, model.item_biases_])
+    assert_allclose(model._item_vectors(X.shape[1], block_size=7), vectors, rtol=1e-5, atol=1e-6)
+    rows, features = model._read(X), model.user_features_
+    vectors = np.column_stack([model.user_factors_, model.user_biases_])
+    in_blocks = model._computed(rows, features, np.arange(X.shape[0]), block_size=7)
+    assert_allclose(in_blocks, vectors, rtol=1e-5, atol=1e-6)
+    assert_array_equal(model.transform(X, user_features=users), model.user_factors_)
 
 
 def test_similar_items_and_users():

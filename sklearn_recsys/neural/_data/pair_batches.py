@@ -12,8 +12,6 @@ from sklearn_recsys.neural._data.random import generator
 from sklearn_recsys.neural._data.row_batches import RowBatches
 from sklearn_recsys.utils._cells import cell_rows
 
-_CHUNK = 2**16  # interactions whose negatives are drawn, or candidates ranked, at once
-
 
 class PairDataset(Dataset):
     """The stored cells of a csr_array.
@@ -60,10 +58,26 @@ class PairDataset(Dataset):
         return tuple(part[drawn] for part in parts)  # a user without a free item has no negative
 
 
-class PairBatches(RowBatches):
+class ChunkBatches(RowBatches):
+    """Base of the iterators that go through a data set in chunks.
+
+    Parameters
+    ----------
+    dataset, batch_size, device, shuffle
+        See `RowBatches`.
+    chunk_size : int, default=2**16
+        Interactions whose negatives are sampled, or candidates that are ranked, at once.
+    """
+
+    def __init__(self, dataset, batch_size, device="cpu", shuffle=False, *, chunk_size=2**16):
+        super().__init__(dataset, batch_size, device, shuffle)
+        self.chunk_size = chunk_size
+
+
+class PairBatches(ChunkBatches):
     """Iterate over the examples of a :class:`PairDataset` in batches, on the device.
 
-    The parameters are those of `RowBatches`; `batch_size` counts examples.
+    `batch_size` counts examples.
     """
 
     def __len__(self):
@@ -86,7 +100,7 @@ class PairBatches(RowBatches):
                 yield users[cells], items[cells], values[cells]
             return
         # whole batches in each chunk, but for the last one
-        size = self.batch_size * max(1, _CHUNK // self.batch_size)
+        size = self.batch_size * max(1, self.chunk_size // self.batch_size)
         for cells in order.split(size):
             negatives = sampler.sample(users[cells], self.dataset.n_negatives)
             examples = self.dataset.examples(users[cells], items[cells], negatives)
@@ -119,11 +133,11 @@ class CandidateDataset(Dataset):
         return len(self.users)
 
 
-class CandidateBatches(RowBatches):
-    """Iterate over a :class:`CandidateDataset`; as many candidates at once as memory likes."""
+class CandidateBatches(ChunkBatches):
+    """Iterate over a :class:`CandidateDataset` in chunks, whatever the `batch_size`."""
 
     def _n_users(self):
-        return max(1, _CHUNK // self.dataset.candidates.shape[1])
+        return max(1, self.chunk_size // self.dataset.candidates.shape[1])
 
     def __len__(self):
         return -(-len(self.dataset) // self._n_users())
