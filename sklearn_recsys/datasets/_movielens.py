@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-import zipfile
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from sklearn_recsys.datasets._archives import (
+    EVENT_DTYPES,
+    archive_exists,
+    download_archive,
+    find_data_home,
+    missing_message,
+    open_archive,
+    read_csv,
+    read_table,
+)
 from sklearn_recsys.utils._suggest import did_you_mean
-
-_URL = "https://files.grouplens.org/datasets/movielens/"
 
 # name: (archive without .zip, folder inside it, file format, MD5 published with the archive)
 _EDITIONS = {
@@ -30,12 +32,6 @@ _EDITIONS = {
 _NOT_DOWNLOADABLE = {"latest-small-2016"}
 _FOLDS = ("ua", "ub", "u1", "u2", "u3", "u4", "u5")
 
-_EVENT_DTYPES = {
-    "user": np.int64,
-    "item": np.int64,
-    "rating": np.float64,
-    "timestamp": np.int64,
-}
 
 # Codes in users.dat, from the README of ml-1m.
 _OCCUPATIONS = dict(
@@ -150,47 +146,47 @@ def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None
         raise ValueError(f"Unknown fold {fold!r}; use one of {list(_FOLDS)}.{meant}")
 
     archive, folder, form, md5 = _EDITIONS[name]
-    home = _data_home(data_home)
-    if not _exists(home, archive, folder):
+    home = find_data_home(data_home)
+    if not archive_exists(home, archive, folder):
         if name in _NOT_DOWNLOADABLE or not download_if_missing:
             why = (
                 "it is no longer published"
                 if name in _NOT_DOWNLOADABLE
                 else "download_if_missing is False"
             )
-            raise OSError(_missing_message(home, archive, folder, why))
-        _download(home, archive, md5)
-    root = _open(home, archive, folder)
+            raise OSError(missing_message(home, archive, folder, why))
+        download_archive(home, archive, md5)
+    root = open_archive(home, archive, folder)
 
     data = _Dataset(name=name, users=None)
     if form == "u":
-        data.interactions = _read_table(root, "u.data", "\t", names=_EVENT_DTYPES)
+        data.interactions = read_table(root, "u.data", "\t", names=EVENT_DTYPES)
         data["items"] = _read_u_items(root)
         names = ["user", "age", "gender", "occupation", "zip"]
-        data.users = _read_table(root, "u.user", "|", names=names, dtype={"zip": str})
+        data.users = read_table(root, "u.user", "|", names=names, dtype={"zip": str})
     elif form == "dat":
         # 1m was published before MovieLens switched to UTF-8
         encoding = "latin-1" if name == "1m" else "utf-8"
-        data.interactions = _read_table(root, "ratings.dat", "::", names=_EVENT_DTYPES)
+        data.interactions = read_table(root, "ratings.dat", "::", names=EVENT_DTYPES)
         names = ["item", "title", "genres"]
-        data["items"] = _read_table(root, "movies.dat", "::", names=names, encoding=encoding)
+        data["items"] = read_table(root, "movies.dat", "::", names=names, encoding=encoding)
         if name == "1m":
             names = ["user", "gender", "age", "occupation", "zip"]
-            users = _read_table(root, "users.dat", "::", names=names, dtype={"zip": str})
+            users = read_table(root, "users.dat", "::", names=names, dtype={"zip": str})
             users["occupation"] = users["occupation"].map(_OCCUPATIONS)
             data.users = users[["user", "age", "gender", "occupation", "zip"]]
     else:
-        names = dict(zip(["userId", "movieId", "rating", "timestamp"], _EVENT_DTYPES, strict=True))
-        data.interactions = _read_csv(root, "ratings.csv", names)
+        names = dict(zip(["userId", "movieId", "rating", "timestamp"], EVENT_DTYPES, strict=True))
+        data.interactions = read_csv(root, "ratings.csv", names)
         names = {"movieId": "item", "title": "title", "genres": "genres"}
-        data["items"] = _read_csv(root, "movies.csv", names)
+        data["items"] = read_csv(root, "movies.csv", names)
 
     data["items"] = _with_year(data["items"]).set_index("item")
     if data.users is not None:
         data.users = data.users.set_index("user")
     if fold is not None:
-        data.train = _read_table(root, f"{fold}.base", "\t", names=_EVENT_DTYPES)
-        data.test = _read_table(root, f"{fold}.test", "\t", names=_EVENT_DTYPES)
+        data.train = read_table(root, f"{fold}.base", "\t", names=EVENT_DTYPES)
+        data.test = read_table(root, f"{fold}.test", "\t", names=EVENT_DTYPES)
     data.DESCR = _DESCR.format(
         name=name,
         n_events=len(data.interactions),
@@ -246,20 +242,20 @@ def fetch_ncf_split(name="ml-1m", data_home=None):
     """
     if name != "ml-1m":
         raise ValueError(f"Unknown data set {name!r}; the only one is 'ml-1m'.")
-    home = _data_home(data_home)
+    home = find_data_home(data_home)
     archive = f"ncf-{name}"
-    if not _exists(home, archive, archive):
+    if not archive_exists(home, archive, archive):
         why = (
             f"it cannot be downloaded; it holds {name}.train.rating, {name}.test.rating and "
             f"{name}.test.negative"
         )
-        raise OSError(_missing_message(home, archive, archive, why))
-    root = _open(home, archive, "")
+        raise OSError(missing_message(home, archive, archive, why))
+    root = open_archive(home, archive, "")
     if not (root / f"{name}.train.rating").is_file() and (root / archive).is_dir():
         root = root / archive
-    train = _read_table(root, f"{name}.train.rating", "\t", names=_EVENT_DTYPES)
-    test = _read_table(root, f"{name}.test.rating", "\t", names=_EVENT_DTYPES)
-    lines = _read_table(root, f"{name}.test.negative", "\t", names=None)
+    train = read_table(root, f"{name}.train.rating", "\t", names=EVENT_DTYPES)
+    test = read_table(root, f"{name}.test.rating", "\t", names=EVENT_DTYPES)
+    lines = read_table(root, f"{name}.test.negative", "\t", names=None)
     held_out = "(" + test["user"].astype(str) + "," + test["item"].astype(str) + ")"
     if len(lines) != len(test) or not (lines[0].to_numpy() == held_out.to_numpy()).all():
         raise OSError(f"{name}.test.negative does not match the rows of {name}.test.rating.")
@@ -280,114 +276,12 @@ def fetch_ncf_split(name="ml-1m", data_home=None):
     )
 
 
-def _data_home(data_home):
-    """Return the folder of the data as a Path."""
-    if data_home is None:
-        data_home = os.environ.get("SKLEARN_RECSYS_DATA") or "~/sklearn_recsys_data"
-    return Path(data_home).expanduser()
-
-
-def _exists(home, archive, folder):
-    return (home / f"{archive}.zip").is_file() or (home / folder).is_dir()
-
-
-def _missing_message(home, archive, folder, why):
-    return (
-        f"Neither {archive}.zip nor a folder {folder} is in {home} ({why}). Put it there, or set "
-        "data_home or the environment variable SKLEARN_RECSYS_DATA to the folder that holds it."
-    )
-
-
-def _download(home, archive, md5):
-    """Download an archive into `home`."""
-    try:
-        import pooch
-    except ImportError as error:
-        raise ImportError(
-            f"Downloading {archive}.zip needs pooch: pip install sklearn_recsys[data]. Or download "
-            f"{_URL}{archive}.zip to {home} yourself."
-        ) from error
-    pooch.retrieve(
-        url=f"{_URL}{archive}.zip",
-        known_hash=None if md5 is None else f"md5:{md5}",
-        fname=f"{archive}.zip",
-        path=home,
-    )
-
-
-def _open(home, archive, folder):
-    """Return a path, inside the archive or on disk, whose children are the data files."""
-    path = home / f"{archive}.zip"
-    if not path.is_file():
-        return home / (folder or archive)
-    try:
-        return zipfile.Path(zipfile.ZipFile(path)) / folder if folder else zipfile.Path(path)
-    except zipfile.BadZipFile as error:
-        raise OSError(
-            f"{path} is not a zip archive ({error}); delete it and download it again."
-        ) from error
-
-
-def _parse(root, file, parse):
-    """Apply `parse` to the bytes of a file; raise OSError if they cannot be parsed."""
-    path = root / file
-    if not path.is_file():
-        raise OSError(f"{root} holds no file {file}; the archive is incomplete.")
-    try:
-        frame = parse(path.read_bytes())
-        if frame.empty:
-            raise ValueError("it holds no rows")
-        return frame
-    except (ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise OSError(
-            f"{path} is damaged, or not in the format of MovieLens ({error}); delete it "
-            "and download it again."
-        ) from error
-
-
-def _read_table(root, file, separator, *, names, dtype=None, encoding="latin-1"):
-    """Read a file without header or quoting; `names` may be a dict of names to dtypes."""
-
-    def parse(content):
-        # pandas parses separators of two characters only with its slow Python engine
-        content = content.replace(b"::", b"\t") if separator == "::" else content
-        return pd.read_csv(
-            io.BytesIO(content),
-            sep="\t" if separator == "::" else separator,
-            header=None,
-            names=names if names is None else list(names),
-            index_col=False,
-            dtype=names if isinstance(names, dict) else dtype,
-            encoding=encoding,
-            quoting=csv.QUOTE_NONE,
-            na_filter=False,
-        )
-
-    return _parse(root, file, parse)
-
-
-def _read_csv(root, file, names):
-    """Read the columns `names` of a csv file and rename them."""
-
-    def parse(content):
-        frame = pd.read_csv(
-            io.BytesIO(content),
-            usecols=list(names),
-            dtype={old: _EVENT_DTYPES[new] for old, new in names.items() if new in _EVENT_DTYPES},
-            encoding="utf-8",
-            na_filter=False,
-        )
-        return frame[list(names)].rename(columns=names)
-
-    return _parse(root, file, parse)
-
-
 def _read_u_items(root):
     """Read u.item, whose genre flags are named in u.genre."""
-    genres = _read_table(root, "u.genre", "|", names=["genre", "code"])
+    genres = read_table(root, "u.genre", "|", names=["genre", "code"])
     genres = genres.sort_values("code")["genre"].tolist()
     names = ["item", "title", "released", "video_released", "url", *genres]
-    items = _read_table(root, "u.item", "|", names=names)
+    items = read_table(root, "u.item", "|", names=names)
     flags = items[genres].to_numpy() == 1
     joined = np.full(len(items), "", dtype=object)
     for genre, flag in zip(genres, flags.T, strict=True):

@@ -1,4 +1,4 @@
-"""Sampling of the cells of a synthetic user × item matrix."""
+"""Sampling of the cells of a synthetic user × item matrix, and of ratings in them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from sklearn_recsys.utils._cells import cell_rows, products_at
+
 _SHARPNESS = 3.0  # inverse temperature of the softmax: larger values concentrate on fewer factors
-BLOCK = 2**20  # interactions sampled at a time, which bounds the memory
+_BLOCK = 2**20  # interactions sampled at a time, which bounds the memory
 
 
 def sample_cells(rng, user_factors, item_factors, n_interactions, exponent, minimum=2):
@@ -32,7 +34,7 @@ def sample_cells(rng, user_factors, item_factors, n_interactions, exponent, mini
     indices = np.empty(n_interactions, dtype=np.int32)
     begin = 0
     while begin < n_users:
-        end = max(np.searchsorted(indptr, indptr[begin] + BLOCK, side="right") - 1, begin + 1)
+        end = max(np.searchsorted(indptr, indptr[begin] + _BLOCK, side="right") - 1, begin + 1)
         users = np.arange(begin, end)
         keys = np.empty(0, dtype=np.int64)  # user * n_items + item of the cells sampled so far
         missing = wanted[begin:end].copy()
@@ -83,7 +85,7 @@ def _add_rest(rng, keys, users, missing, tastes, weights):
     unfinished = np.flatnonzero(missing)
     owners, sampled_items = np.divmod(keys, n_items)
     owners -= users[0]
-    n_rows = max(1, 4 * BLOCK // n_items)
+    n_rows = max(1, 4 * _BLOCK // n_items)
     blocks = [keys]
     for begin in range(0, len(unfinished), n_rows):
         block = unfinished[begin : begin + n_rows]
@@ -125,3 +127,38 @@ def _stacked_cumsum(probabilities):
     steps = np.cumsum(probabilities, axis=1)
     steps[:, -1] = 1.0
     return (np.minimum(steps, 1.0) + np.arange(len(steps))[:, None]).ravel()
+
+
+def number_of_interactions(n_users, n_items, n_interactions, density, minimum=2):
+    """Return the number of interactions to generate."""
+    if n_interactions is None:
+        return max(round(density * n_users * n_items), minimum * n_users)
+    if not minimum * n_users <= n_interactions <= n_users * n_items:
+        raise ValueError(
+            f"n_interactions must be at least {minimum} per user and at most one per cell, "
+            f"{minimum * n_users} … {n_users * n_items}; got {n_interactions}."
+        )
+    return n_interactions
+
+
+def with_biases(rng, user_factors, item_factors, low, high):
+    """Return factors in rating units, with two more columns for biases and mean."""
+    unit = (high - low) / 4
+    n_users, n_items = len(user_factors), len(item_factors)
+    scale = 0.7 * unit / np.sqrt(np.mean(user_factors**2) * np.sum(np.mean(item_factors**2, 0)))
+    user_bias = rng.normal(scale=0.4 * unit, size=n_users)
+    item_bias = rng.normal((low + high) / 2 + 0.5 * unit, 0.4 * unit, size=n_items)
+    return (
+        np.column_stack([scale * user_factors, user_bias, np.ones(n_users)]),
+        np.column_stack([item_factors, np.ones(n_items), item_bias]),
+    )
+
+
+def rate_cells(rng, cells, user_factors, item_factors, noise, low, high, step):
+    """Return a rating for each stored cell."""
+    ratings = rng.normal(scale=noise, size=cells.nnz)
+    ratings += products_at(user_factors, item_factors, cell_rows(cells), cells.indices)
+    if step is None:
+        return np.clip(ratings, low, high)
+    n_steps = np.floor((high - low) / step + 1e-9)
+    return low + step * np.clip(np.rint((ratings - low) / step), 0, n_steps)

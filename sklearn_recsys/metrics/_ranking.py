@@ -1,117 +1,20 @@
 """Ranking metrics at k, on ranked item ids and held-out items.
 
 Every metric depends on the same two inputs: which of the top k slots of a row are hits, and how
-many items are held out of the row. The functions in `_PER_ROW` map them to one value per row.
+many items are held out of the row. The functions in `PER_ROW` map them to one value per row.
 """
 
 from __future__ import annotations
 
-from functools import wraps
 from typing import Any
 
-import numpy as np
-
 from sklearn_recsys.metrics._frames import Frames, lists_frame
-from sklearn_recsys.metrics._hits import (
-    NOTHING_HELD_OUT,
-    average_rows,
-    check_k,
-    find_gains,
-    find_hits,
-)
+from sklearn_recsys.metrics._hits import average_rows, check_k, find_gains, find_hits
+from sklearn_recsys.metrics._per_row import GRADED, NO_GAIN, PER_ROW, graded_ndcg
 
 
-def _per_row(values):
-    """Turn a metric into f(hits, n_relevant, k=None): a value per row, NaN if nothing is held out.
-
-    `hits` may be wider than `k` (one pass serves several cutoffs) or narrower (missing slots are
-    misses); `k` defaults to its width. `values` gets at most k columns and no `n_relevant` of 0.
-    """
-
-    @wraps(values)
-    def per_row(hits, n_relevant, k=None, **options):
-        k = hits.shape[1] if k is None else k
-        result = values(hits[:, :k], np.maximum(n_relevant, 1), k, **options)
-        return np.where(n_relevant > 0, result, np.nan)
-
-    return per_row
-
-
-def _hit_positions(hits):
-    """Return each hit's row, its rank (from 1) and its number (from 1) among the row's hits."""
-    rows, positions = np.nonzero(hits)
-    n_hits = np.bincount(rows, minlength=len(hits))
-    number = np.arange(1, len(rows) + 1) - np.repeat(np.cumsum(n_hits) - n_hits, n_hits)
-    return rows, positions + 1, number
-
-
-@_per_row
-def _hr(hits, n_relevant, k):
-    return hits.any(axis=1)
-
-
-@_per_row
-def _recall(hits, n_relevant, k, truncated=False):
-    return np.count_nonzero(hits, axis=1) / (np.minimum(k, n_relevant) if truncated else n_relevant)
-
-
-@_per_row
-def _precision(hits, n_relevant, k):
-    return np.count_nonzero(hits, axis=1) / k
-
-
-@_per_row
-def _ndcg(hits, n_relevant, k):
-    rows, ranks, _ = _hit_positions(hits)
-    n_ideal = np.minimum(k, n_relevant)
-    n_ranks = max(hits.shape[1], n_ideal.max(initial=1))
-    discounts = 1.0 / np.log2(np.arange(2, n_ranks + 2))
-    dcg = np.bincount(rows, weights=discounts[ranks - 1], minlength=len(hits))
-    return dcg / np.cumsum(discounts)[n_ideal - 1]
-
-
-@_per_row
-def _map(hits, n_relevant, k):
-    rows, ranks, number = _hit_positions(hits)
-    precisions = np.bincount(rows, weights=number / ranks, minlength=len(hits))
-    return precisions / np.minimum(k, n_relevant)
-
-
-@_per_row
-def _mrr(hits, n_relevant, k):
-    rows, ranks, number = _hit_positions(hits)
-    first = number == 1
-    return np.bincount(rows[first], weights=1.0 / ranks[first], minlength=len(hits))
-
-
-def _graded_ndcg(gained, ideal, k=None):
-    """Return each row's discounted gain divided by the ideal one, NaN if no gain is positive.
-
-    `gained` and `ideal` are the results of `find_gains` for at least `k` slots.
-    """
-    k = max(gained.shape[1], ideal.shape[1]) if k is None else k
-    gained, ideal = gained[:, :k], ideal[:, :k]
-    discounts = 1.0 / np.log2(np.arange(2, max(gained.shape[1], ideal.shape[1]) + 2))
-    best = ideal @ discounts[: ideal.shape[1]]
-    dcg = gained @ discounts[: gained.shape[1]]
-    return np.divide(dcg, best, out=np.full(len(best), np.nan), where=best > 0)
-
-
-NO_GAIN = NOTHING_HELD_OUT.replace("nonzero", "positive")
-GRADED = {"ndcg-linear": "linear", "ndcg-exponential": "exponential"}
-
-_PER_ROW = {
-    "ndcg": _ndcg,
-    "hr": _hr,
-    "recall": _recall,
-    "precision": _precision,
-    "map": _map,
-    "mrr": _mrr,
-}
-
-
-def _metric(per_row, y_true, y_pred, k, average, **options) -> Any:
-    """Return the average of the values that `per_row` gives to the rows."""
+def _metric(name, y_true, y_pred, k, average, **options) -> Any:
+    """Return the average of the values of the metric `name` for each row."""
     k = check_k(k)
     frames, lists = None, lists_frame(y_pred)
     if lists is not None:
@@ -119,7 +22,7 @@ def _metric(per_row, y_true, y_pred, k, average, **options) -> Any:
         frames.check_common_users("y_true")
         y_true, y_pred = frames.matrix("y_true"), frames.lists
     hits, n_relevant = find_hits(y_true, y_pred, k)  # unpadded, so that a huge k costs nothing
-    values = average_rows(per_row(hits, n_relevant, k, **options), average)
+    values = average_rows(PER_ROW[name](hits, n_relevant, k, **options), average)
     return values if frames is None else frames.labeled(values)
 
 
@@ -162,7 +65,7 @@ def hr_at_k(y_true, y_pred, k=10, *, average="mean"):
     >>> hr_at_k([3, 1], [[0, 3, 2], [0, 2, 3]], k=2)
     0.5
     """
-    return _metric(_hr, y_true, y_pred, k, average)
+    return _metric("hr", y_true, y_pred, k, average)
 
 
 def recall_at_k(y_true, y_pred, k=10, *, average="mean", truncated=False):
@@ -217,7 +120,7 @@ def recall_at_k(y_true, y_pred, k=10, *, average="mean", truncated=False):
     >>> recall_at_k(y_true, y_pred, k=2, truncated=True)
     0.75
     """
-    return _metric(_recall, y_true, y_pred, k, average, truncated=truncated)
+    return _metric("recall", y_true, y_pred, k, average, truncated=truncated)
 
 
 def precision_at_k(y_true, y_pred, k=10, *, average="mean"):
@@ -262,7 +165,7 @@ def precision_at_k(y_true, y_pred, k=10, *, average="mean"):
     >>> precision_at_k(y_true, [[0, 1, 2], [2, -1, -1]], k=2, average=None)
     array([1. , 0.5])
     """
-    return _metric(_precision, y_true, y_pred, k, average)
+    return _metric("precision", y_true, y_pred, k, average)
 
 
 def ndcg_at_k(y_true, y_pred, k=10, *, average="mean", gains="binary"):
@@ -329,17 +232,17 @@ def ndcg_at_k(y_true, y_pred, k=10, *, average="mean", gains="binary"):
     [1.0, 0.74]
     """
     if gains == "binary":
-        return _metric(_ndcg, y_true, y_pred, k, average)
+        return _metric("ndcg", y_true, y_pred, k, average)
     if gains not in GRADED.values():
         raise ValueError(f"gains must be 'binary', 'linear' or 'exponential'; got {gains!r}.")
     k = check_k(k)
     lists = lists_frame(y_pred)
     if lists is None:
-        return average_rows(_graded_ndcg(*find_gains(y_true, y_pred, k, gains)), average, NO_GAIN)
+        return average_rows(graded_ndcg(*find_gains(y_true, y_pred, k, gains)), average, NO_GAIN)
     frames = Frames(lists, k, y_true=y_true)
     frames.check_common_users("y_true")
     y_true = frames.matrix("y_true", ratings=True)
-    values = _graded_ndcg(*find_gains(y_true, frames.lists, k, gains))
+    values = graded_ndcg(*find_gains(y_true, frames.lists, k, gains))
     return frames.labeled(average_rows(values, average, NO_GAIN))
 
 
@@ -384,7 +287,7 @@ def map_at_k(y_true, y_pred, k=10, *, average="mean"):
     >>> round(map_at_k(csr_array([[1, 0, 1, 0]]), [[0, 1, 2]], k=3), 4)
     0.8333
     """
-    return _metric(_map, y_true, y_pred, k, average)
+    return _metric("map", y_true, y_pred, k, average)
 
 
 def mrr_at_k(y_true, y_pred, k=10, *, average="mean"):
@@ -425,4 +328,4 @@ def mrr_at_k(y_true, y_pred, k=10, *, average="mean"):
     >>> mrr_at_k([3, 1], [[0, 3, 2], [0, 2, 3]], k=2)
     0.25
     """
-    return _metric(_mrr, y_true, y_pred, k, average)
+    return _metric("mrr", y_true, y_pred, k, average)

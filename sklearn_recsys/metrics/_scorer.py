@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from sklearn_recsys.metrics._hits import average_rows, find_gains, padded_hits
-from sklearn_recsys.metrics._ranking import _PER_ROW, GRADED, NO_GAIN, _graded_ndcg
+from sklearn_recsys.metrics._per_row import GRADED, NO_GAIN, PER_ROW, graded_ndcg
 from sklearn_recsys.metrics._rating import mae, rmse
 from sklearn_recsys.utils._suggest import did_you_mean
 
@@ -32,7 +32,7 @@ def parse_metric(metric, k=10, *, also=()):
     if isinstance(metric, str) and metric in _RATING:
         return metric, metric, None
     name, at, depth = metric.partition("@") if isinstance(metric, str) else (metric, "", "")
-    ranking = [*_PER_ROW, *GRADED, *also]
+    ranking = [*PER_ROW, *GRADED, *also]
     if name not in ranking or (at and not (depth.isdecimal() and int(depth))):
         names = ", ".join([f'"{name}"' for name in (*ranking, *_RATING)])
         raise ValueError(
@@ -64,13 +64,13 @@ def ranking_scores(parsed, y, ids):
     rows = np.diff(y.indptr) > 0
     hits, n_relevant = padded_hits(y, ids, ids.shape[1])
     scores = {
-        label: float(_PER_ROW[name](hits[rows], n_relevant[rows], depth).mean())
+        label: float(PER_ROW[name](hits[rows], n_relevant[rows], depth).mean())
         for label, name, depth in parsed
-        if depth is not None and name in _PER_ROW
+        if depth is not None and name in PER_ROW
     }
     for label, name, depth in parsed:
         if name in GRADED:
-            values = _graded_ndcg(*find_gains(y, ids, depth, GRADED[name]))
+            values = graded_ndcg(*find_gains(y, ids, depth, GRADED[name]))
             scores[label] = average_rows(values, "mean", NO_GAIN)
     return scores
 

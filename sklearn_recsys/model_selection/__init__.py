@@ -9,8 +9,8 @@ from sklearn_recsys.model_selection._split import (
     leave_last_out,
     random_holdout,
     temporal_split,
-    user_split,
 )
+from sklearn_recsys.model_selection._user_split import user_split
 
 __all__ = [
     "HoldoutSplit",

@@ -19,7 +19,7 @@ from sklearn_recsys.metrics import (
     recall_at_k,
 )
 from sklearn_recsys.metrics._hits import BLOCK_SLOTS, padded_hits
-from sklearn_recsys.metrics._ranking import _PER_ROW
+from sklearn_recsys.metrics._per_row import PER_ROW
 
 METRICS = {
     "hr": hr_at_k,
@@ -275,13 +275,13 @@ def test_one_pass_serves_several_cut_offs():
     hits, n_relevant = padded_hits(y_true, y_pred, 20)
     assert hits.shape == (60, 20) and hits.dtype == bool
     assert n_relevant.dtype == np.int64
-    assert set(_PER_ROW) == set(METRICS)
+    assert set(PER_ROW) == set(METRICS)
     for name, metric in METRICS.items():
         for k in (1, 5, 12, 20):
             expected = metric(y_true, y_pred, k, average=None)
-            np.testing.assert_array_equal(_PER_ROW[name](hits, n_relevant, k), expected)
+            np.testing.assert_array_equal(PER_ROW[name](hits, n_relevant, k), expected)
         np.testing.assert_array_equal(
-            _PER_ROW[name](hits, n_relevant), metric(y_true, y_pred, 20, average=None)
+            PER_ROW[name](hits, n_relevant), metric(y_true, y_pred, 20, average=None)
         )
 
 

@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV, check_cv
 
+from sklearn_recsys.model_selection import random_holdout
 from sklearn_recsys.model_selection._cross_validation import HoldoutSplit, cell_kfold
-from sklearn_recsys.model_selection._split import random_holdout
 
 
 class Constant(BaseEstimator):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from sklearn_recsys.model_selection._split import (
+from sklearn_recsys.model_selection import (
     leave_last_out,
     random_holdout,
     temporal_split,
