@@ -17,7 +17,25 @@ from sklearn_recsys.utils.validation import check_interactions
 class _WeightTransformer(
     OneToOneFeatureMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 ):
-    """Base of the weightings: input validation and tags."""
+    """Base of the weightings: validation, and weights that take the place of the values.
+
+    A weighting writes ``_weights(X)``, which returns a float64 weight for each stored cell of a
+    canonical csr_array, and, if it learns from the training matrix, ``_learn(X)``.
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.positive_only = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _fitted_state(self):
+        return {
+            "n_features_in_": Size("n_items"),
+            "feature_names_in_": Optional(Labels("n_items", strings=True)),
+            "item_labels_": Optional(Labels("n_items")),
+        }
 
     def _check(self, X, *, reset):
         """Validate `X`: a canonical csr_array of floats without negatives."""
@@ -30,19 +48,48 @@ class _WeightTransformer(
             )
         return X
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.positive_only = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
+    def _learn(self, X):
+        """Set the fitted attributes that the weights depend on."""
 
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Check the matrix, and learn from it what the weights depend on, if anything.
 
-def _with_weights(X, weights):
-    """Return a copy of `X` with other values, cast to its dtype; no stored value becomes zero."""
-    X_weighted = X.copy()
-    X_weighted.data = np.maximum(weights.astype(X.dtype), np.nextafter(0, 1, dtype=X.dtype))
-    return X_weighted
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+            The matrix; no negative values.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+        """
+        self._learn(self._check(X, reset=True))
+        return self
+
+    def transform(self, X):
+        """Weight the rows of a matrix.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+            Rows of training users or new users; no negative values.
+
+        Returns
+        -------
+        X_weighted : csr_array of shape (n_rows, n_items)
+            Sparse even if `X` is dense; float32 if `X` is float32, else float64. No stored value
+            becomes zero.
+        """
+        check_is_fitted(self)
+        X = self._check(X, reset=False)
+        X_weighted = X.copy()
+        weights = self._weights(X).astype(X.dtype)
+        X_weighted.data = np.maximum(weights, np.nextafter(0, 1, dtype=X.dtype))
+        return X_weighted
 
 
 class BM25Transformer(_WeightTransformer, auto_wrap_output_keys=None):
@@ -117,57 +164,20 @@ class BM25Transformer(_WeightTransformer, auto_wrap_output_keys=None):
         self.b = b
 
     def _fitted_state(self):
-        return {
-            "n_features_in_": Size("n_items"),
-            "feature_names_in_": Optional(Labels("n_items", strings=True)),
-            "item_labels_": Optional(Labels("n_items")),
-            "idf_": Array("n_items"),
-            "mean_length_": Number(low=0),
-        }
+        return {**super()._fitted_state(), "idf_": Array("n_items"), "mean_length_": Number(low=0)}
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Learn the items' document frequencies and the mean row sum.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            The matrix; no negative values.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : BM25Transformer
-        """
-        X = self._check(X, reset=True)
+    def _learn(self, X):
         n_users, n_items = X.shape
         frequency = np.bincount(X.indices, minlength=n_items)
         self.idf_ = np.log1p((n_users - frequency + 0.5) / (frequency + 0.5))
         self.mean_length_ = float(X.data.sum(dtype=np.float64)) / n_users
-        return self
 
-    def transform(self, X):
-        """Weight the rows of a matrix.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-            Rows of training users or new users; no negative values.
-
-        Returns
-        -------
-        X_weighted : csr_array of shape (n_rows, n_items)
-            Sparse even if `X` is dense; float32 if `X` is float32, else float64.
-        """
-        check_is_fitted(self)
-        X = self._check(X, reset=False)
+    def _weights(self, X):
         # a product or sum of large float32 values would overflow
         values, rows = X.data.astype(np.float64), cell_rows(X)
         lengths = np.bincount(rows, weights=values, minlength=X.shape[0])
         saturation = self.k1 * (1 - self.b + self.b * lengths / (self.mean_length_ or 1.0))
-        weights = values * (self.k1 + 1.0) / (values + saturation[rows]) * self.idf_[X.indices]
-        return _with_weights(X, weights)
+        return values * (self.k1 + 1.0) / (values + saturation[rows]) * self.idf_[X.indices]
 
 
 class LogTransformer(_WeightTransformer, auto_wrap_output_keys=None):
@@ -230,39 +240,7 @@ class LogTransformer(_WeightTransformer, auto_wrap_output_keys=None):
         self.base = base
         self.clip = clip
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Check the matrix; nothing else is learned from it.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            The matrix; no negative values.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : LogTransformer
-        """
-        self._check(X, reset=True)
-        return self
-
-    def transform(self, X):
-        """Weight the rows of a matrix.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-            Rows of training users or new users; no negative values.
-
-        Returns
-        -------
-        X_weighted : csr_array of shape (n_rows, n_items)
-            Sparse even if `X` is dense; float32 if `X` is float32, else float64.
-        """
-        check_is_fitted(self)
-        X = self._check(X, reset=False)
+    def _weights(self, X):
         values = X.data if self.clip is None else np.minimum(X.data, self.clip)
         weights = np.log1p(values.astype(np.float64))
-        return _with_weights(X, weights if self.base is None else weights / np.log(self.base))
+        return weights if self.base is None else weights / np.log(self.base)

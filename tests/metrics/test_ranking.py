@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import numpy as np
@@ -283,6 +284,12 @@ def test_one_pass_serves_several_cut_offs():
         np.testing.assert_array_equal(
             PER_ROW[name](hits, n_relevant), metric(y_true, y_pred, 20, average=None)
         )
+
+
+def test_shared_parameters_are_described_in_the_same_words():
+    texts = [inspect.getdoc(metric) for metric in METRICS.values()]
+    assert len({text[text.index("y_true : ") : text.index("k : int")] for text in texts}) == 1
+    assert len({text[text.index("k : int") : text.index("value per row.")] for text in texts}) == 1
 
 
 @all_metrics

@@ -14,9 +14,10 @@ torch = pytest.importorskip("torch")
 
 import sklearn_recsys  # noqa: E402
 from sklearn_recsys import SVAE  # noqa: E402
-from sklearn_recsys.neural import RowDataset, SparseRows, _svae  # noqa: E402
+from sklearn_recsys.neural import RowDataset, SparseRows  # noqa: E402
 from sklearn_recsys.neural._data.row_batches import HistoryBatches  # noqa: E402
-from sklearn_recsys.neural._svae import next_items_loss  # noqa: E402
+from sklearn_recsys.neural._nn import losses  # noqa: E402
+from sklearn_recsys.neural._nn.losses import next_items_loss  # noqa: E402
 
 N_ITEMS = 12
 
@@ -353,13 +354,13 @@ def test_searches():
 def test_memory_follows_a_block_of_logits(monkeypatch):
     """The logits of all steps are never there together."""
     sizes = []
-    add_gradients = _svae._add_gradients
+    add_gradients = losses._add_gradients
 
     def watched(targets, codes, weight, *args):
         sizes.append(len(codes) * len(weight))
         return add_gradients(targets, codes, weight, *args)
 
-    monkeypatch.setattr(_svae, "_add_gradients", watched)
+    monkeypatch.setattr(losses, "_add_gradients", watched)
     X = matrix([np.arange(50) + 100 * user for user in range(20)], 10_000)
     small(next_k=1, max_epochs=1).fit(X)
     assert max(sizes) <= 2**20 and sum(sizes) == 20 * 49 * 10_000

@@ -1,10 +1,12 @@
-"""Losses of several models, and what is measured on held-out users."""
+"""Losses, and what is measured on held-out users."""
 
 from __future__ import annotations
 
 import torch
 
 from sklearn_recsys.neural._data.random import generator
+
+_LOGITS = 2**20  # of a block of steps: they stay in the cache, and memory is bounded
 
 
 class _MultinomialLoss(torch.autograd.Function):
@@ -84,3 +86,66 @@ def ndcg(scores, known, held_out, k=100):
     discounts = torch.arange(2, k + 2, device=scores.device).log2().reciprocal()
     ideal = discounts.cumsum(0)[held_out.indptr.diff().clamp(max=k) - 1]
     return (hits @ discounts / ideal).mean()
+
+
+class _NextItemsLoss(torch.autograd.Function):
+    """The last layer, a softmax and its likelihood, block by block of steps.
+
+    The logits of all steps of a batch would be steps × items. Each block's gradients are taken
+    while its probabilities are there.
+    """
+
+    @staticmethod
+    def forward(ctx, targets, codes, weight, bias, n_logits):
+        gradients = [torch.zeros_like(part) for part in (codes, weight, bias)]
+        loss = codes.new_zeros(())
+        size = max(1, n_logits // len(weight))
+        for start in range(0, len(codes), size):
+            steps = slice(start, start + size)
+            loss += _add_gradients(targets[steps], codes[steps], weight, bias, steps, gradients)
+        ctx.save_for_backward(*gradients)
+        return loss
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None, *(grad * gradient for gradient in ctx.saved_tensors), None
+
+
+def _add_gradients(targets, codes, weight, bias, steps, gradients):
+    """Return the loss of a block of steps, and add its gradients."""
+    there = (targets >= 0).float()  # (n_steps, k)
+    targets = targets.clamp(min=0)
+    logits = torch.addmm(bias, codes, weight.T)  # (n_steps, n_items)
+    likeliest = logits.amax(dim=1)
+    wanted = logits.gather(1, targets)
+    probabilities = logits.softmax(dim=1)
+    norms = likeliest - probabilities.amax(dim=1).log()  # of the softmax
+    counts = there.sum(dim=1)
+    loss = (counts * norms).sum() - (there * wanted).sum()
+    gradient = probabilities.mul_(counts[:, None]).scatter_add_(1, targets, -there)
+    gradients[0][steps] = gradient @ weight
+    gradients[1].addmm_(gradient.T, codes)
+    gradients[2] += gradient.sum(dim=0)
+    return loss
+
+
+def next_items_loss(targets, codes, layer, n_logits=_LOGITS):
+    """Return the negative log-likelihood of items under a softmax, summed.
+
+    Parameters
+    ----------
+    targets : Tensor of int64 of shape (n_steps, k)
+        The items that follow each step; −1 where there are fewer than k.
+    codes : Tensor of shape (n_steps, n_factors)
+        The inputs of the last layer.
+    layer : nn.Linear
+        The last layer, from codes to logits of the items.
+    n_logits : int, default=2**20
+        Logits that are computed at once, at least those of one step.
+
+    Returns
+    -------
+    loss : Tensor
+        A scalar, differentiable in the codes and the layer.
+    """
+    return _NextItemsLoss.apply(targets, codes, layer.weight, layer.bias, n_logits)
