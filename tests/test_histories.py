@@ -103,5 +103,5 @@ def test_duplicates_and_features():
     model = TwoTower(loss="softmax", n_factors=3, hidden_layer_sizes=(4,), **NEURAL)
     model.fit(X, user_features=features)
     encoded = model.user_features_
-    assert_array_equal(rows_of(model, X, features=encoded), [0, 1, 2, 3, 4, 5, 2, 7])
+    assert_array_equal(rows_of(model, X, user_features=encoded), [0, 1, 2, 3, 4, 5, 2, 7])
     assert_array_equal(rows_of(UserKNN().fit(X), X), [0, 1, 2, 3, 4, 5, 2, 2])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base._similar import SimilarItemsMixin, SimilarUsersMixin
 from sklearn_recsys.utils._neighbors import cosine_neighbors
@@ -74,27 +73,21 @@ class FactorsMixin(
         vectors : ndarray of float32 of shape (n_rows, n_factors)
             What the model scores the rows by.
         """
-        return self._transform(X)
-
-    # `features` as in RecommenderMixin: the features of the rows that a hybrid model reads
-
-    def _transform(self, X, features=None):
-        check_is_fitted(self)
-        X = self._checked(X)
-        return self._factors_of(X, self._checked_features(features, X.shape[0]))
+        return self._factors_of(self._checked_histories(X))
 
     def _finite_vectors(self, vectors):
         return check_finite(vectors, f"{type(self).__name__} has vectors that are")
 
-    def _factors_of(self, X, features):
-        known = () if features is None else (features,)
+    def _factors_of(self, histories):
+        histories = self._as_read(histories)
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
-            return self._finite_vectors(self._user_factors(self._read(X), *known))
+            vectors = self._user_factors(histories.X, **histories.features)
+        return self._finite_vectors(vectors)
 
     def _item_neighbors(self, items, n):
         vectors = self._finite_vectors(self.item_factors_)
         return cosine_neighbors(vectors[items], vectors, n, skip=items)
 
-    def _user_neighbors(self, X, n, skip, features=None):
+    def _user_neighbors(self, histories, n, skip):
         others = self._finite_vectors(self.user_factors_)
-        return cosine_neighbors(self._factors_of(X, features), others, n, skip=skip)
+        return cosine_neighbors(self._factors_of(histories), others, n, skip=skip)

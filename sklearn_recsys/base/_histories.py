@@ -1,14 +1,76 @@
-"""Who is asked about: training users, or histories of any users."""
+"""Whom a call is about: training users, or histories of any users."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import scipy.sparse as sp
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.utils._history_index import HistoryIndex
+from sklearn_recsys.utils._sparse import as_csr
+from sklearn_recsys.utils._threads import row_blocks
+from sklearn_recsys.utils.validation import check_indices, check_interactions
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Histories:
+    """Users as a model sees them, one per row; a slice or an array of rows takes some of them.
+
+    Parameters
+    ----------
+    X : csr_array of shape (n_rows, n_items)
+        Canonical histories.
+    user_features : ndarray of float32 of shape (n_rows, n_user_features), default=None
+        Encoded features of the users, if the model was fitted with some.
+    training_rows : ndarray of int64 of shape (n_rows,), default=None
+        The rows of the training matrix, if the caller asked for these.
+    """
+
+    X: sp.csr_array
+    user_features: np.ndarray | None = None
+    training_rows: np.ndarray | None = None
+
+    def __len__(self):
+        return self.X.shape[0]
+
+    def __getitem__(self, rows):
+        if isinstance(rows, slice) and rows == slice(0, len(self)):  # no copy for a single block
+            return self
+        values = (self.X, self.user_features, self.training_rows)
+        return Histories(*(None if value is None else value[rows] for value in values))
+
+    def with_X(self, X):
+        """Return the same users with their histories in another form."""
+        return self if X is self.X else Histories(X, self.user_features, self.training_rows)
+
+    def blocks(self):
+        """Yield slices of rows whose dense scores take bounded memory, and these rows."""
+        for rows in row_blocks(len(self), 4 * self.X.shape[1]):
+            yield rows, self[rows]
+
+    @property
+    def features(self):
+        """The features as the keyword that a model's methods take; none for other models."""
+        return {} if self.user_features is None else {"user_features": self.user_features}
+
+    @property
+    def is_unknown(self):
+        """Whether nothing is known of each user: the history is empty and there are no features."""
+        if self.user_features is not None:
+            return np.zeros(len(self), dtype=bool)
+        return np.diff(self.X.indptr) == 0
+
+    def joined(self):
+        """Return histories and features as one csr_array."""
+        if self.user_features is None:
+            return self.X
+        return sp.hstack([self.X, sp.csr_array(self.user_features)], format="csr")
 
 
 class HistoriesMixin:
-    """What `RecommenderMixin` has for finding training users by their rows."""
+    """What `RecommenderMixin` has for users: whom a call is about, and which of them it knows."""
 
     # fitted attributes that follow from the others, and are neither pickled nor saved
     _derived = ("_cache_",)
@@ -31,13 +93,79 @@ class HistoriesMixin:
         if "interactions_" in vars(self):
             self._cache_ = {}
 
-    def _training_rows(self, X, features=None):
+    # ---------------------------------------------------------------- whom a call is about
+
+    def _checked(self, X, *, reset=False, copy=False, name="X"):
+        """Return `X`, the caller's argument `name`, as a canonical matrix."""
+        order = self._values == "order"
+        return check_interactions(self, X, reset=reset, order=order, copy=copy, name=name)
+
+    def _checked_histories(self, X, user_features=None):
+        """Return the users whose histories are the rows of a caller's `X`."""
+        check_is_fitted(self)
+        return self._with_features(Histories(self._checked(X)), user_features)
+
+    def _histories(self, users, user_features=None):
+        """Return the users that a caller's `users` stands for, as in `recommend`."""
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)  # raises; it takes as long as a user's scores
+        return self._with_features(self._users(users), user_features)
+
+    _has_features = False
+
+    def _with_features(self, histories, user_features):
+        """Return users with their checked features."""
+        if user_features is not None:
+            raise ValueError(f"{type(self).__name__} takes no user_features.")
+        return histories
+
+    def _users(self, users):
+        """Return the users that a caller's `users` stands for, without features."""
+        if users is None:
+            X = self.interactions_
+            return Histories(X, training_rows=np.arange(X.shape[0]))
+        if sp.issparse(users) and users.ndim == 1:
+            users = as_csr(users, "users")
+        if sp.issparse(users) or hasattr(users, "columns") or np.ndim(users) >= 2:
+            return Histories(self._checked(users, name="users"))
+        rows = np.asarray(users)
+        n_users = self.interactions_.shape[0]
+        if rows.dtype == bool and rows.ndim == 1:
+            if len(rows) != n_users:
+                raise ValueError(
+                    f"A boolean users must have length n_users = {n_users}; got {len(rows)}."
+                )
+            return self._training_users(np.flatnonzero(rows))
+        if rows.dtype.kind == "f" and rows.size:
+            raise ValueError(
+                "users is a 1-D array of floats. Use integers for rows of the training matrix, or "
+                "reshape(1, -1) if it is the history of one user."
+            )
+        if rows.dtype.kind not in "iuf":
+            raise ValueError(
+                "users must be rows of the training matrix (integers or a boolean mask) or a "
+                f"matrix of histories; got {rows.dtype} values. Raw ids go through a "
+                "RecommenderPipeline with an encoder."
+            )
+        rows = check_indices(np.atleast_1d(rows), n_users, name="users", what="training row")
+        return self._training_users(rows)
+
+    def _training_users(self, rows):
+        return Histories(self.interactions_[rows], training_rows=rows)
+
+    # ---------------------------------------------------------------- which users are known
+
+    def _as_read(self, histories):
+        """Return users with their histories as the model reads them."""
+        return histories.with_X(self._read(histories.X))
+
+    def _training_rows(self, X, user_features=None):
         """Return the training row that each row of `X` is, as int64, or −1 for new users.
 
         `X` is what the model reads. A training row has the same items and values, and the same
-        `features`; among duplicates it is the first.
+        `user_features`; among duplicates it is the first.
         """
-        return self._index().lookup(_joined(X, features))
+        return self._index().lookup(Histories(X, user_features).joined())
 
     def _index(self):
         """Return the index of the training rows, which is made when it is first asked for."""
@@ -47,11 +175,6 @@ class HistoriesMixin:
         cache = state["_cache_"]  # a dict, as predictions must not set attributes
         made_of_X, made_of_features, index = cache.get("index", (None, None, None))
         if made_of_X is not X or made_of_features is not features:
-            index = HistoryIndex(_joined(self._read(X), features))
+            index = HistoryIndex(Histories(self._read(X), features).joined())
             cache["index"] = X, features, index
         return index
-
-
-def _joined(X, features):
-    """Return histories and features as one csr_array."""
-    return X if features is None else sp.hstack([X, sp.csr_array(features)], format="csr")

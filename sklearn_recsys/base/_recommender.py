@@ -2,81 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils import Tags, get_tags
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base._histories import HistoriesMixin
+from sklearn_recsys.base._prediction import PredictionMixin
+from sklearn_recsys.base._ranking import RankingMixin
 from sklearn_recsys.base._scoring import ScoringMixin
+from sklearn_recsys.base._tags import as_recommender_tags
 from sklearn_recsys.exceptions import ValuesWarning
-from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells, union_cells
+from sklearn_recsys.utils._cells import take_cells
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import row_order
-from sklearn_recsys.utils._labels import check_item_labels, check_same_rows
 from sklearn_recsys.utils._sklearn import fit_context
-from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils._state import Array, Interactions, Labels, Maybe, Optional, Range, Size
 from sklearn_recsys.utils._suggest import MissingMethodError
-from sklearn_recsys.utils._threads import row_blocks
-from sklearn_recsys.utils._topk import top_n, top_n_cells
 from sklearn_recsys.utils._warnings import warn
-from sklearn_recsys.utils.validation import (
-    check_finite,
-    check_indices,
-    check_interactions,
-    check_item_features,
-    check_item_sets,
-    check_length,
-    check_list_memory,
-    check_memory,
-)
+from sklearn_recsys.utils.validation import check_item_features
 
 _SPAN = 100  # of weights: two orders of magnitude
 _SHRINKAGE = 10.0  # ratings of the global mean that a shrunk item mean starts from
 
 
-@dataclass
-class RecommenderTags:
-    """What a recommender reads in its input.
-
-    Parameters
-    ----------
-    values : {"rating", "weight", "binary", "order"}, default="weight"
-        The meaning of the stored values: ratings to be predicted; confidence or strength; only
-        whether they are greater than zero; the position or time of the interaction.
-    personalized : bool, default=True
-        Whether the recommendations depend on what a user likes, not only on what they have seen.
-    exact : bool, default=False
-        Whether the fitted model is a function of the set of training rows, up to rounding, as
-        closed forms are: their order and that of the items do not matter, and `partial_fit` with
-        new rows equals a `fit` on all of them. `check_recommender` then checks that.
-
-    Examples
-    --------
-    >>> from sklearn.utils import get_tags
-    >>> from sklearn_recsys import PopularityRecommender
-    >>> get_tags(PopularityRecommender()).recommender_tags
-    RecommenderTags(values='binary', personalized=False, exact=True)
-    """
-
-    values: str = "weight"
-    personalized: bool = True
-    exact: bool = False
-
-
-_TAGS = [tag.name for tag in fields(Tags)]
-
-
-@dataclass
-class _Tags(Tags):
-    recommender_tags: RecommenderTags = field(default_factory=RecommenderTags)
-
-
-class RecommenderMixin(HistoriesMixin, ScoringMixin):
+class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMixin):
     """Mixin for recommenders on a sparse user × item matrix.
 
     A recommender inherits from it and from :class:`sklearn.base.BaseEstimator`, and writes
@@ -116,9 +66,8 @@ class RecommenderMixin(HistoriesMixin, ScoringMixin):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags = _Tags(**{name: getattr(tags, name) for name in _TAGS})
+        tags = as_recommender_tags(tags)
         tags.input_tags.sparse = True
-        tags.estimator_type = "recommender"
         return tags
 
     def __sklearn_is_fitted__(self):
@@ -272,11 +221,6 @@ class RecommenderMixin(HistoriesMixin, ScoringMixin):
         vars(new).update(vars(self))
         return new
 
-    def _checked(self, X, *, reset=False, copy=False, name="X"):
-        """Return `X`, the caller's argument `name`, as a canonical matrix."""
-        order = self._values == "order"
-        return check_interactions(self, X, reset=reset, order=order, copy=copy, name=name)
-
     def _fit_interactions(self, X, **params):
         """Fit to a canonical matrix of our own; `params` are what a model's `fit` adds."""
         if not X.nnz:
@@ -352,289 +296,6 @@ class RecommenderMixin(HistoriesMixin, ScoringMixin):
 
         save(self, path)
 
-    # ---------------------------------------------------------------- scores
-
-    # `features` are the features of the rows that a hybrid model reads: an array with a
-    # row for each of them, or None; see `UserFeaturesMixin`
-
-    def _scores(self, X, features=None):
-        """Return the scores of a block of canonical histories, empty ones included."""
-        X = self._read(X)
-        known = () if features is None else (features,)
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
-            scores = self._refuse_nan(self._score_items(X, *known))
-        if features is not None:
-            return self._in_units_of_X(scores)
-        empty = np.diff(X.indptr) == 0
-        if empty.any():
-            scores[empty] = self._fallback_
-        return self._in_units_of_X(scores)
-
-    def _in_units_of_X(self, scores):
-        """Return what the model says of what it reads in the unit that `X` came in."""
-        return scores
-
-    def _refuse_nan(self, scores):
-        """Return `scores`, which must be comparable: finite."""
-        return check_finite(scores, f"{type(self).__name__} scores items as")
-
-    def _scores_at(self, X, rows, items, features=None):
-        """Return the scores of canonical histories at the cells (rows, items)."""
-        X = self._read(X)
-        known = () if features is None else (features,)
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
-            scores = self._refuse_nan(self._score_pairs(X, rows, items, *known))
-        if features is not None:
-            return self._in_units_of_X(scores)
-        empty = (np.diff(X.indptr) == 0)[rows]
-        if empty.any():
-            scores[empty] = self._fallback_[items[empty]]
-        return self._in_units_of_X(scores)
-
-    def _score_pairs(self, X, rows, items, features=None):
-        """Score the asked cells only; models that can do so in less work override this."""
-        scores = np.empty(len(rows), dtype=np.float32)
-        asked, inverse = np.unique(rows, return_inverse=True)
-        order = np.argsort(inverse, kind="stable")
-        for block in row_blocks(len(asked), 4 * X.shape[1]):
-            cells = order[slice(*np.searchsorted(inverse[order], [block.start, block.stop]))]
-            known = () if features is None else (features[asked[block]],)
-            dense = self._score_items(X[asked[block]], *known)
-            scores[cells] = dense[inverse[cells] - block.start, items[cells]]
-        return scores
-
-    def _in_rating_range(self, scores):
-        """Clip what is reported in rating units; rankings use the unclipped scores."""
-        if hasattr(self, "rating_range_"):
-            np.clip(scores, *self.rating_range_, out=scores)
-        return scores
-
-    def predict(self, X):
-        """Predict every item's score for every row.
-
-        A convenience for small data: the answer is dense. `recommend` and `predict_pairs` work in
-        bounded memory.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            The histories of known or new users.
-
-        Returns
-        -------
-        scores : ndarray of float32 of shape (n_rows, n_items)
-            In rating units, clipped to the range of the training ratings, for rating models;
-            greater is better for rankers.
-        """
-        return self._predict(X)
-
-    def _predict(self, X, features=None):
-        check_is_fitted(self)
-        X = self._checked(X)
-        return self._predict_all(X, self._checked_features(features, X.shape[0]))
-
-    def _predict_all(self, X, features):
-        """Predict all scores of canonical histories with checked features."""
-        check_memory(
-            4 * X.shape[0] * X.shape[1],
-            f"The dense answer of predict, {X.shape[0]:,} × {X.shape[1]:,} float32 scores,",
-            "Use recommend or predict_pairs, which work in bounded memory.",
-        )
-        scores = np.empty(X.shape, dtype=np.float32)
-        for rows in row_blocks(X.shape[0], 4 * X.shape[1]):
-            scores[rows] = self._scores(X[rows], _part(features, rows))
-        return self._in_rating_range(scores)
-
-    def predict_pairs(self, X, rows, items):
-        """Predict the scores of the asked (row, item) cells only.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            The histories of known or new users.
-        rows : array-like of int of shape (n_pairs,)
-            Rows of `X`.
-        items : array-like of int of shape (n_pairs,)
-            Item indices.
-
-        Returns
-        -------
-        scores : ndarray of float32 of shape (n_pairs,)
-            What `predict` returns at these cells.
-        """
-        return self._predict_pairs(X, rows, items)
-
-    def _predict_pairs(self, X, rows, items, features=None):
-        check_is_fitted(self)
-        X = self._checked(X)
-        features = self._checked_features(features, X.shape[0])
-        rows = check_indices(rows, X.shape[0], name="rows", what="row")
-        items = check_indices(items, X.shape[1], name="items")
-        if len(rows) != len(items):
-            raise ValueError(
-                f"rows and items must have one length; got {len(rows)} and {len(items)}."
-            )
-        return self._in_rating_range(self._scores_at(X, rows, items, features))
-
-    _has_features = False
-
-    def _checked_features(self, features, n_rows, rows=None):
-        """Return checked features of users; `rows` are training rows, if that is who they are."""
-        if features is not None:
-            raise ValueError(f"{type(self).__name__} takes no user_features.")
-
-    # ---------------------------------------------------------------- recommending
-
-    def recommend(
-        self,
-        users=None,
-        n=10,
-        *,
-        exclude_seen=True,
-        candidates=None,
-        exclude=None,
-        return_scores=False,
-    ):
-        """Recommend items, best first.
-
-        Parameters
-        ----------
-        users : None, int, 1-D array-like of int or bool, or matrix, default=None
-            None: every training user. An integer, or a 1-D array of integers: rows of the training
-            matrix; a 1-D boolean array: a mask over them. Anything 2-D, or a 1-D *sparse* array:
-            the histories of anyone, known or new, with a column per item.
-        n : int, default=10
-            Items per row.
-        exclude_seen : bool, default=True
-            Whether to leave out the items of the row's own history.
-        candidates : array-like or sparse, default=None
-            Recommend nothing but these items. 1-D item indices (or a boolean mask over the items)
-            for everyone; or a row each: 2-D item indices, −1 for an empty slot, or a sparse or
-            boolean matrix of shape (n_rows, n_items).
-        exclude : array-like or sparse, default=None
-            Never recommend these items; forms as in `candidates`.
-        return_scores : bool, default=False
-            Whether to return the scores, too.
-
-        Returns
-        -------
-        ids : ndarray of int64 of shape (n_rows, n)
-            Item indices by falling score, ties by index; −1 in slots that no item is left for.
-        scores : ndarray of float32 of shape (n_rows, n)
-            Their scores, not clipped, −inf in empty slots. Only if `return_scores`.
-        """
-        return self._recommend(users, n, exclude_seen, candidates, exclude, return_scores)
-
-    def _recommend(self, users, n, exclude_seen, candidates, exclude, return_scores, features=None):
-        if not self.__sklearn_is_fitted__():
-            check_is_fitted(self)  # raises; it takes as long as a user's scores
-        n = check_length(n)
-        X, rows = self._histories(users)
-        features = self._checked_features(features, X.shape[0], rows)
-        candidates = self._checked_sets(candidates, X.shape, "candidates", users)
-        exclude = self._checked_sets(exclude, X.shape, "exclude", users)
-        ids, scores = self._rank(X, n, exclude_seen, candidates, exclude, features=features)
-        return (ids, scores) if return_scores else ids
-
-    def _histories(self, users):
-        """Return the histories that `users` stands for as a canonical matrix, and training rows.
-
-        The rows are None for histories of anyone.
-        """
-        if users is None:
-            return self.interactions_, np.arange(self.interactions_.shape[0])
-        if sp.issparse(users) and users.ndim == 1:
-            users = as_csr(users, "users")
-        if sp.issparse(users) or hasattr(users, "columns") or np.ndim(users) >= 2:
-            return self._checked(users, name="users"), None
-        rows = np.asarray(users)
-        n_users = self.interactions_.shape[0]
-        if rows.dtype == bool and rows.ndim == 1:
-            if len(rows) != n_users:
-                raise ValueError(
-                    f"A boolean users must have length n_users = {n_users}; got {len(rows)}."
-                )
-            rows = np.flatnonzero(rows)
-            return self.interactions_[rows], rows
-        if rows.dtype.kind == "f" and rows.size:
-            raise ValueError(
-                "users is a 1-D array of floats. Use integers for rows of the training matrix, or "
-                "reshape(1, -1) if it is the history of one user."
-            )
-        if rows.dtype.kind not in "iuf":
-            raise ValueError(
-                "users must be rows of the training matrix (integers or a boolean mask) or a "
-                f"matrix of histories; got {rows.dtype} values. Raw ids go through a "
-                "RecommenderPipeline with an encoder."
-            )
-        rows = check_indices(np.atleast_1d(rows), n_users, name="users", what="training row")
-        return self.interactions_[rows], rows
-
-    def _checked_sets(self, items, shape, name, users=None):
-        """Return checked `candidates` or `exclude`; `users` are whom a frame has a row each for."""
-        if items is None:
-            return None
-        if hasattr(items, "columns"):
-            check_item_labels(self, items, name)
-            if hasattr(users, "columns"):  # a Series holds training rows
-                check_same_rows(users, items, name, "users")
-        elif hasattr(items, "to_frame") and items.dtype == bool:  # a Series: a mask over the items
-            check_item_labels(self, items.to_frame().T, name)
-        return check_item_sets(items, shape, name=name)
-
-    def _rank(
-        self, X, n, exclude_seen, candidates=None, exclude=None, held_out=None, features=None
-    ):
-        """Return the top-n of canonical histories; `held_out` cells join the candidates."""
-        n_rows, width = X.shape[0], min(n, X.shape[1])
-        check_list_memory(n_rows, n, X.shape[1])
-        ids = np.full((n_rows, n), -1, dtype=np.int64)
-        scores = np.full((n_rows, n), -np.inf, dtype=np.float32)
-        rank = self._rank_cells if sp.issparse(candidates) else self._rank_all
-        for rows in row_blocks(X.shape[0], 4 * X.shape[1]):
-            sets = [candidates, exclude, held_out]
-            if rows != slice(0, n_rows):  # to take rows takes long for one user
-                sets = [s[rows] if sp.issparse(s) else s for s in sets]
-                block, part = X[rows], _part(features, rows)
-            else:
-                block, part = X, features
-            best = rank(block, width, exclude_seen, *sets, part)
-            ids[rows, :width], scores[rows, :width] = best
-        return ids, scores
-
-    def _rank_all(self, X, n, exclude_seen, candidates, exclude, held_out, features):
-        scores = self._scores(X, features)
-        if candidates is not None:
-            kept = candidates
-            if held_out is not None:
-                kept = np.broadcast_to(kept, X.shape).copy()
-                kept[cell_rows(held_out), held_out.indices] = True
-            scores = np.where(kept, scores, np.float32(-np.inf))
-        if exclude_seen:
-            scores[cell_rows(X), X.indices] = -np.inf
-        if sp.issparse(exclude):
-            scores[cell_rows(exclude), exclude.indices] = -np.inf
-        elif exclude is not None:
-            scores[:, exclude] = -np.inf
-        return top_n(scores, n)
-
-    def _rank_cells(self, X, n, exclude_seen, cells, exclude, held_out, features):
-        if held_out is not None:
-            cells = union_cells(cells, held_out)
-        if exclude_seen:
-            cells = take_cells(cells, ~in_cells(cells, X))
-        if sp.issparse(exclude):
-            cells = take_cells(cells, ~in_cells(cells, exclude))
-        elif exclude is not None:
-            cells = take_cells(cells, ~exclude[cells.indices])
-        scores = self._scores_at(X, cell_rows(cells), cells.indices, features)
-        return top_n_cells(cells, scores, n)
-
-
-def _part(features, rows):
-    """Return the features of some of the rows."""
-    return None if features is None else features[rows]
-
 
 def _warn_of_counts(values, name):
     """Warn if the greatest of some weights is far above nearly all: a few would decide.
@@ -656,34 +317,3 @@ def _warn_of_counts(values, name):
             '"Counts and weights" in the user guide.',
             ValuesWarning,
         )
-
-
-def is_recommender(estimator):
-    """Return whether an estimator is a recommender, or a search or pipeline that ends in one.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Any estimator of scikit-learn's kind.
-
-    Returns
-    -------
-    is_recommender : bool
-        Whether its tag `estimator_type` is ``"recommender"``.
-
-    See Also
-    --------
-    sklearn.base.is_classifier : The same for classifiers.
-
-    Examples
-    --------
-    >>> from sklearn.linear_model import Ridge
-    >>> from sklearn.model_selection import GridSearchCV
-    >>> from sklearn_recsys import EASE
-    >>> from sklearn_recsys.base import is_recommender
-    >>> is_recommender(EASE()), is_recommender(GridSearchCV(EASE(), {"l2": [1, 10]}))
-    (True, True)
-    >>> is_recommender(Ridge())
-    False
-    """
-    return get_tags(estimator).estimator_type == "recommender"

@@ -7,7 +7,9 @@ import scipy.sparse as sp
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.base._leaks import leaked_share
+from sklearn_recsys.base._ranking import EligibleItems
 from sklearn_recsys.exceptions import LeakWarning
 from sklearn_recsys.metrics import _scorer
 from sklearn_recsys.utils._cells import cell_rows, in_cells
@@ -61,22 +63,21 @@ class ScoringMixin:
             If the model was fitted on held-out cells, as far as it shows: see the user guide. Or if
             they are in `X`, too.
         """
-        scores = self._score_metrics(
-            X, y, [metric], k=k, exclude_seen=exclude_seen, candidates=candidates
-        )
-        return next(iter(scores.values()))
+        return self._score(X, y, metric, k=k, exclude_seen=exclude_seen, candidates=candidates)
 
-    def _score_metrics(
-        self, X, y, metrics, *, k=10, exclude_seen=True, candidates=None, features=None
-    ):
+    def _score(self, X, y, metric, **options):
+        (score,) = self._score_metrics(X, y, [metric], **options).values()
+        return score
+
+    def _score_metrics(self, X, y, metrics, *, k=10, **options):
         """Return a dict of scores by metric name, ranking once; None is the default metric."""
         if None in metrics:
             rating = self._values == "rating" and not _is_one_each(y)
             metrics = ["neg_rmse" if rating else "ndcg"]
         parsed = [_scorer.parse_metric(metric, k) for metric in metrics]
-        return self._evaluate(X, y, parsed, exclude_seen, candidates, features)[0]
+        return self._evaluate(X, y, parsed, **options)[0]
 
-    def _evaluate(self, X, y, parsed, exclude_seen, candidates, features=None):
+    def _evaluate(self, X, y, parsed, *, exclude_seen=True, candidates=None, user_features=None):
         """Return a dict of scores, and what they were computed from.
 
         That is what is known of the rows, and the ranked items (None without a ranking metric).
@@ -100,25 +101,25 @@ class ScoringMixin:
                 f"The values that {type(self).__name__} reads are positions, which make no gains: "
                 "pass held-out ratings as y, or use a metric of binary gains."
             )
-        check_same_rows(X, features, "user_features")
-        users = X
-        given = y is not None
-        X, y = self._known_and_held_out(X, y, warn_overlap=exclude_seen and depth is not None)
-        features = self._checked_features(features, X.shape[0])
-        self._warn_of_leaks(X, y, given)
+        check_same_rows(X, user_features, "user_features")
+        ranking = depth is not None
+        known, held_out = self._known_and_held_out(X, y, warn_overlap=exclude_seen and ranking)
+        histories = self._with_features(Histories(known), user_features)
+        self._warn_of_leaks(known, held_out, given=y is not None)
         values, ids = {}, None
         if rating:
-            predicted = self._scores_at(X, cell_rows(y), y.indices, features)
+            predicted = self._scores_at(histories, cell_rows(held_out), held_out.indices)
             predicted = self._in_rating_range(predicted)
-            values.update(_scorer.rating_scores(parsed, y.data, predicted))
-        if depth is not None:
-            candidates = self._checked_sets(candidates, X.shape, "candidates", users)
-            depth = min(depth, X.shape[1])  # what lists lack is a miss
-            ids, _ = self._rank(X, depth, exclude_seen, candidates, held_out=y, features=features)
+            values.update(_scorer.rating_scores(parsed, held_out.data, predicted))
+        if ranking:
+            candidates = self._checked_sets(candidates, known.shape, "candidates", X)
+            depth = min(depth, known.shape[1])  # what lists lack is a miss
+            eligible = EligibleItems(exclude_seen, candidates, held_out=held_out)
+            ids, _ = self._rank(histories, depth, eligible)
             if candidates is not None:
-                _warn_if_all_fit(parsed, y, ids)
-            values.update(_scorer.ranking_scores(parsed, y, ids))
-        return {label: values.get(label) for label, *_ in parsed}, X, ids
+                _warn_if_all_fit(parsed, held_out, ids)
+            values.update(_scorer.ranking_scores(parsed, held_out, ids))
+        return {label: values.get(label) for label, *_ in parsed}, known, ids
 
     def _known_and_held_out(self, X, y, *, warn_overlap):
         """Return canonical matrices of what is known and what is held out."""

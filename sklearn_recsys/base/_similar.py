@@ -44,9 +44,9 @@ class SimilarItemsMixin:
 class SimilarUsersMixin:
     """Mixin of the models that compare users.
 
-    A model writes ``_user_neighbors(X, n, skip, features)``, which returns the training rows and
-    the similarities of the `n` nearest training users of each canonical history, as `similar_users`
-    does; `skip` is the training row of each history, or −1.
+    A model writes ``_user_neighbors(histories, n, skip)``, which returns the training rows and the
+    similarities of the `n` nearest training users of each of the `Histories`, as `similar_users`
+    does; `skip` is the training row of each of them, or −1.
     """
 
     def similar_users(self, users=None, n=10):
@@ -69,12 +69,12 @@ class SimilarUsersMixin:
             Their similarities, −inf in empty slots: the cosines of the vectors of the users, or the
             `metric` of UserKNN.
         """
-        return self._similar_users(users, n)
+        return self._similar_users(self._histories(users), n)
 
-    def _similar_users(self, users, n, features=None):
-        check_is_fitted(self)
+    def _similar_users(self, histories, n):
         n = check_length(n)
-        X, rows = self._histories(users)
-        features = self._checked_features(features, X.shape[0], rows)
-        skip = self._training_rows(self._read(X), features) if rows is None else rows
-        return self._user_neighbors(X, n, skip, features)
+        skip = histories.training_rows
+        if skip is None:
+            read = self._as_read(histories)
+            skip = self._training_rows(read.X, **read.features)
+        return self._user_neighbors(histories, n, skip)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils import check_array
 
+from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.base._recommender import RecommenderMixin
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._labels import check_same_rows, column_labels, same_labels
@@ -94,7 +95,7 @@ class UserFeaturesMixin(RecommenderMixin):
         if not self.__sklearn_is_fitted__():
             return self._fit_matrix(X, user_features=user_features)
         X = self._checked(X, copy=True)
-        features = self._checked_features(user_features, X.shape[0])
+        features = self._with_features(Histories(X), user_features).user_features
         return self._refit(X, user_features=features, resume=True)
 
     def _fitted_state(self):
@@ -162,19 +163,22 @@ class UserFeaturesMixin(RecommenderMixin):
     def _has_features(self):
         return self.user_features_ is not None
 
-    def _checked_features(self, features, n_rows, rows=None):
-        if features is None:
-            if self._has_features and rows is None:
-                raise ValueError(
-                    f"{type(self).__name__} was fitted with user_features: pass those of the rows "
-                    "that are asked for, too."
-                )
-            return self.user_features_[rows] if self._has_features else None
-        if not self._has_features:
+    def _with_features(self, histories, user_features):
+        X, rows = histories.X, histories.training_rows
+        if user_features is not None and not self._has_features:
             raise ValueError(
                 f"user_features were passed, but {type(self).__name__} was fitted without any."
             )
-        return self._make_features(features, n_rows, reset=False)
+        if not self._has_features:
+            return histories
+        if user_features is not None:
+            return Histories(X, self._make_features(user_features, len(histories), False), rows)
+        if rows is None:
+            raise ValueError(
+                f"{type(self).__name__} was fitted with user_features: pass those of the rows that "
+                "are asked for, too."
+            )
+        return Histories(X, self.user_features_[rows], rows)
 
     def predict(self, X, *, user_features=None):
         """Predict every item's score for every row.
@@ -196,7 +200,7 @@ class UserFeaturesMixin(RecommenderMixin):
             greater is better for rankers.
         """
         check_aligned(X, user_features)
-        return self._predict(X, user_features)
+        return self._predict(self._checked_histories(X, user_features))
 
     def predict_pairs(self, X, rows, items, *, user_features=None):
         """Predict the scores of the asked (row, item) cells only.
@@ -218,7 +222,7 @@ class UserFeaturesMixin(RecommenderMixin):
             What `predict` returns at these cells.
         """
         check_aligned(X, user_features)
-        return self._predict_pairs(X, rows, items, user_features)
+        return self._predict_pairs(self._checked_histories(X, user_features), rows, items)
 
     def recommend(
         self,
@@ -263,9 +267,10 @@ class UserFeaturesMixin(RecommenderMixin):
             Their scores, not clipped, −inf in empty slots. Only if `return_scores`.
         """
         check_aligned(users, user_features)
-        return self._recommend(
-            users, n, exclude_seen, candidates, exclude, return_scores, user_features
-        )
+        histories = self._histories(users, user_features)
+        items = {"exclude_seen": exclude_seen, "candidates": candidates, "exclude": exclude}
+        ids, scores = self._recommend(users, histories, n, **items)
+        return (ids, scores) if return_scores else ids
 
     def score(
         self,
@@ -307,16 +312,8 @@ class UserFeaturesMixin(RecommenderMixin):
             ``"neg_mae"`` over the held-out cells.
         """
         check_aligned(X, user_features)
-        scores = self._score_metrics(
-            X,
-            y,
-            [metric],
-            k=k,
-            exclude_seen=exclude_seen,
-            candidates=candidates,
-            features=user_features,
-        )
-        return next(iter(scores.values()))
+        options = {"exclude_seen": exclude_seen, "candidates": candidates}
+        return self._score(X, y, metric, k=k, user_features=user_features, **options)
 
 
 def check_aligned(X, features):

@@ -126,7 +126,7 @@ class EASE(LinearMixin, BaseEstimator):
         array([1, 0])
         """
         check_is_fitted(self)
-        history, _ = self._histories(users)
+        history = self._histories(users).X
         if history.shape[0] != 1:
             raise ValueError(
                 f"explain takes one user at a time; got {history.shape[0]}: pass X[[row]] or the "

@@ -169,7 +169,7 @@ class RecommenderScorer:
             self._names,
             exclude_seen=self.exclude_seen,
             candidates=self.candidates,
-            features=user_features,
+            user_features=user_features,
         )
         return next(iter(scores.values())) if isinstance(self.metrics, str) else scores
 

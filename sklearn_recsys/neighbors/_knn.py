@@ -194,6 +194,6 @@ class UserKNN(SimilarUsersMixin, RecommenderMixin, BaseEstimator):
         neighbors = self._similarity_.top(X, self.n_neighbors, skip=self._training_rows(X))
         return sparse_dot(neighbors, self.interactions_)
 
-    def _user_neighbors(self, X, n, skip, features=None):
-        neighbors = self._similarity_.top(self._read(X), n, skip)
+    def _user_neighbors(self, histories, n, skip):
+        neighbors = self._similarity_.top(self._read(histories.X), n, skip)
         return top_n_cells(neighbors, neighbors.data, n)

@@ -17,6 +17,7 @@ import torch
 from sklearn.utils import gen_batches
 
 from sklearn_recsys.base import FactorsMixin, UserFeaturesMixin
+from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.base._user_features import check_aligned
 from sklearn_recsys.neural._base.inductive import InductiveRanker
 from sklearn_recsys.neural._base.parameters import parameters
@@ -393,7 +394,8 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
     def _finish(self, X, split):
         super()._finish(X, split)
         self.item_factors_, self.item_biases_ = split_biases(self._item_vectors(X.shape[1]))
-        vectors = self._computed(X, self.user_features_, np.arange(X.shape[0]))
+        users = Histories(X, self.user_features_, training_rows=np.arange(X.shape[0]))
+        vectors = self._computed(users)
         self.user_factors_, self.user_biases_ = split_biases(vectors)
 
     def _item_vectors(self, n_items, block_size=_BLOCK_SIZE):
@@ -402,31 +404,31 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         module = self.net_.module_
         return np.vstack([self._evaluated(module.items, items) for items in blocks])
 
-    def _computed(self, X, features, numbers=None, block_size=_BLOCK_SIZE):
-        """Return the vectors of rows; `numbers` says which training users they are."""
-        vectors = np.empty((X.shape[0], self.item_factors_.shape[1] + 1), dtype=np.float32)
-        for block in gen_batches(X.shape[0], block_size):
-            known = None if features is None else features[block]
-            rows = SparseRows.from_csr(self._centered(X[block]), self.net_.device, known)
-            if numbers is not None:
-                rows.numbers = torch.from_numpy(numbers[block]).to(self.net_.device)
+    def _computed(self, histories, block_size=_BLOCK_SIZE):
+        """Return the vectors of users; those of training rows with what their ids add."""
+        vectors = np.empty((len(histories), self.item_factors_.shape[1] + 1), dtype=np.float32)
+        for block in gen_batches(len(histories), block_size):
+            users = histories[block]
+            X = self._centered(users.X)
+            rows = SparseRows.from_csr(X, self.net_.device, users.user_features)
+            if users.training_rows is not None:
+                rows.numbers = torch.from_numpy(users.training_rows).to(self.net_.device)
             vectors[block] = self._evaluated(self.net_.module_.users, rows)
         return vectors
 
     # ---------------------------------------------------------------- users
 
-    def _vectors(self, X, features=None):
-        """Return the factors and the biases of canonical histories."""
-        known = self._training_rows(X, features)
+    def _vectors(self, histories):
+        """Return the factors and the biases of users."""
+        known = self._training_rows(histories.X, histories.user_features)
         factors, biases = self.user_factors_[known], self.user_biases_[known]
         new = np.flatnonzero(known < 0)
         if len(new):
-            part = None if features is None else features[new]
-            factors[new], biases[new] = split_biases(self._computed(X[new], part))
+            factors[new], biases[new] = split_biases(self._computed(histories[new]))
         return factors, biases
 
-    def _user_factors(self, X, features=None):
-        return self._vectors(X, features)[0]
+    def _user_factors(self, X, user_features=None):
+        return self._vectors(Histories(X, user_features))[0]
 
     def transform(self, X, *, user_features=None):
         """Return the vectors of users.
@@ -444,7 +446,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
             What the model scores the rows by, but for the bias.
         """
         check_aligned(X, user_features)
-        return self._transform(X, user_features)
+        return self._factors_of(self._checked_histories(X, user_features))
 
     def fit_transform(self, X, y=None, *, user_features=None):
         """Fit, and return the vectors of the training users.
@@ -482,21 +484,20 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
             Their cosines, −inf in empty slots.
         """
         check_aligned(users, user_features)
-        return self._similar_users(users, n, user_features)
+        return self._similar_users(self._histories(users, user_features), n)
 
     # ---------------------------------------------------------------- scores
 
     def _score_items(self, X, user_features=None):
-        factors, biases = self._vectors(X, user_features)
+        factors, biases = self._vectors(Histories(X, user_features))
         scores = factors @ self.item_factors_.T
         scores += self.item_biases_
         scores += (biases + self._offset())[:, None]
         return scores
 
-    def _score_pairs(self, X, rows, items, features=None):
-        asked, inverse = np.unique(rows, return_inverse=True)
-        known = None if features is None else features[asked]
-        factors, biases = self._vectors(X[asked], known)
+    def _score_pairs(self, X, rows, items, user_features=None):
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        factors, biases = self._vectors(Histories(X, user_features)[distinct])
         products = products_at(factors, self.item_factors_, inverse, items)
         return products + self.item_biases_[items] + (biases + self._offset())[inverse]
 

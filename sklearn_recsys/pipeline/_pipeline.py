@@ -420,14 +420,15 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
     def _has_features(self):
         return self._model._has_features
 
-    def _checked_features(self, features, n_rows, rows=None):
-        return self._model._checked_features(features, n_rows, rows)
+    def _with_features(self, histories, user_features):
+        return self._model._with_features(histories, user_features)
 
-    def _scores(self, X, features=None):
-        return self._model._scores(self._transformed(X), features)
+    def _scores(self, histories):
+        return self._model._scores(histories.with_X(self._transformed(histories.X)))
 
-    def _scores_at(self, X, rows, items, features=None):
-        return self._model._scores_at(self._transformed(X), rows, items, features)
+    def _scores_at(self, histories, rows, items):
+        histories = histories.with_X(self._transformed(histories.X))
+        return self._model._scores_at(histories, rows, items)
 
     def _in_rating_range(self, scores):
         return self._model._in_rating_range(scores)

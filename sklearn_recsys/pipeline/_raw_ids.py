@@ -117,7 +117,7 @@ class RawIdsMixin(UserFeaturesMixin):
             return super().predict(X, user_features=user_features)
         raw = RawIds(self)
         asked = raw.asked(X)
-        scores = self._predict_all(*self._of_asked(raw, asked, user_features))
+        scores = self._predict(self._histories_of(raw, asked, user_features))
         if asked.name == "row" and not is_frame(X):
             return scores
         rows = index(asked.labels).rename(asked.name if asked.name != "row" else None)
@@ -183,12 +183,12 @@ class RawIdsMixin(UserFeaturesMixin):
             raise ValueError(
                 f"Users and items must be pairs; got {len(places)} and {len(columns)} of them."
             )
-        histories, features = self._of_asked(raw, asked, user_features)
+        histories = self._histories_of(raw, asked, user_features)
         found = (places >= 0) & (columns >= 0)
         scores = np.full(len(places), np.nan, dtype=np.float32)
         if found.any():
             pairs = places[found], columns[found]
-            scores[found] = self._in_rating_range(self._scores_at(histories, *pairs, features))
+            scores[found] = self._in_rating_range(self._scores_at(histories, *pairs))
         return scores
 
     def score(
@@ -231,34 +231,24 @@ class RawIdsMixin(UserFeaturesMixin):
         if self.encoder is None:
             options = {"user_features": user_features, "candidates": candidates}
             return super().score(X, y, metric=metric, k=k, exclude_seen=exclude_seen, **options)
-        scores = self._score_metrics(
-            X,
-            y if y is None or not is_frame(y) else as_pandas_frame(y, "y"),
-            [metric],
-            k=k,
-            exclude_seen=exclude_seen,
-            candidates=candidates,
-            features=user_features,
-        )
-        return next(iter(scores.values()))
+        y = y if y is None or not is_frame(y) else as_pandas_frame(y, "y")
+        options = {"user_features": user_features, "candidates": candidates}
+        return self._score(X, y, metric, k=k, exclude_seen=exclude_seen, **options)
 
-    def _evaluate(self, X, y, parsed, exclude_seen, candidates, features=None):
+    def _evaluate(self, X, y, parsed, *, candidates=None, user_features=None, **options):
         if self.encoder is not None:
             raw = RawIds(self)
             asked = raw.asked(X)
             y = raw.held_out(y, asked)
             candidates = raw.sets(candidates, asked, "candidates")
-            X, features = self._of_asked(raw, asked, features, encoded=False)
-        return super()._evaluate(X, y, parsed, exclude_seen, candidates, features)
+            user_features = raw.features(user_features, asked)
+            X = self._users(asked.users).X
+        options |= {"candidates": candidates, "user_features": user_features}
+        return super()._evaluate(X, y, parsed, **options)
 
-    def _of_asked(self, raw, asked, features, encoded=True):
-        """Return the histories of those asked about, and their features, as the model reads them.
-
-        Without `encoded`, the features as the caller passes them.
-        """
-        features = raw.features(features, asked)
-        X, rows = self._histories(asked.users)
-        return X, self._checked_features(features, X.shape[0], rows) if encoded else features
+    def _histories_of(self, raw, asked, user_features):
+        """Return those asked about, with their features."""
+        return self._histories(asked.users, raw.features(user_features, asked))
 
     # ---------------------------------------------------------------- neighbors and reasons
 
@@ -324,13 +314,13 @@ class RawIdsMixin(UserFeaturesMixin):
         return _tidy(asked.name, asked.labels, found, scores)
 
     def _similar_users(self, users, n, features):
-        X, rows = self._histories(users)
-        if not X.shape[0]:
+        histories = self._users(users)
+        if not len(histories):
             return np.empty((0, n), dtype=np.int64), np.empty((0, n), dtype=np.float32)
         options = {} if features is None else {"user_features": features}
-        return self._model.similar_users(
-            self._transformed(X) if rows is None else rows, n, **options
-        )
+        rows = histories.training_rows
+        users = self._transformed(histories.X) if rows is None else rows
+        return self._model.similar_users(users, n, **options)
 
     @available_if(_model_has("explain"))
     def explain(self, users, item):
@@ -354,14 +344,13 @@ class RawIdsMixin(UserFeaturesMixin):
         """
         check_is_fitted(self)
         if self.encoder is None:
-            X, _ = self._histories(users)
-            return self._model.explain(self._transformed(X), item)
+            return self._model.explain(self._transformed(self._users(users).X), item)
         raw = RawIds(self)
         if not is_scalar(item) and not raw.is_one(item):
             raise ValueError(f"item must be one raw item id; got {item!r}.")
         (column,) = raw.columns([item])
         asked = raw.asked(users)
-        X, _ = self._histories(asked.users)
+        X = self._users(asked.users).X
         X = self._transformed(X) if X.shape[0] else X
         reasons = [
             self._model.explain(X[[row]], column) for row in range(X.shape[0]) if column >= 0

@@ -151,7 +151,7 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
         rows = SparseRows.from_csr(self._rows(X), self.net_.device, features=user_features)
         return self._in_units(self._evaluated(self.net_.module_, rows))
 
-    def _score_pairs(self, X, rows, items, features=None):
+    def _score_pairs(self, X, rows, items, user_features=None):
         if self.kind == "user":
-            return super()._score_pairs(X, rows, items, features)
+            return super()._score_pairs(X, rows, items, user_features)
         return self._ridge_pairs(X, rows, items)

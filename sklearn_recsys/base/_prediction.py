@@ -1,0 +1,120 @@
+"""Scores of all items and of pairs, in blocks of bounded memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sklearn_recsys.base._histories import Histories
+from sklearn_recsys.utils.validation import check_finite, check_indices, check_memory
+
+
+class PredictionMixin:
+    """What `RecommenderMixin` has for scores."""
+
+    def predict(self, X):
+        """Predict every item's score for every row.
+
+        A convenience for small data: the answer is dense. `recommend` and `predict_pairs` work in
+        bounded memory.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            The histories of known or new users.
+
+        Returns
+        -------
+        scores : ndarray of float32 of shape (n_rows, n_items)
+            In rating units, clipped to the range of the training ratings, for rating models;
+            greater is better for rankers.
+        """
+        return self._predict(self._checked_histories(X))
+
+    def _predict(self, histories):
+        n_rows, n_items = histories.X.shape
+        check_memory(
+            4 * n_rows * n_items,
+            f"The dense answer of predict, {n_rows:,} × {n_items:,} float32 scores,",
+            "Use recommend or predict_pairs, which work in bounded memory.",
+        )
+        scores = np.empty((n_rows, n_items), dtype=np.float32)
+        for rows, block in histories.blocks():
+            scores[rows] = self._scores(block)
+        return self._in_rating_range(scores)
+
+    def predict_pairs(self, X, rows, items):
+        """Predict the scores of the asked (row, item) cells only.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
+            The histories of known or new users.
+        rows : array-like of int of shape (n_pairs,)
+            Rows of `X`.
+        items : array-like of int of shape (n_pairs,)
+            Item indices.
+
+        Returns
+        -------
+        scores : ndarray of float32 of shape (n_pairs,)
+            What `predict` returns at these cells.
+        """
+        return self._predict_pairs(self._checked_histories(X), rows, items)
+
+    def _predict_pairs(self, histories, rows, items):
+        n_rows, n_items = histories.X.shape
+        rows = check_indices(rows, n_rows, name="rows", what="row")
+        items = check_indices(items, n_items, name="items")
+        if len(rows) != len(items):
+            raise ValueError(
+                f"rows and items must have one length; got {len(rows)} and {len(items)}."
+            )
+        return self._in_rating_range(self._scores_at(histories, rows, items))
+
+    # ---------------------------------------------------------------- scores of histories
+
+    def _scores(self, histories):
+        """Return the scores of a block of users, those included of whom nothing is known."""
+        histories = self._as_read(histories)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+            scores = self._refuse_nan(self._score_items(histories.X, **histories.features))
+        unknown = histories.is_unknown
+        if unknown.any():
+            scores[unknown] = self._fallback_
+        return self._in_units_of_X(scores)
+
+    def _scores_at(self, histories, rows, items):
+        """Return the scores at the cells (rows, items)."""
+        histories = self._as_read(histories)
+        pairs = histories.X, rows, items
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+            scores = self._refuse_nan(self._score_pairs(*pairs, **histories.features))
+        unknown = histories.is_unknown[rows]
+        if unknown.any():
+            scores[unknown] = self._fallback_[items[unknown]]
+        return self._in_units_of_X(scores)
+
+    def _score_pairs(self, X, rows, items, user_features=None):
+        """Score the asked cells only; models that can do so in less work override this."""
+        scores = np.empty(len(rows), dtype=np.float32)
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        order = np.argsort(inverse, kind="stable")
+        for block, asked in Histories(X, user_features)[distinct].blocks():
+            cells = order[slice(*np.searchsorted(inverse[order], [block.start, block.stop]))]
+            dense = self._score_items(asked.X, **asked.features)
+            scores[cells] = dense[inverse[cells] - block.start, items[cells]]
+        return scores
+
+    def _refuse_nan(self, scores):
+        """Return `scores`, which must be comparable: finite."""
+        return check_finite(scores, f"{type(self).__name__} scores items as")
+
+    def _in_units_of_X(self, scores):
+        """Return what the model says of what it reads in the unit that `X` came in."""
+        return scores
+
+    def _in_rating_range(self, scores):
+        """Clip what is reported in rating units; rankings use the unclipped scores."""
+        if hasattr(self, "rating_range_"):
+            np.clip(scores, *self.rating_range_, out=scores)
+        return scores

@@ -1,0 +1,162 @@
+"""Top-n lists: which items may be in them, and their ranking in blocks of bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells, union_cells
+from sklearn_recsys.utils._labels import check_item_labels, check_same_rows
+from sklearn_recsys.utils._topk import top_n, top_n_cells
+from sklearn_recsys.utils.validation import check_item_sets, check_length, check_list_memory
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EligibleItems:
+    """The items that may be recommended; a slice of rows takes those of some users.
+
+    Parameters
+    ----------
+    exclude_seen : bool, default=True
+        Whether the items of the user's own history are left out.
+    candidates : ndarray of bool of shape (n_items,) or csr_array, default=None
+        The only items for everyone, or with a row of items for each user.
+    exclude : ndarray of bool of shape (n_items,) or csr_array, default=None
+        Items to leave out; forms as in `candidates`.
+    held_out : csr_array of shape (n_rows, n_items), default=None
+        Items that join the candidates.
+    """
+
+    exclude_seen: bool = True
+    candidates: np.ndarray | sp.csr_array | None = None
+    exclude: np.ndarray | sp.csr_array | None = None
+    held_out: sp.csr_array | None = None
+
+    def __getitem__(self, rows):
+        values = (self.candidates, self.exclude, self.held_out)
+        return EligibleItems(
+            self.exclude_seen, *(value[rows] if sp.issparse(value) else value for value in values)
+        )
+
+    @property
+    def are_cells(self):
+        """Whether each user has candidates of their own, which are fewer than all items."""
+        return sp.issparse(self.candidates)
+
+    def cells(self, X):
+        """Return the eligible items of users with histories `X` as cells of a csr_array."""
+        cells = self.candidates
+        if self.held_out is not None:
+            cells = union_cells(cells, self.held_out)
+        if self.exclude_seen:
+            cells = take_cells(cells, ~in_cells(cells, X))
+        if sp.issparse(self.exclude):
+            cells = take_cells(cells, ~in_cells(cells, self.exclude))
+        elif self.exclude is not None:
+            cells = take_cells(cells, ~self.exclude[cells.indices])
+        return cells
+
+    def masked(self, scores, X):
+        """Return scores of all items by users with histories `X`, −inf where not eligible."""
+        if self.candidates is not None:
+            eligible = self.candidates
+            if self.held_out is not None:
+                eligible = np.broadcast_to(eligible, X.shape).copy()
+                eligible[cell_rows(self.held_out), self.held_out.indices] = True
+            scores = np.where(eligible, scores, np.float32(-np.inf))
+        if self.exclude_seen:
+            scores[cell_rows(X), X.indices] = -np.inf
+        if sp.issparse(self.exclude):
+            scores[cell_rows(self.exclude), self.exclude.indices] = -np.inf
+        elif self.exclude is not None:
+            scores[:, self.exclude] = -np.inf
+        return scores
+
+
+class RankingMixin:
+    """What `RecommenderMixin` has for ranked lists."""
+
+    def recommend(
+        self,
+        users=None,
+        n=10,
+        *,
+        exclude_seen=True,
+        candidates=None,
+        exclude=None,
+        return_scores=False,
+    ):
+        """Recommend items, best first.
+
+        Parameters
+        ----------
+        users : None, int, 1-D array-like of int or bool, or matrix, default=None
+            None: every training user. An integer, or a 1-D array of integers: rows of the training
+            matrix; a 1-D boolean array: a mask over them. Anything 2-D, or a 1-D *sparse* array:
+            the histories of anyone, known or new, with a column per item.
+        n : int, default=10
+            Items per row.
+        exclude_seen : bool, default=True
+            Whether to leave out the items of the row's own history.
+        candidates : array-like or sparse, default=None
+            Recommend nothing but these items. 1-D item indices (or a boolean mask over the items)
+            for everyone; or a row each: 2-D item indices, −1 for an empty slot, or a sparse or
+            boolean matrix of shape (n_rows, n_items).
+        exclude : array-like or sparse, default=None
+            Never recommend these items; forms as in `candidates`.
+        return_scores : bool, default=False
+            Whether to return the scores, too.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_rows, n)
+            Item indices by falling score, ties by index; −1 in slots that no item is left for.
+        scores : ndarray of float32 of shape (n_rows, n)
+            Their scores, not clipped, −inf in empty slots. Only if `return_scores`.
+        """
+        items = {"exclude_seen": exclude_seen, "candidates": candidates, "exclude": exclude}
+        ids, scores = self._recommend(users, self._histories(users), n, **items)
+        return (ids, scores) if return_scores else ids
+
+    def _recommend(self, users, histories, n, *, exclude_seen, candidates, exclude):
+        """Return ids and scores for checked histories; `users` is what the caller passed."""
+        n = check_length(n)
+        candidates, exclude = (
+            self._checked_sets(items, histories.X.shape, name, users)
+            for name, items in (("candidates", candidates), ("exclude", exclude))
+        )
+        return self._rank(histories, n, EligibleItems(exclude_seen, candidates, exclude))
+
+    def _checked_sets(self, items, shape, name, users=None):
+        """Return checked `candidates` or `exclude`; `users` are whom a frame has a row each for."""
+        if items is None:
+            return None
+        if hasattr(items, "columns"):
+            check_item_labels(self, items, name)
+            if hasattr(users, "columns"):  # a Series holds training rows
+                check_same_rows(users, items, name, "users")
+        elif hasattr(items, "to_frame") and items.dtype == bool:  # a Series: a mask over the items
+            check_item_labels(self, items.to_frame().T, name)
+        return check_item_sets(items, shape, name=name)
+
+    def _rank(self, histories, n, eligible):
+        """Return the ids and the scores of the `n` best eligible items of each user."""
+        n_rows, n_items = histories.X.shape
+        width = min(n, n_items)
+        check_list_memory(n_rows, n, n_items)
+        ids = np.full((n_rows, n), -1, dtype=np.int64)
+        scores = np.full((n_rows, n), -np.inf, dtype=np.float32)
+        for rows, block in histories.blocks():
+            items = eligible if block is histories else eligible[rows]
+            ids[rows, :width], scores[rows, :width] = self._rank_block(block, width, items)
+        return ids, scores
+
+    def _rank_block(self, histories, n, eligible):
+        if eligible.are_cells:
+            cells = eligible.cells(histories.X)
+            return top_n_cells(
+                cells, self._scores_at(histories, cell_rows(cells), cells.indices), n
+            )
+        return top_n(eligible.masked(self._scores(histories), histories.X), n)
