@@ -29,6 +29,7 @@ from sklearn_recsys import (  # noqa: E402
     TwoTower,
     load,
 )
+from sklearn_recsys.base._histories import Histories  # noqa: E402
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
 from sklearn_recsys.exceptions import ConvergenceWarning  # noqa: E402
 from sklearn_recsys.model_selection import cross_validate, random_holdout  # noqa: E402
@@ -533,9 +534,9 @@ def test_rows_and_items_do_not_depend_on_their_block(loss, batch_norm):
         assert_allclose(one[0], whole[row], rtol=1e-5, atol=1e-6)
     vectors = np.column_stack([model.item_factors_, model.item_biases_])
     assert_allclose(model._item_vectors(X.shape[1], block_size=7), vectors, rtol=1e-5, atol=1e-6)
-    rows, features = model._read(X), model.user_features_
     vectors = np.column_stack([model.user_factors_, model.user_biases_])
-    in_blocks = model._computed(rows, features, np.arange(X.shape[0]), block_size=7)
+    trained = Histories(model._read(X), model.user_features_, np.arange(X.shape[0]))
+    in_blocks = model._computed(trained, block_size=7)
     assert_allclose(in_blocks, vectors, rtol=1e-5, atol=1e-6)
     assert_array_equal(model.transform(X, user_features=users), model.user_factors_)
 
