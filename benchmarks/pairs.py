@@ -18,6 +18,7 @@ from sklearn_recsys import (
     EASE,
     NCF,
     EmbeddingNet,
+    ImplicitMatrixFactorization,
     MatrixFactorization,
     PopularityRecommender,
 )
@@ -28,7 +29,7 @@ from sklearn_recsys.neural._data.pair_batches import PairDataset
 from sklearn_recsys.utils._cells import cell_rows
 
 RANKERS = {
-    "MatrixFactorization(loss='logistic')": MatrixFactorization(loss="logistic"),
+    "ImplicitMatrixFactorization()": ImplicitMatrixFactorization(),
     "NCF('gmf', n_factors=32)": NCF("gmf", n_factors=32),
     "NCF('mlp')": NCF("mlp"),
     "NCF('neumf')": NCF("neumf"),
@@ -158,9 +159,7 @@ def memory():
     """Fit one epoch or iteration: the peak grows with interactions and embeddings only."""
     models = {
         "MatrixFactorization()": MatrixFactorization(max_epochs=1, random_state=0),
-        "MatrixFactorization(loss='logistic')": MatrixFactorization(
-            loss="logistic", max_epochs=1, random_state=0
-        ),
+        "ImplicitMatrixFactorization()": ImplicitMatrixFactorization(max_epochs=1, random_state=0),
         "NCF('gmf', n_factors=32)": NCF("gmf", n_factors=32, max_epochs=1, random_state=0),
         "NCF('mlp')": NCF("mlp", max_epochs=1, random_state=0),
         "ALS()": ALS(max_iter=1, random_state=0),

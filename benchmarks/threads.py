@@ -10,7 +10,13 @@ import pandas as pd
 import torch
 from sklearn.base import clone
 
-from sklearn_recsys import NCF, AutoRec, DeepAutoencoder, MatrixFactorization, TwoTower
+from sklearn_recsys import (
+    NCF,
+    AutoRec,
+    DeepAutoencoder,
+    ImplicitMatrixFactorization,
+    TwoTower,
+)
 from sklearn_recsys.datasets import make_interactions, make_ratings
 from sklearn_recsys.neural import NeuralRecommender
 from sklearn_recsys.utils.discovery import all_recommenders
@@ -20,7 +26,7 @@ SEEDS = (0, 1, 2)
 VARIANTS = {
     AutoRec: [{"kind": kind} for kind in ("item", "user")],
     DeepAutoencoder: [{"kind": kind} for kind in ("user", "item")],
-    MatrixFactorization: [{"loss": loss} for loss in ("mse", "logistic", "bpr")],
+    ImplicitMatrixFactorization: [{"loss": loss} for loss in ("logistic", "bpr")],
     NCF: [{"architecture": name, "early_stopping": True} for name in ("gmf", "mlp", "neumf")],
     TwoTower: [{"loss": loss} for loss in ("mse", "softmax", "logistic")],
 }

@@ -22,7 +22,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from sklearn_recsys import ALS, NCF, MatrixFactorization, PopularityRecommender
+from sklearn_recsys import ALS, NCF, ImplicitMatrixFactorization, PopularityRecommender
 from sklearn_recsys.datasets import fetch_movielens, make_movies
 from sklearn_recsys.model_selection import evaluate, leave_last_out, sample_negatives
 from sklearn_recsys.preprocessing import InteractionEncoder
@@ -60,7 +60,7 @@ models = {
         early_stopping=False,
         random_state=0,
     ),
-    "dot product": MatrixFactorization(n_factors=32, loss="logistic", random_state=0),
+    "dot product": ImplicitMatrixFactorization(n_factors=32, random_state=0),
     "ALS": ALS(n_factors=32, random_state=0),
 }
 seconds = {}

@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array, vstack
 
-from sklearn_recsys import ALS, CDAE, NCF, MatrixFactorization, TwoTower, UserKNN, load
+from sklearn_recsys import ALS, CDAE, NCF, ImplicitMatrixFactorization, TwoTower, UserKNN, load
 from sklearn_recsys.base import _histories
 from sklearn_recsys.datasets import make_interactions
 
@@ -88,7 +88,7 @@ def test_a_partial_fit_in_another_thread_does_not_leave_its_index_behind(monkeyp
 def test_the_index_compares_what_a_model_reads():
     """A model of a binary matrix takes the items alone for the user, in every method."""
     X = data()
-    model = MatrixFactorization(3, loss="bpr", **NEURAL).fit(X)
+    model = ImplicitMatrixFactorization(3, loss="bpr", **NEURAL).fit(X)
     other_values = X.copy()
     other_values.data[:] = 7
     assert_array_equal(model.transform(other_values), model.user_factors_)

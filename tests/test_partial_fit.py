@@ -14,7 +14,7 @@ from sklearn.preprocessing import Binarizer
 from skorch.callbacks import Callback
 
 from sklearn_recsys import ALS, NCF, MultVAE, RecommenderPipeline
-from sklearn_recsys.neural import MatrixFactorization, NeuralRecommender
+from sklearn_recsys.neural import ImplicitMatrixFactorization, NeuralRecommender
 from sklearn_recsys.utils.discovery import all_recommenders
 
 N_USERS, N_ITEMS = 24, 12
@@ -42,8 +42,8 @@ def small(model):
 MODELS = {name: small(cls()) for name, cls in all_recommenders()}
 MODELS |= {
     "AutoRec, user": small(MODELS["AutoRec"]).set_params(kind="user"),
-    "MatrixFactorization, logistic": small(MatrixFactorization(loss="logistic")),
-    "MatrixFactorization, bpr": small(MatrixFactorization(loss="bpr")),
+    "ImplicitMatrixFactorization, logistic": small(ImplicitMatrixFactorization()),
+    "ImplicitMatrixFactorization, bpr": small(ImplicitMatrixFactorization(loss="bpr")),
     "NCF, gmf": small(NCF("gmf")),
     "TwoTower, softmax": small(MODELS["TwoTower"]).set_params(loss="softmax"),
     "pipeline": RecommenderPipeline([("tfidf", TfidfTransformer()), ("m", small(ALS()))]),

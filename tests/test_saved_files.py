@@ -1,7 +1,8 @@
 """Files saved by earlier versions still load, and answer what they answered then.
 
 ``tests/data/make_model_files.py`` made them. A file that no longer loads is a fault of the package:
-the folders are never written again.
+the folders are never written again. ``0.1.0-matrix-factorization`` holds models of the time when
+`MatrixFactorization` had a parameter `loss`, among them two whose parameters changed after `fit`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:.* was saved with")
 
 
 def test_every_model_has_a_file():
-    renamed = {"TwoTowerRecommender": "TwoTower"}
+    renamed = {
+        "TwoTowerRecommender": "TwoTower",
+        "MatrixFactorization_bpr": "ImplicitMatrixFactorization",
+    }
     names = {path.stem for path in FILES if path.parent.name == "0.1.0"}
     names = {renamed.get(name, name) for name in names}
     assert {name for name, _ in all_recommenders()} <= names
@@ -56,3 +60,27 @@ def test_saved_files(path):
     elif hasattr(model, "partial_fit") and not features:
         model.partial_fit(model.interactions_)
         assert np.isfinite(model.predict(users)).all()
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "params"),
+    [
+        ("", "MatrixFactorization", {"rating_range": (1, 5), "lr": 0.5, "l2": 0.3}),
+        ("_bpr", "ImplicitMatrixFactorization", {"loss": "bpr", "lr": 0.01, "l2": 0.01}),
+        ("_logistic", "ImplicitMatrixFactorization", {"negatives": "all", "n_negatives": 5}),
+        ("_sampled", "ImplicitMatrixFactorization", {"negatives": "sampled", "lr": 0.05}),
+    ],
+)
+def test_a_matrix_factorization_of_a_loss_loads_as_the_class_of_today(file, name, params):
+    folder = "0.1.0-matrix-factorization"
+    (path,) = (
+        p for p in FILES if p.parent.name == folder and p.stem == f"MatrixFactorization{file}"
+    )
+    model = load(path)
+    assert type(model).__name__ == name
+    assert {key: getattr(model, key) for key in params} == params
+    # the net is that of the parameters of fit
+    expected = {"": 0.003, "_sampled": 0.05}.get(file, 0.01)
+    assert model.net_.lr == expected
+    ranker = name != "MatrixFactorization"
+    assert not ranker or model.net_.module_.n_negatives == (2 if file == "_sampled" else 4)

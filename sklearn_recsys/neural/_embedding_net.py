@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from torch import nn
 
 from sklearn_recsys.neural._base.parameters import parameters
-from sklearn_recsys.neural._base.transductive import TransductiveRecommender
+from sklearn_recsys.neural._base.transductive_rating import TransductiveRatingRecommender
 from sklearn_recsys.neural._data.random import dropout
 from sklearn_recsys.neural._nn.layers import check_layer_sizes
 from sklearn_recsys.neural._nn.pair import PairMLP, PairModule, exact, normal_vectors
@@ -74,7 +74,7 @@ class EmbeddingNetModule(PairModule):
 
 
 @parameters
-class EmbeddingNet(TransductiveRecommender):
+class EmbeddingNet(TransductiveRatingRecommender):
     """EmbeddingNet, a multilayer perceptron on vectors of users and items, for ratings.
 
     The vectors of a user and an item, side by side, go through hidden layers to a rating [1]_.
@@ -175,7 +175,7 @@ class EmbeddingNet(TransductiveRecommender):
     l2: float = 0.05
 
     _parameter_constraints = {
-        **TransductiveRecommender._parameter_constraints,
+        **TransductiveRatingRecommender._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like"],
         "embedding_dropout": [Interval(Real, 0, 1, closed="left")],
@@ -194,10 +194,6 @@ class EmbeddingNet(TransductiveRecommender):
             unit=self._scale_[1],
             intercept=self._intercept_,
         )
-
-    @property
-    def _objective(self):
-        return "mse"
 
     def _prepare(self, X, resume):
         super()._prepare(X, resume)

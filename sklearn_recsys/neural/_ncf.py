@@ -187,7 +187,8 @@ class NCF(TransductiveRecommender):
 
     See Also
     --------
-    MatrixFactorization : The plain dot product with biases; quicker, and at least as accurate.
+    ImplicitMatrixFactorization : The plain dot product with biases; quicker, and at least as
+        accurate.
 
     Notes
     -----

@@ -121,12 +121,47 @@ def class_of(name, trusted):
     return cls
 
 
-def renamed(cls, attributes):
-    """Return parameters or attributes that a file holds under the names they have today."""
-    attributes = {k: value for k, value in attributes.items() if not isinstance(value, Former)}
+def updated(cls, params, state):
+    """Return the class, parameters and state of today for those that a file holds."""
     if not cls.__module__.startswith("sklearn_recsys."):
-        return attributes
+        return cls, _without_former(params), _without_former(state)
+    params, state = _renamed(params), _renamed(state)
+    if type(state.get(_FIT_PARAMS)) is dict:
+        state[_FIT_PARAMS] = _renamed(state[_FIT_PARAMS])
+    if cls.__name__ == "MatrixFactorization" and "loss" in params:
+        return _divided(cls, params, state)
+    return cls, params, state
+
+
+_FIT_PARAMS = "_fit_params_"  # the parameters of `fit` that were changed after it
+
+
+def _without_former(attributes):
+    return {name: value for name, value in attributes.items() if not isinstance(value, Former)}
+
+
+def _renamed(attributes):
+    attributes = _without_former(attributes)
     return {_RENAMED_ATTRIBUTES.get(name, name): value for name, value in attributes.items()}
+
+
+def _divided(cls, params, state):
+    """Return what one class for ratings and rankings, told apart by `loss`, is today."""
+    of_ratings = isinstance(params["loss"], str) and params["loss"] == "mse"
+    dropped = {"loss", "negatives", "n_negatives"} if of_ratings else {"rating_range"}
+    if not of_ratings:
+        cls = import_module("sklearn_recsys.neural").ImplicitMatrixFactorization
+
+    def converted(params):
+        params = {name: value for name, value in params.items() if name not in dropped}
+        for name in {"lr", "l2"} & set(params):
+            if params[name] is None:  # was: the default of the loss
+                params[name] = getattr(cls, name)
+        return params
+
+    if type(state.get(_FIT_PARAMS)) is dict:
+        state = {**state, _FIT_PARAMS: converted(state[_FIT_PARAMS])}
+    return cls, converted(params), state
 
 
 def is_built(cls):

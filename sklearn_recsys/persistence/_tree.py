@@ -334,12 +334,12 @@ class Decoder:
         cls = _classes.class_of(node["class"], self._trusted)
         if not _classes.may_save(cls):
             raise ModelFileError(f"it holds a {cls.__name__}, which is not an estimator.")
+        params, state = (self._attributes(node[key], depth) for key in ("params", "state"))
+        cls, params, state = _classes.updated(cls, params, state)
         built, names = _classes.is_built(cls), _classes.parameter_names(cls)
-        params = _classes.renamed(cls, self._attributes(node["params"], depth))
         unknown = sorted(set(params) - set(_saved_parameters(cls, names)))
         if unknown:
             raise ModelFileError(f"{cls.__name__} has no parameter {unknown[0][:100]!r}.")
-        state = _classes.renamed(cls, self._attributes(node["state"], depth))
         not_saved = {_ROUTING, *derived_attributes(cls)}
         for name in state:
             problem = "is a parameter" if name in names else _classes.attribute_problem(cls, name)

@@ -29,6 +29,7 @@ from sklearn_recsys import (  # noqa: E402
     AutoRec,
     DeepAutoencoder,
     EmbeddingNet,
+    ImplicitMatrixFactorization,
     MatrixFactorization,
     MultDAE,
     MultVAE,
@@ -49,9 +50,9 @@ RANKERS = {
     "CDAE": CDAE(),
     "CDAE, sampled": CDAE(n_negatives=2),
     "SVAE": SVAE(embedding_dim=4, n_recurrent=4, n_hidden=4),
-    "MF, logistic": MatrixFactorization(loss="logistic"),
-    "MF, sampled": MatrixFactorization(loss="logistic", negatives="sampled"),
-    "MF, bpr": MatrixFactorization(loss="bpr"),
+    "MF, logistic": ImplicitMatrixFactorization(),
+    "MF, sampled": ImplicitMatrixFactorization(negatives="sampled"),
+    "MF, bpr": ImplicitMatrixFactorization(loss="bpr"),
     "NCF, gmf": NCF("gmf"),
     "NCF, mlp": NCF("mlp", hidden_layer_sizes=[4]),
     "NCF, neumf": NCF(hidden_layer_sizes=[4]),
@@ -170,7 +171,7 @@ def test_empty_rows_give_no_loss_that_is_not_finite(name, batch_size):
 def test_empty_rows_change_nothing_of_a_logistic_loss():
     X = (np.random.default_rng(0).random((24, 6)) < 0.4).astype(float)
     X[::3] = 0
-    model = MatrixFactorization(4, loss="logistic", max_epochs=3, random_state=0)
+    model = ImplicitMatrixFactorization(4, max_epochs=3, random_state=0)
     with_empty = clone(model).fit(X).history_["train_loss"]
     without = clone(model).fit(X[X.any(axis=1)]).history_["train_loss"]
     assert with_empty.to_numpy() == pytest.approx(without.to_numpy(), abs=3e-3)

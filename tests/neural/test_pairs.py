@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 torch = pytest.importorskip("torch")
 
-from sklearn_recsys import NCF, EmbeddingNet, MatrixFactorization  # noqa: E402
+from sklearn_recsys import NCF, EmbeddingNet, ImplicitMatrixFactorization  # noqa: E402
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
 from sklearn_recsys.neural import NegativeSampler, SparseRows  # noqa: E402
 from sklearn_recsys.neural._base.net import OneCycle  # noqa: E402
@@ -23,6 +23,9 @@ from sklearn_recsys.neural._data.pair_batches import (  # noqa: E402
     PairDataset,
 )
 from sklearn_recsys.neural._embedding_net import EmbeddingNetModule  # noqa: E402
+from sklearn_recsys.neural._implicit_matrix_factorization import (  # noqa: E402
+    ImplicitMatrixFactorizationModule,
+)
 from sklearn_recsys.neural._matrix_factorization import MatrixFactorizationModule  # noqa: E402
 from sklearn_recsys.neural._ncf import NCFModule  # noqa: E402
 from sklearn_recsys.neural._nn.pair import PairMLP  # noqa: E402
@@ -38,15 +41,21 @@ def ratings(n_users=60, n_items=30, seed=0):
     return make_ratings(n_users, n_items, density=0.3, random_state=seed)
 
 
-def factorization(loss="logistic", l2=0.0, dropout=0.0, **params):
-    return MatrixFactorizationModule(7, 9, 4, loss, l2, dropout, 3, **params)
+def factorization(**params):
+    return MatrixFactorizationModule(7, 9, n_factors=4, l2=0.0, dropout=0.0, **params)
+
+
+def implicit(loss="logistic", n_users=7, n_items=9, n_factors=4, l2=0.0):
+    return ImplicitMatrixFactorizationModule(
+        n_users, n_items, n_factors, objective=loss, l2=l2, dropout=0.0, n_negatives=3
+    )
 
 
 MODULES = {
-    "mse": lambda: factorization("mse"),
-    "mse-range": lambda: factorization("mse", activation="sigmoid", unit=5.0, intercept=0.4),
-    "logistic": factorization,
-    "bpr": lambda: factorization("bpr"),
+    "mse": factorization,
+    "mse-range": lambda: factorization(activation="sigmoid", unit=5.0, intercept=0.4),
+    "logistic": implicit,
+    "bpr": lambda: implicit("bpr"),
     "net": lambda: EmbeddingNetModule(7, 9, 4, [6, 5], 0.1, 0.2, 0.0, 5.0, 0.3),
     "net-flat": lambda: EmbeddingNetModule(7, 9, 4, [], 0.1, 0.2, 0.0, 5.0, 0.3),
     "gmf": lambda: NCFModule(7, 9, "gmf", 4, [6, 5], 0.2, 0.0),
@@ -293,7 +302,7 @@ def test_validation_is_ndcg_among_the_candidates():
 
 def test_ties_and_nan_are_no_hits():
     """A diverged model must not look like the best one to early stopping."""
-    module = MatrixFactorizationModule(2, 30, 3, "logistic", 0.0, 0.0, 3)
+    module = implicit(n_users=2, n_items=30, n_factors=3)
     users, candidates = torch.tensor([0, 1]), torch.arange(30).expand(2, -1)
     for value in (0.0, torch.nan):
         torch.nn.init.constant_(module.item_vectors, value)
@@ -304,9 +313,9 @@ def test_ties_and_nan_are_no_hits():
 # -------------------------------------------------------------------------- users
 
 RANKERS = {
-    "all": MatrixFactorization(4, loss="logistic", l2=0.01),
-    "sampled": MatrixFactorization(4, loss="logistic", negatives="sampled", l2=0.01),
-    "bpr": MatrixFactorization(4, loss="bpr", l2=0.01),
+    "all": ImplicitMatrixFactorization(4),
+    "sampled": ImplicitMatrixFactorization(4, negatives="sampled"),
+    "bpr": ImplicitMatrixFactorization(4, loss="bpr"),
     "gmf": NCF("gmf", 4),
     "neumf": NCF("neumf", 4, (6,), pretrain=False),
 }
@@ -347,11 +356,11 @@ def test_a_new_user_depends_on_the_own_row_alone(name, monkeypatch):
     torch.manual_seed(3)
     assert_array_equal(model._vectors(new), together)
 
-    def rows_at_a_time(X):
+    def rows_at_a_time(self, X, vector_size):
         for start in range(0, X.shape[0], 3):
             yield slice(start, start + 3)
 
-    monkeypatch.setattr(model, "_fold_in_blocks", rows_at_a_time)
+    monkeypatch.setattr(type(model._examples), "blocks", rows_at_a_time)
     assert_allclose(model._vectors(new), together, atol=1e-6)
 
 
@@ -363,7 +372,7 @@ def test_folding_in_lowers_the_loss_of_every_row(name):
     start = module.user_vectors.detach().mean(dim=0, keepdim=True)
     for row in range(40, X.shape[0]):
         history = X[[row]]
-        loss = model._fold_in_loss(module, history)
+        loss = model._examples.loss_of_vectors(module, history)
         found = model._vectors(history).double()
         assert loss(found).item() < loss(start).item()
         (gradient,) = torch.autograd.grad(loss(found.requires_grad_()), found)
@@ -374,14 +383,14 @@ def test_folding_in_lowers_the_loss_of_every_row(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_blocks_of_new_users_cover_all_rows(name):
     model, X = fitted(name)
-    blocks = list(model._fold_in_blocks(X))
+    blocks = list(model._examples.blocks(X, 5))
     assert blocks[0].start == 0
     assert [block.start for block in blocks[1:]] == [block.stop for block in blocks[:-1]]
     assert min(blocks[-1].stop, X.shape[0]) == X.shape[0]
     long = SimpleNamespace(
         shape=(5, 10), indptr=np.array([0, 2**20, 2**21, 2**21 + 1, 2**21 + 2, 2**22])
     )
-    rows = [row for block in model._fold_in_blocks(long) for row in range(5)[block]]
+    rows = [row for block in model._examples.blocks(long, 5) for row in range(5)[block]]
     assert rows == list(range(5))
 
 
@@ -418,7 +427,7 @@ def test_partial_fit_keeps_known_users(name):
 
 def test_a_loaded_model_trains_on_like_the_one_it_was():
     X = make_interactions(200, 60, density=0.3, random_state=0)
-    for model in (NCF("gmf", 4), NCF("neumf", 4, (6,)), MatrixFactorization(4, loss="bpr")):
+    for model in (NCF("gmf", 4), NCF("neumf", 4, (6,)), ImplicitMatrixFactorization(4, loss="bpr")):
         model.set_params(max_epochs=1, n_negatives=1, random_state=0, early_stopping=False).fit(X)
         loaded = pickle.loads(pickle.dumps(model))
         assert loaded.net_.batch_size == model.net_.batch_size == X.nnz // 100
@@ -432,8 +441,11 @@ def test_a_loaded_model_trains_on_like_the_one_it_was():
 def test_threads_sum_gradients_in_one_order(loss):
     """Two fits with one seed are equal, whoever of a batch's users and items comes often."""
     torch.manual_seed(0)
-    objective = "logistic" if loss == "rows" else loss
-    module = MatrixFactorizationModule(300, 150, 32, objective, 0.1, 0.0, 3)
+    if loss == "mse":
+        module = MatrixFactorizationModule(300, 150, n_factors=32, l2=0.1, dropout=0.0)
+    else:
+        objective = "logistic" if loss == "rows" else loss
+        module = implicit(objective, 300, 150, 32, l2=0.1)
     batch = [torch.randint(n, (8192,)) for n in (300, 150, 150)]
     if loss in {"mse", "logistic"}:
         batch[2] = torch.rand(8192)
@@ -459,9 +471,8 @@ def test_one_cycle_takes_every_optimizer(optimizer):
     model = NCF("gmf", 4, schedule="one_cycle", optimizer=optimizer, **{**PARAMS, "max_epochs": 2})
     net = model.fit(interactions()).net_
     (schedule,) = (callback for _, callback in net.callbacks_ if isinstance(callback, OneCycle))
-    steps = 2 * len(
-        net.get_iterator(net.get_dataset(model._examples(interactions())), training=True)
-    )
+    dataset = model._examples.dataset(interactions(), "cpu")
+    steps = 2 * len(net.get_iterator(net.get_dataset(dataset), training=True))
     assert schedule.schedule_.last_epoch == steps
     assert net.optimizer_.param_groups[0]["lr"] < 1e-2 * net.lr
     assert net.optimizer_.param_groups[0].get("momentum", 0) == 0

@@ -87,6 +87,7 @@ def test_positional_parameters():
         "CDAE": ["n_factors"],
         "DeepAutoencoder": ["kind", "hidden_layer_sizes"],
         "EmbeddingNet": ["n_factors", "hidden_layer_sizes"],
+        "ImplicitMatrixFactorization": ["n_factors"],
         "MatrixFactorization": ["n_factors"],
         "MultDAE": ["n_factors", "hidden_layer_sizes"],
         "MultVAE": ["n_factors", "hidden_layer_sizes"],

@@ -248,8 +248,8 @@ RANKERS = {
         hidden_layer_sizes=st.just((4,)),
         n_negatives=st.just(1),
     ),
-    "MatrixFactorization, ranking": st.builds(
-        recsys.MatrixFactorization,
+    "ImplicitMatrixFactorization": st.builds(
+        recsys.ImplicitMatrixFactorization,
         n_factors=st.just(3),
         loss=st.sampled_from(["logistic", "bpr"]),
         n_negatives=st.just(1),

@@ -16,8 +16,8 @@ from sklearn_recsys import (
     AutoRec,
     ContentRecommender,
     EmbeddingNet,
+    ImplicitMatrixFactorization,
     ItemKNN,
-    MatrixFactorization,
     MultVAE,
     RecVAE,
     TwoTower,
@@ -173,7 +173,7 @@ def test_absurd_numbers_of_negatives(n):
     """In fit, and where a loaded model asks for them to fold a new user in."""
     models = [
         NCF("gmf", n_factors=2, early_stopping=False),
-        MatrixFactorization(2, loss="bpr"),
+        ImplicitMatrixFactorization(2, loss="bpr"),
         CDAE(2, n_negatives=1, early_stopping=False),
     ]
     for model in models:

@@ -129,6 +129,48 @@ class PairModule(nn.Module):
         return torch.where(ranks < 10, 1 / (ranks + 2.0).log2(), 0.0).mean()
 
 
+class DotProductModule(PairModule):
+    """The score b_u + b_i + p_u · q_i; a vector is the factors and, at its end, the bias.
+
+    Parameters
+    ----------
+    n_users, n_items : int
+        Rows and columns of the training matrix.
+    n_factors : int
+        Length of p and q.
+    objective : {"mse", "logistic", "bpr"}
+        The loss of an example.
+    l2 : float
+        The penalty.
+    dropout : float
+        Share of a user's factors dropped while training.
+    unit : float, default=1.0
+        The scale of the ratings.
+    """
+
+    def __init__(self, n_users, n_items, n_factors, objective, l2, dropout, unit=1.0):
+        vectors = [normal_vectors(n, n_factors + 1) for n in (n_users, n_items)]
+        for vector in vectors:
+            vector[:, -1] = 0
+        super().__init__(*vectors, objective, l2, unit)
+        self.dropout = dropout
+
+    def _factors(self, u):
+        return dropout(u[:, :-1], self.dropout, self.training)
+
+    def score(self, u, v):
+        """Return the scores of pairs of vectors, of shape (n_pairs,)."""
+        products = (self._factors(u) * v[:, :-1]).sum(dim=1)
+        return products + u[:, -1] + v[:, -1]
+
+    def grid(self, u):
+        """Return the scores of users' vectors with all items, of shape (n_rows, n_items)."""
+        products = torch.addmm(
+            self.item_vectors[:, -1], self._factors(u), self.item_vectors[:, :-1].T
+        )
+        return products + u[:, -1:]
+
+
 def normal_vectors(n, size, std=0.1):
     """Return vectors to start training from, of shape (n, size)."""
     return torch.randn(n, size) * std

@@ -1,0 +1,236 @@
+"""ImplicitMatrixFactorization: dot products that rank, by the logistic loss or by pairs (BPR).
+
+Johnson, "Logistic Matrix Factorization for Implicit Feedback Data", NIPS 2014 Workshop; Rendle,
+Freudenthaler, Gantner and Schmidt-Thieme, "BPR: Bayesian Personalized Ranking from Implicit
+Feedback", UAI 2009; Rendle, Krichene, Zhang and Anderson, "Neural Collaborative Filtering vs.
+Matrix Factorization Revisited", RecSys 2020.
+"""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY
+from numbers import Integral, Real
+
+from torch.nn.functional import softplus
+
+from sklearn_recsys.neural._base.biased_factors import BiasedFactorsMixin
+from sklearn_recsys.neural._base.examples import SampledNegatives, WholeRows
+from sklearn_recsys.neural._base.parameters import parameters
+from sklearn_recsys.neural._base.transductive import TransductiveRecommender
+from sklearn_recsys.neural._nn.pair import DotProductModule
+from sklearn_recsys.utils._sklearn import Interval, StrOptions
+
+
+class ImplicitMatrixFactorizationModule(DotProductModule):
+    """The score b_u + b_i + p_u · q_i, with a loss over examples or over whole rows.
+
+    Parameters
+    ----------
+    n_users, n_items : int
+        Rows and columns of the training matrix.
+    n_factors : int
+        Length of p and q.
+    objective : {"logistic", "bpr"}
+        The loss.
+    l2 : float
+        The penalty.
+    dropout : float
+        Share of a user's factors dropped while training.
+    n_negatives : int
+        The weight of the items without an interaction, in the loss over whole rows.
+    """
+
+    def __init__(self, n_users, n_items, n_factors, objective, l2, dropout, n_negatives):
+        super().__init__(n_users, n_items, n_factors, objective, l2, dropout)
+        self.n_negatives = n_negatives
+
+    def loss(self, *batch):
+        """Return the mean loss of examples, or of all items for each of some rows."""
+        if len(batch) == 3:
+            return super().loss(*batch)
+        rows, _ = batch
+        losses, penalties, weights = self.row_losses(self.user_vectors[rows.numbers], rows)
+        return (losses + penalties).sum() / weights.sum()
+
+    def row_losses(self, u, rows):
+        """Return each row's logistic loss over all items, its penalty and its sum of weights.
+
+        An item with an interaction weighs 1; the others of a row together as much as `n_negatives`
+        drawn ones for each interaction.
+        """
+        lengths = rows.indptr.diff()
+        free = rows.shape[1] - lengths
+        weights = self.n_negatives * lengths / free.clamp(min=1) * (free > 0)  # of a free item
+        scores, owners = self.grid(u), rows.rows
+        positives = scores[owners, rows.indices]
+        squares = self.item_vectors.square().sum(dim=1)
+
+        def over_row(of_all, of_positives, of_negatives):
+            sums = weights * of_all
+            changes = of_positives - weights[owners] * of_negatives
+            return sums.index_add(0, owners, changes.to(sums.dtype))
+
+        losses = over_row(softplus(scores).sum(dim=1), softplus(-positives), softplus(positives))
+        touched = squares.index_select(0, rows.indices)  # its gradient has one order of sums
+        item_squares = over_row(squares.sum(), touched, touched)
+        totals = lengths + weights * free
+        return losses, self.l2 / 2 * (totals * u.square().sum(dim=1) + item_squares), totals
+
+
+@parameters
+class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
+    r"""Matrix factorization for implicit feedback: logistic loss, or BPR.
+
+    Items are ranked by :math:`s_{ui} = b_u + b_i + p_u \cdot q_i`. Every interaction (``x > 0``) is
+    a positive. The losses say how it is compared with the negatives, items that the user has no
+    interaction with:
+
+    ``"logistic"``
+        Logistic matrix factorization [1]_: :math:`\sigma(s_{ui})` is the probability of an
+        interaction, and :math:`-\ln \sigma(s_{ui})` for a positive and
+        :math:`-\ln(1 - \sigma(s_{uj}))` for a negative are minimized, as in [2]_.
+    ``"bpr"``
+        Bayesian personalized ranking [3]_: :math:`-\ln \sigma(s_{ui} - s_{uj})` for an interaction
+        i and a sampled negative j is minimized (BPR-Opt), which ranks i above j.
+
+    Parameters
+    ----------
+    n_factors : int, default=128
+        Length of the vectors p and q.
+    loss : {"logistic", "bpr"}, default="logistic"
+        The loss.
+    negatives : {"all", "sampled"}, default="all"
+        With ``"logistic"``: all items that a user has no interaction with, weighing together as
+        much as `n_negatives` sampled ones for each interaction; or those, sampled again in each
+        epoch. The first is the expectation of the second, at the cost of users × items × factors,
+        which is quick for catalogs of some ten thousand items. ``"bpr"`` always samples.
+    n_negatives : int, default=4
+        Negatives for each interaction.
+    dropout : float, default=0.0
+        Share of a user's factors that are dropped from an example while training.
+    schedule : {"constant", "one_cycle"}, default="constant"
+        The learning rate: `lr`, or rising to it and falling to nothing over all epochs.
+    lr : float, default=0.01
+        Learning rate.
+    max_epochs : int, default=100
+        Passes over the data at most.
+    batch_size : int or "auto", default="auto"
+        Examples per update; users, where all items are negatives. "auto": a hundredth of the
+        interactions, from 32 to 4096 examples; a twelfth of the users, at most 512.
+    optimizer : str or class, default="adam"
+        A name or class of :mod:`torch.optim`.
+    l2 : float, default=0.01
+        Penalty on the vectors that an example touches: l2/2 · (‖u‖² + ‖v‖²), added to its loss, so
+        that frequent users and items are held by it as much as rare ones.
+    early_stopping : bool, default=True
+        Whether to stop when the NDCG of held-out interactions stops rising, and keep the best
+        weights.
+    validation_fraction : float, default=0.05
+        The share of the interactions held out for that, at most one of a user and 10,000, which
+        NDCG@10 ranks among 99 sampled items.
+    n_iter_no_change : int, default=5
+        Epochs without an improvement before training stops.
+    callbacks : list, default=None
+        Callbacks of skorch.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
+        one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of what is held out, the weights, the negatives and the batches.
+    verbose : int, default=0
+        Whether to print every epoch.
+    net_params : dict, default=None
+        Any other parameter of :class:`skorch.NeuralNet`, as in ``{"optimizer__eps": 1e-6}``.
+
+    Attributes
+    ----------
+    user_factors_ : ndarray of float32 of shape (n_users, n_factors)
+        The vectors p of the training users.
+    item_factors_ : ndarray of float32 of shape (n_items, n_factors)
+        The vectors q.
+    user_biases_, item_biases_ : ndarray of float32 of shape (n_users,), (n_items,)
+        The biases.
+    net_ : skorch.NeuralNet
+        The trained net.
+    history_ : DataFrame
+        The training curve.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+    item_labels_ : ndarray of shape (n_items,)
+        Labels of the items, of any type, if `X` was a DataFrame whose columns had some.
+
+    See Also
+    --------
+    ALS : Squared loss over all items [4]_, solved in turns; no learning rate.
+    MatrixFactorization : The same scores, trained to predict ratings.
+    NCF : A multilayer perceptron in place of the dot product, or in addition to it.
+
+    Notes
+    -----
+    Johnson weighs an interaction by its count. Here all interactions weigh 1, and the negatives of
+    a user together `n_negatives` times as much as the interactions. Training is by minibatches and
+    Adam, not in turns for users and items.
+
+    A row that is a training row takes the user's trained vector. Any other row is folded in by 50
+    steps of Adam on the user's vector alone, in float64, with negatives that follow from the row's
+    content.
+
+    References
+    ----------
+    .. [1] Christopher C. Johnson. "Logistic Matrix Factorization for Implicit Feedback Data". NIPS
+       2014 Workshop on Distributed Machine Learning and Matrix Computations.
+    .. [2] Steffen Rendle, Walid Krichene, Li Zhang, John Anderson. "Neural Collaborative Filtering
+       vs. Matrix Factorization Revisited". RecSys 2020, section 4.
+    .. [3] Steffen Rendle, Christoph Freudenthaler, Zeno Gantner, Lars Schmidt-Thieme. "BPR:
+       Bayesian Personalized Ranking from Implicit Feedback". UAI 2009, sections 4.1 and 4.3.1.
+    .. [4] Yifan Hu, Yehuda Koren, Chris Volinsky. "Collaborative Filtering for Implicit Feedback
+       Datasets". ICDM 2008.
+
+    Examples
+    --------
+    >>> from sklearn_recsys import ImplicitMatrixFactorization
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> X = make_interactions(60, 40, random_state=0)
+    >>> model = ImplicitMatrixFactorization(n_factors=8, max_epochs=20, random_state=0).fit(X[:50])
+    >>> model.recommend(X[50:], n=3).shape  # new users
+    (10, 3)
+    """
+
+    n_factors: int = 128
+    _: KW_ONLY
+    loss: str = "logistic"
+    negatives: str = "all"
+    n_negatives: int = 4
+    dropout: float = 0.0
+    lr: float = 0.01
+    l2: float = 0.01
+    validation_fraction: float = 0.05
+
+    _parameter_constraints = {
+        **TransductiveRecommender._parameter_constraints,
+        "n_factors": [Interval(Integral, 1, None, closed="left")],
+        "loss": [StrOptions({"logistic", "bpr"})],
+        "negatives": [StrOptions({"all", "sampled"})],
+        "n_negatives": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    @property
+    def _examples(self):
+        if self.loss == "logistic" and self.negatives == "all":
+            return WholeRows()
+        return SampledNegatives(self.n_negatives, pairwise=self.loss == "bpr")
+
+    def _make_module(self, X):
+        return ImplicitMatrixFactorizationModule(
+            *X.shape,
+            n_factors=self.n_factors,
+            objective=self.loss,
+            l2=self.l2,
+            dropout=self.dropout,
+            n_negatives=self.n_negatives,
+        )
