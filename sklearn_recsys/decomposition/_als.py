@@ -95,6 +95,8 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
     --------
     sklearn_recsys.linear_model.EASE : More accurate on catalogs whose items × items matrix fits in
         memory.
+    sklearn_recsys.neural.ImplicitMatrixFactorization : A logistic or pairwise loss, by gradient
+        descent.
 
     Notes
     -----

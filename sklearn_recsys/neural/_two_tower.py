@@ -157,7 +157,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
     See Also
     --------
     sklearn_recsys.content.ContentRecommender : What items are alike by their features alone.
-    MatrixFactorization : Vectors of ids alone.
+    MatrixFactorization, ImplicitMatrixFactorization : Vectors of ids alone.
 
     Notes
     -----
