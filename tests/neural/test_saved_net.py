@@ -119,8 +119,6 @@ def test_a_fit_after_loading_is_of_the_parameters_that_were_set(tmp_path):
     [
         ("AutoRec, item", {"kind": "user"}),
         ("AutoRec, user", {"kind": "item"}),
-        ("MF, mse", {"loss": "bpr"}),
-        ("MF, bpr", {"loss": "mse"}),
         ("two towers", {"loss": "softmax"}),
     ],
 )
