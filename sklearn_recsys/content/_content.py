@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
 from sklearn.feature_extraction.text import TfidfTransformer
-from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.base._similar import SimilarItemsMixin
-from sklearn_recsys.preprocessing import FeatureEncoder
-from sklearn_recsys.preprocessing._features import fit_encoder
-from sklearn_recsys.utils._cells import take_cells
+from sklearn_recsys.preprocessing._feature_matrix import feature_matrix
 from sklearn_recsys.utils._neighbors import is_sparse_enough, scaled_rows, similar_rows, unit_rows
 from sklearn_recsys.utils._sklearn import HasMethods
-from sklearn_recsys.utils._sparse import as_csr, canonical_csr
 from sklearn_recsys.utils._state import Instance, Maybe, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
 from sklearn_recsys.utils._topk import top_n_cells
@@ -138,7 +133,7 @@ class ContentRecommender(
         if self.item_features is None:
             features, counts = X.T.tocsr(), slice(None)
         else:
-            features = self._encoded_features()
+            features, self.encoder_ = feature_matrix(self._ordered_item_features(), self.encoder)
             counts = _columns_of_counts(features)
         weights = np.ones(features.shape[1])
         weights[counts] = TfidfTransformer().fit(features).idf_[counts]
@@ -146,26 +141,6 @@ class ContentRecommender(
         features.data *= weights[features.indices]
         self.item_profiles_ = unit_rows(features).astype(np.float32)
         self._by_feature_ = self.item_profiles_.T.tocsr()
-
-    def _encoded_features(self):
-        """Return the features as a csr_array, encoded if they are a frame or have an encoder."""
-        features = self._ordered_item_features()
-        if isinstance(features, pd.DataFrame) or self.encoder is not None:
-            self.encoder_ = fit_encoder(self.encoder, features)
-            features = self.encoder_.transform(features)
-        with np.errstate(over="ignore"):  # check_array refuses values too large for float32
-            features = check_array(
-                as_csr(features, "item_features"),
-                accept_sparse="csr",
-                dtype=np.float32,
-                input_name="item_features",
-            )
-        features = canonical_csr(features, name="item_features")
-        if isinstance(self.encoder_, FeatureEncoder):
-            informative = np.ones(features.shape[1], dtype=bool)
-            informative[self.encoder_.unknown_columns_] = False
-            features = take_cells(features, informative[features.indices])
-        return features
 
     def _profiles(self, X):
         """Return the profiles of canonical histories, of unit length or zero."""

@@ -1,35 +1,77 @@
-"""EASE: a linear autoencoder in closed form.
+"""EASE: a linear autoencoder in closed form, and its relatives.
 
-Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019.
+Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019; Steck, "Autoencoders that
+don't overfit towards the identity", NeurIPS 2020; Moon, Kim and Lee, "It's enough: relaxing
+diagonal constraints in linear autoencoders for recommendation", SIGIR 2023; Jeunen, Van Balen and
+Goethals, "Closed-form models for collaborative filtering with side-information", RecSys 2020.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Real
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_recsys.linear_model._base import LinearMixin
-from sklearn_recsys.linear_model._gram import inverse_gram
-from sklearn_recsys.utils._sklearn import Interval
-from sklearn_recsys.utils.validation import check_indices
+from sklearn_recsys.linear_model._base import LinearMixin, normalized
+from sklearn_recsys.linear_model._gram import inverse_gram, is_inverse
+from sklearn_recsys.linear_model._new_users import (
+    add_users,
+    bounded_diagonal,
+    column_factors,
+    times_inverse,
+)
+from sklearn_recsys.preprocessing._feature_matrix import feature_matrix
+from sklearn_recsys.utils._sklearn import HasMethods, Interval
+from sklearn_recsys.utils._state import Array, Maybe, Number, Optional
+from sklearn_recsys.utils.validation import check_indices, check_memory
+
+_DENSE = 0.05  # features with a larger share of nonzeros are multiplied as a dense array
 
 
 class EASE(LinearMixin, BaseEstimator):
-    """Embarrassingly shallow autoencoder.
+    r"""Embarrassingly shallow autoencoder and its relatives: EDLAE, RLAE, RDLAE and ridge.
 
-    Learns an item-item weight matrix B with a zero diagonal that reconstructs histories,
-    ``X ≈ X B``: the closed-form solution of a ridge regression of every item on all others [1]_. It
-    has one hyperparameter, and scoring a new user is one matrix product.
+    Learns an item-item weight matrix W that reconstructs histories, ``X ≈ X W``: the closed-form
+    solution of a ridge regression of every item on all others [1]_. Scoring a new user is one
+    matrix product. With the default parameters it is EASE, whose one hyperparameter is `l2`;
+    `dropout`, `max_diagonal` and the normalizations make it denoise, relax the constraint of the
+    diagonal, and weight users and items by their activity; each can be more accurate.
 
     Parameters
     ----------
     l2 : float, default=500.0
         The ridge penalty λ, in units of squared values of `X`: it is added to the diagonal of XᵀX,
         which holds the items' user counts if all values are ones. Good values lie between 100 and
-        2000 on most data; choose it on held-out interactions.
+        2000 on most data, and between 1 and 20 with the normalizations; choose it on held-out
+        interactions.
+    dropout : float, default=0.0
+        The share p of each history that is left out at random while it is reconstructed [2]_, in
+        [0, 1). In expectation that is a further penalty p / (1 − p) of the diagonal of XᵀX, greater
+        for popular items. Tune it together with `l2`.
+    max_diagonal : float, default=0.0
+        The upper bound ξ of the diagonal of W, in [0, 1] [3]_. 0: an item must not predict itself,
+        as in EASE; 1: there is no constraint, which is plain ridge regression.
+    user_normalization, item_normalization : float, default=0.0
+        Before the weights are learned, cells are divided by these powers of the sums of the
+        absolute values in their row and in their column. 0: not at all; ½ and ½: the normalized
+        adjacency matrix of graph models. Histories are scored as they are.
+    item_features : {DataFrame, array-like, sparse matrix}, default=None
+        Of shape (n_items, n_columns): a row for each item, in the order of the columns of `X`. In a
+        pipeline with an encoder, the rows of a frame are matched to the items by the raw item ids
+        in its index. Each feature is one more history to reconstruct, that of all items with it
+        [4]_: so items without users are recommended for what they have in common with others. A
+        frame is encoded by `encoder`; an array or a sparse matrix must hold numbers.
+    feature_weight : float, default=1.0
+        The features are multiplied by it. The larger it is, the more they count relative to the
+        interactions.
+    encoder : transformer, default=None
+        Converts the features to numbers; a clone of it is fitted. None: frames are encoded by a
+        :class:`~sklearn_recsys.preprocessing.FeatureEncoder` with default parameters; its parameter
+        `kinds` selects the columns and how they are read.
     device : str, default="cpu"
         Where `fit` inverts the items × items matrix: ``"cpu"``, or, if torch is installed,
         ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which uses a GPU if there is one.
@@ -37,7 +79,7 @@ class EASE(LinearMixin, BaseEstimator):
     Attributes
     ----------
     coef_ : ndarray of float32 of shape (n_items, n_items)
-        The weights B: ``coef_[i, j]`` is what item i in a history adds to the score of item j.
+        The weights W: ``coef_[i, j]`` is what item i in a history adds to the score of item j.
     interactions_ : csr_array of shape (n_users, n_items)
         The training matrix.
     n_features_in_ : int
@@ -59,14 +101,56 @@ class EASE(LinearMixin, BaseEstimator):
 
     Notes
     -----
-    With P̂ = (XᵀX + λI)⁻¹ the solution is B̂ = I − P̂ · diagMat(1 ⊘ diag(P̂)), eq. 8 of [1]_. A single
-    items × items matrix is built, inverted and turned into B̂ in place. If float32 is not precise
-    enough for a small `l2`, the inverse is computed in float64.
+    The weights minimize
+    :math:`\lVert X - XW \rVert_F^2 + \lVert \Lambda^{1/2} W \rVert_F^2` subject to
+    :math:`\operatorname{diag} W \le \xi`. With :math:`G = X^\top X`,
+
+    .. math::
+
+        \Lambda &= \lambda I + \tfrac{p}{1 - p} \operatorname{diagMat}(\operatorname{diag} G),
+        \qquad P = (G + \Lambda)^{-1}, \\
+        W &= I - P\,(\Lambda + \operatorname{diagMat} \mu), \qquad
+        \mu = \max\left(0, (1 - \xi) \oslash \operatorname{diag} P - \operatorname{diag}
+        \Lambda\right).
+
+    The choices of the parameters that have names of their own are:
+
+    =========  ==============  ==================================================================
+    `dropout`  `max_diagonal`  model
+    =========  ==============  ==================================================================
+    0          0               EASE, :math:`W = I - P \operatorname{diagMat}(1 \oslash
+                               \operatorname{diag} P)`, eq. 8 of [1]_
+    p          0               EDLAE, up to the factor 1 − p, which no ranking depends on [2]_
+    0          ξ               RLAE [3]_
+    p          ξ               RDLAE [3]_
+    0          1               ridge regression, :math:`W = I - \lambda P`
+    =========  ==============  ==================================================================
+
+    With the normalizations a and b, :math:`D_u^{-a} X D_i^{-b}` stands for X above, and features F
+    of weight α are the further rows :math:`\alpha F^\top` of it. A single items × items matrix is
+    built, inverted and turned into W in place. If float32 is not precise enough for a small
+    penalty, the inverse is computed in float64.
+
+    An item without users is an item that every user passed over: its scores are lower than those of
+    other items. Rank such items among themselves, with `candidates`, or raise `feature_weight`.
+
+    **New users.** `partial_fit` with few new users changes W instead of inverting again, in
+    O(n_items² · n_new_users): W and the diagonal of P, which the model keeps, determine P, to which
+    the formula of Sherman, Morrison and Woodbury applies. That is exact, and float32 rounding does
+    not add up noticeably. It makes one new items × items matrix, so that until it is complete the
+    model predicts as before. With dropout, normalization or item features, whose penalty or scale
+    depends on all rows, after a change of parameters, for models saved by earlier versions and for
+    more than an eighth as many new users as items it fits to all rows instead.
 
     References
     ----------
     .. [1] Harald Steck. "Embarrassingly Shallow Autoencoders for Sparse Data". WWW 2019.
        https://arxiv.org/abs/1905.03375
+    .. [2] Harald Steck. "Autoencoders that don't overfit towards the Identity". NeurIPS 2020.
+    .. [3] Jaewan Moon, Hye-young Kim, Jongwuk Lee. "It's Enough: Relaxing Diagonal Constraints in
+       Linear Autoencoders for Recommendation". SIGIR 2023. https://arxiv.org/abs/2305.12922
+    .. [4] Olivier Jeunen, Jan Van Balen, Bart Goethals. "Closed-Form Models for Collaborative
+       Filtering with Side-Information". RecSys 2020.
 
     Examples
     --------
@@ -76,15 +160,46 @@ class EASE(LinearMixin, BaseEstimator):
     >>> model = EASE(l2=1.0).fit(R)
     >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=1)  # a new user
     array([[2]])
+
+    A relative, with the parameters of a search:
+
+    >>> EASE(l2=1.0, dropout=0.3, max_diagonal=0.2).fit(R).coef_.diagonal().max().round(4).item()
+    0.2
     """
 
     _parameter_constraints: dict = {
         "l2": [Interval(Real, 0, None, closed="neither")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "max_diagonal": [Interval(Real, 0, 1, closed="both")],
+        "user_normalization": [Interval(Real, 0, None, closed="left")],
+        "item_normalization": [Interval(Real, 0, None, closed="left")],
+        "item_features": ["array-like", "sparse matrix", None],
+        "feature_weight": [Interval(Real, 0, None, closed="left")],
+        "encoder": [HasMethods(["fit", "transform"]), None],
         "device": [str],
     }
 
-    def __init__(self, l2=500.0, *, device="cpu"):
+    def __init__(
+        self,
+        l2=500.0,
+        *,
+        dropout=0.0,
+        max_diagonal=0.0,
+        user_normalization=0.0,
+        item_normalization=0.0,
+        item_features=None,
+        feature_weight=1.0,
+        encoder=None,
+        device="cpu",
+    ):
         self.l2 = l2
+        self.dropout = dropout
+        self.max_diagonal = max_diagonal
+        self.user_normalization = user_normalization
+        self.item_normalization = item_normalization
+        self.item_features = item_features
+        self.feature_weight = feature_weight
+        self.encoder = encoder
         self.device = device
 
     def __sklearn_tags__(self):
@@ -92,11 +207,87 @@ class EASE(LinearMixin, BaseEstimator):
         tags.recommender_tags.exact = True
         return tags
 
-    def _fit(self, X):
-        P = inverse_gram(X, self.l2, self.device)
-        P /= -P.diagonal().copy()
-        np.fill_diagonal(P, 0)
+    def _fitted_state(self):
+        return {
+            **super()._fitted_state(),
+            # of a fit that `partial_fit` can update: the diagonal of the inverse, and what the
+            # weights depend on besides
+            "_inverse_diagonal_": Optional(Maybe(Array("n_items", low=0))),
+            "_fitted_l2_": Optional(Number(low=0)),
+            "_fitted_max_diagonal_": Optional(Number(low=0, high=1)),
+        }
+
+    def _add_users(self, X):
+        if not self.__sklearn_is_fitted__():
+            return self._fit_matrix(X)
+        X = self._checked(X)
+        n_fitted = self.interactions_.shape[0]
+        return self._refit(sp.vstack([self.interactions_, X], format="csr"), n_fitted=n_fitted)
+
+    def _fit(self, X, n_fitted=None):
+        if n_fitted is None or not self._update(X, n_fitted):
+            self._solve(X)
+
+    def _solve(self, X):
+        """Set the weights by inverting."""
+        A, dense = self._rows(X)
+        penalty = self.l2
+        if self.dropout > 0:
+            norms = np.bincount(A.indices, A.data.astype(np.float64) ** 2, A.shape[1])
+            if dense is not None:
+                norms += np.einsum("ij,ij->j", dense, dense, dtype=np.float64)
+            penalty = self.l2 + self.dropout / (1 - self.dropout) * norms
+        P = inverse_gram(A, penalty, self.device, dense)
+        d = P.diagonal().copy()
+        if self.max_diagonal == 0:  # divide, as multiplying by 1 / d would round once more
+            P /= -d
+        else:
+            P *= -column_factors(d, penalty, self.max_diagonal).astype(P.dtype)
+        d = d.astype(np.float64)
+        np.fill_diagonal(P, bounded_diagonal(d, penalty, self.max_diagonal))
         self.coef_ = P.astype(np.float32, copy=False)
+        # a scalar penalty on plain rows
+        self._inverse_diagonal_ = d if A is X and dense is None and self.dropout == 0 else None
+        self._fitted_l2_ = float(self.l2)
+        self._fitted_max_diagonal_ = float(self.max_diagonal)
+
+    def _rows(self, X):
+        """Return what is reconstructed: normalized histories and features, sparse and dense."""
+        X = normalized(X, self.user_normalization, self.item_normalization)
+        if self.item_features is None:
+            return X, None
+        features, _ = feature_matrix(self._ordered_item_features(), self.encoder)
+        features = (features * np.float32(self.feature_weight)).T.tocsr()
+        if features.nnz > _DENSE * features.shape[0] * features.shape[1]:
+            return X, features.toarray()
+        return sp.vstack([X, features], format="csr"), None
+
+    def _update(self, X, n_fitted):
+        """Set the weights by an update to new users; return False where that is not possible."""
+        new = X[n_fitted:]
+        changed = (self.l2, self.max_diagonal) != (
+            getattr(self, "_fitted_l2_", None),
+            getattr(self, "_fitted_max_diagonal_", None),
+        )
+        d = getattr(self, "_inverse_diagonal_", None)
+        if d is None or changed or self._is_weighted() or 8 * new.shape[0] > X.shape[1]:
+            return False
+        check_memory(
+            self.coef_.nbytes,
+            f"EASE's new matrix of {X.shape[1]:,} × {X.shape[1]:,} weights",
+            "Fit a new model to all rows after deleting this one, which takes one matrix.",
+        )
+        coef, settings = self.coef_.copy(), (self.l2, self.max_diagonal)
+        d = add_users(coef, d, new, *settings)
+        if not is_inverse(partial(times_inverse, coef, d, *settings), X, self.l2):
+            return False
+        self.coef_, self._inverse_diagonal_ = coef, d
+        return True
+
+    def _is_weighted(self):
+        """Return whether the penalty or the rows depend on more than `X` and `l2`."""
+        settings = (self.dropout, self.user_normalization, self.item_normalization)
+        return any(settings) or self.item_features is not None
 
     def explain(self, users, item):
         """Explain a score by the items of the history.

@@ -11,6 +11,8 @@ in ``gemm``, where BLAS is fastest, and no memory except the matrix and a few of
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import get_blas_funcs, get_lapack_funcs
@@ -183,17 +185,19 @@ def _sweep(tiles, block):
     tiles.restore()
 
 
-def inverse_gram(X, l2, device="cpu"):
-    """Return (XᵀX + l2 I)⁻¹ as a dense array, in float32 if that is accurate, else in float64.
+def inverse_gram(X, penalty, device="cpu", dense=None):
+    """Return (XᵀX + diagMat(penalty))⁻¹ as a dense array: in float32 if accurate, else in float64.
 
     Parameters
     ----------
-    X : csr_array of shape (n_users, n_items)
+    X : csr_array of shape (n_rows, n_items)
         The matrix.
-    l2 : float
-        The ridge penalty.
+    penalty : float or ndarray of float64 of shape (n_items,)
+        What is added to the diagonal, greater than zero.
     device : str, default="cpu"
         Where to compute it; devices other than the CPU use torch, in float32 only.
+    dense : ndarray of float32 of shape (n_dense_rows, n_items), default=None
+        Further rows of X with few zeros.
 
     Raises
     ------
@@ -205,12 +209,15 @@ def inverse_gram(X, l2, device="cpu"):
     if device != "cpu":
         device = check_device(device)
         if device.type != "cpu":
-            return _inverse_on_device(X, l2, device)
+            return _inverse_on_device(X, penalty, device, dense)
     for dtype in (np.float32, np.float64):
-        P = _try_inverse(X, l2, dtype) if l2 <= float(np.finfo(dtype).max) else None
+        fits = np.max(penalty) <= float(np.finfo(dtype).max)
+        P = _try_inverse(X, penalty, dtype, dense) if fits else None
         if P is not None:
             return P
-    raise ValueError(f"l2={l2:g} is too small for these interactions: XᵀX + l2·I is singular.")
+    raise ValueError(
+        f"l2={np.min(penalty):g} is too small for these interactions: XᵀX + l2·I is singular."
+    )
 
 
 def _check_memory(n_items, dtype):
@@ -223,30 +230,58 @@ def _check_memory(n_items, dtype):
     )
 
 
-def _is_inverse(P, X, l2):
-    """Return whether P inverts XᵀX + l2 I accurately enough, tested on a random vector."""
+def is_inverse(times, X, penalty, dense=None):
+    """Return whether P inverts XᵀX + diagMat(penalty) accurately, tested on a random vector.
+
+    Parameters
+    ----------
+    times : callable
+        Returns the product of P with a vector of float64 of shape (n_items,).
+    X : csr_array of shape (n_rows, n_items)
+        The matrix.
+    penalty : float or ndarray of float64 of shape (n_items,)
+        What is added to the diagonal.
+    dense : ndarray of float32 of shape (n_dense_rows, n_items), default=None
+        Further rows of X.
+    """
     probe = np.random.RandomState(0).uniform(-1, 1, size=X.shape[1])
-    image, vector = np.empty_like(probe), probe.astype(P.dtype)
-    for rows in row_blocks(len(P), P[0].nbytes):
-        image[rows] = P[rows] @ vector
-    residual = X.T @ (X @ image) + l2 * image - probe
+    image = times(probe)
+    residual = X.T @ (X @ image) + penalty * image - probe
+    if dense is not None:
+        residual += dense.T @ (dense @ image)
     return np.abs(residual).max() < 1e-3
 
 
-def _try_inverse(X, l2, dtype):
-    """Return (XᵀX + l2 I)⁻¹, or None if `dtype` is not precise enough."""
+def matvec(P, vector):
+    """Return the product of a large array with a vector, in the precision of the array."""
+    image, vector = np.empty(len(P)), vector.astype(P.dtype)
+    for rows in row_blocks(len(P), P[0].nbytes):
+        image[rows] = P[rows] @ vector
+    return image
+
+
+def _try_inverse(X, penalty, dtype, dense):
+    """Return (XᵀX + diagMat(penalty))⁻¹, or None if `dtype` is not precise enough."""
     _check_memory(X.shape[1], dtype)
     P = lower_gram(X, dtype)
-    P[np.diag_indices_from(P)] += dtype(l2)
+    if dense is not None:
+        _add_lower_gram(P, dense.astype(dtype, copy=False))
+    P[np.diag_indices_from(P)] += np.asarray(penalty, dtype=dtype)
     try:
         invert_in_place(P)
     except np.linalg.LinAlgError:
         return None
-    return P if _is_inverse(P, X, l2) else None
+    return P if is_inverse(partial(matvec, P), X, penalty, dense) else None
 
 
-def _inverse_on_device(X, l2, device):
-    """Return (XᵀX + l2 I)⁻¹ as a float32 array, computed by torch on `device`."""
+def _add_lower_gram(out, rows):
+    """Add the lower triangle of RᵀR of a dense array to `out`, by blocks of its rows."""
+    for items in row_blocks(len(out), out[0].nbytes):
+        out[items, : items.stop] += rows[:, items].T @ rows[:, : items.stop]
+
+
+def _inverse_on_device(X, penalty, device, dense=None):
+    """Return (XᵀX + diagMat(penalty))⁻¹ as a float32 array, computed by torch on `device`."""
     import torch
 
     n_items = X.shape[1]
@@ -254,15 +289,18 @@ def _inverse_on_device(X, l2, device):
     with torch.no_grad():
         P = torch.zeros((n_items, n_items), device=device)
         for rows in row_blocks(X.shape[0], 4 * n_items):
-            dense = torch.from_numpy(X[rows].toarray()).to(device)
-            P.addmm_(dense.T, dense)
-        P.diagonal().add_(l2)
+            block = torch.from_numpy(X[rows].toarray()).to(device)
+            P.addmm_(block.T, block)
+        if dense is not None:
+            block = torch.from_numpy(dense).to(device)
+            P.addmm_(block.T, block)
+        P.diagonal().add_(torch.as_tensor(penalty, dtype=P.dtype, device=device))
         L, info = torch.linalg.cholesky_ex(P)
         del P
         P = torch.cholesky_inverse(L).cpu().numpy()
-    if info.item() or not _is_inverse(P, X, l2):
+    if info.item() or not is_inverse(partial(matvec, P), X, penalty, dense):
         raise ValueError(
-            f"l2={l2:g} is too small for these interactions in float32: XᵀX + l2·I is singular. "
-            'Raise it, or use device="cpu", which falls back to float64.'
+            f"l2={np.min(penalty):g} is too small for these interactions in float32: XᵀX + l2·I is "
+            'singular. Raise it, or use device="cpu", which falls back to float64.'
         )
     return P

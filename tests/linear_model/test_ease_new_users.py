@@ -1,0 +1,207 @@
+"""EASE's `partial_fit` changes its weights instead of inverting again."""
+
+from __future__ import annotations
+
+import copy
+import tracemalloc
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_recsys import load
+from sklearn_recsys.linear_model import EASE, _ease, _new_users
+from sklearn_recsys.utils import validation
+
+N_ITEMS = 300
+
+
+def histories(n_users, n_items=N_ITEMS, seed=0):
+    rng = np.random.default_rng(seed)
+    X = sp.random_array((n_users, n_items), density=0.05, format="csr", rng=rng)
+    X.data = rng.integers(1, 4, X.nnz).astype(np.float32)
+    return X
+
+
+@pytest.fixture
+def inversions(monkeypatch):
+    """Return a list that grows with each inversion."""
+    calls, invert = [], _ease.inverse_gram
+
+    def counted(*args):
+        calls.append(args)
+        return invert(*args)
+
+    monkeypatch.setattr(_ease, "inverse_gram", counted)
+    return calls
+
+
+def assert_same(model, expected, atol):
+    assert_allclose(model.coef_, expected.coef_, atol=atol)
+    assert_array_equal(model.interactions_.toarray(), expected.interactions_.toarray())
+    X = histories(20, seed=9)
+    assert_allclose(model.predict(X), expected.predict(X), atol=10 * atol)
+
+
+@pytest.mark.parametrize("max_diagonal", [0, 0.05, 0.3, 1])
+@pytest.mark.parametrize("l2", [0.5, 30.0, 1000.0])
+def test_it_is_a_fit_on_all_rows(l2, max_diagonal, inversions):
+    X = histories(900)
+    model = EASE(l2, max_diagonal=max_diagonal).fit(X[:880])
+    model.partial_fit(X[880:881]).partial_fit(X[881:])
+    assert len(inversions) == 1
+    assert model.coef_.dtype == np.float32
+    assert_same(model, EASE(l2, max_diagonal=max_diagonal).fit(X), 1e-6)
+    assert model.coef_.diagonal().max() <= max_diagonal
+
+
+@pytest.mark.parametrize("max_diagonal", [0, 0.2])
+def test_rounding_does_not_add_up(max_diagonal, inversions):
+    X = histories(2000)
+    model = EASE(20.0, max_diagonal=max_diagonal).fit(X[:1000])
+    for start in range(1000, 2000, 20):
+        model.partial_fit(X[start : start + 20])
+    assert len(inversions) == 1
+    assert_same(model, EASE(20.0, max_diagonal=max_diagonal).fit(X), 1e-6)
+
+
+def test_users_of_items_that_nobody_had(inversions):
+    """And negative values, repeated rows, a row without interactions."""
+    X = histories(400).toarray()
+    X[:380, :10] = 0
+    X[390] = -X[391]
+    X[392] = X[393] = X[0]
+    X[394] = 0
+    model = EASE(2.0).fit(X[:380]).partial_fit(X[380:])
+    assert len(inversions) == 1
+    assert_same(model, EASE(2.0).fit(X), 2e-6)
+
+
+def test_many_users_are_added_in_batches(inversions):
+    X = histories(1600, 4800)
+    model = EASE(20.0).fit(X[:1000])
+    assert 600 > _new_users._BATCH
+    model.partial_fit(X[1000:])
+    assert len(inversions) == 1
+    assert_allclose(model.coef_, EASE(20.0).fit(X).coef_, atol=5e-6)
+
+
+FIT_AGAIN = {
+    "dropout": {"dropout": 0.2},
+    "user normalization": {"user_normalization": 0.5},
+    "item normalization": {"item_normalization": 0.5},
+    "features": {"item_features": np.ones((N_ITEMS, 1), dtype=np.float32)},
+}
+
+
+@pytest.mark.parametrize("params", FIT_AGAIN.values(), ids=FIT_AGAIN)
+def test_what_depends_on_all_rows_is_fitted_again(params, inversions):
+    X = histories(420)
+    model = EASE(20.0, **params).fit(X[:400]).partial_fit(X[400:])
+    assert len(inversions) == 2
+    assert_same(model, EASE(20.0, **params).fit(X), 1e-6)
+    assert_same(model.set_params(**dict.fromkeys(params)), model, 0)  # the parameters alone
+
+
+@pytest.mark.parametrize(
+    "params", [{"l2": 21.0}, {"max_diagonal": 0.1}, *FIT_AGAIN.values()], ids=lambda p: [*p][0]
+)
+def test_changed_parameters_hold_for_all_rows(params, inversions):
+    X = histories(420)
+    model = EASE(20.0).fit(X[:400])
+    model.set_params(**params).partial_fit(X[400:])
+    assert len(inversions) == 2
+    assert_same(model, EASE(20.0).set_params(**params).fit(X), 1e-6)
+    defaults = {name: EASE().get_params()[name] for name in params} | {"l2": 20.0}
+    model.set_params(**defaults).partial_fit(X[:10])
+    assert len(inversions) == 4
+    assert_same(model, EASE(20.0).fit(sp.vstack([X, X[:10]], format="csr")), 1e-6)
+
+
+def test_many_new_users_are_fitted_with_all_rows(inversions):
+    X = histories(500)
+    model = EASE(20.0).fit(X[:400]).partial_fit(X[400:])
+    assert len(inversions) == 2
+    assert_same(model, EASE(20.0).fit(X), 1e-6)
+
+
+def test_weights_too_coarse_to_be_updated_are_fitted_again(inversions):
+    """Float64 found them; the float32 of the weights does not determine the inverse."""
+    X = histories(60)
+    model = EASE(1e-5).fit(X[:50]).partial_fit(X[50:])
+    assert len(inversions) == 2
+    assert_array_equal(model.coef_, EASE(1e-5).fit(X).coef_)
+
+
+def test_loaded_models_are_updated(tmp_path, inversions):
+    X = histories(420)
+    EASE(20.0, max_diagonal=0.1).fit(X[:400]).save(tmp_path / "model")
+    model = load(tmp_path / "model").partial_fit(X[400:])
+    assert len(inversions) == 1
+    assert_same(model, EASE(20.0, max_diagonal=0.1).fit(X), 1e-6)
+
+
+def test_models_of_earlier_versions_are_fitted_again(tmp_path, inversions):
+    """Their files hold no diagonal of the inverse."""
+    X = histories(420)
+    model = EASE(20.0).fit(X[:400])
+    for name in ("_inverse_diagonal_", "_fitted_l2_", "_fitted_max_diagonal_"):
+        delattr(model, name)
+    model.save(tmp_path / "model")
+    model = load(tmp_path / "model").partial_fit(X[400:])
+    assert len(inversions) == 2
+    assert_same(model, EASE(20.0).fit(X), 1e-6)
+    model.partial_fit(X[:5])
+    assert len(inversions) == 3  # that of the comparison, and no other
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_a_failing_update_leaves_the_model_as_it_was(error, monkeypatch):
+    X = histories(420)
+    model = EASE(20.0).fit(X[:400])
+    coef, before = model.coef_.copy(), vars(model).copy()
+    update = _ease.add_users
+
+    def fails(*args):
+        update(*args)
+        raise error("here")
+
+    monkeypatch.setattr(_ease, "add_users", fails)
+    with pytest.raises(error, match="here"):
+        model.partial_fit(X[400:])
+    assert vars(model).keys() == before.keys()
+    assert all(vars(model)[name] is value for name, value in before.items())
+    assert_array_equal(model.coef_, coef)
+
+
+def test_the_former_model_is_not_changed():
+    """Whoever holds it, or predicts in another thread, has the former model as a whole."""
+    X = histories(420)
+    model = EASE(20.0).fit(X[:400])
+    former, coef = copy.copy(model), model.coef_
+    expected = former.predict(X)
+    coef.flags.writeable = False  # as a model from a memory-mapped pickle
+    model.partial_fit(X[400:])
+    assert model.coef_ is not coef
+    assert_array_equal(former.predict(X), expected)
+
+
+def test_memory_is_checked_before_it_is_allocated(monkeypatch):
+    X = histories(420)
+    model = EASE(20.0).fit(X[:400])
+    coef = model.coef_
+    monkeypatch.setattr(validation, "available_memory", lambda: coef.nbytes - 1)
+    with pytest.raises(MemoryError, match="new matrix of 300 × 300 weights"):
+        model.partial_fit(X[400:])
+    assert model.coef_ is coef
+
+
+def test_one_new_matrix():
+    X = histories(1020, 3000)
+    model = EASE(20.0).fit(X[:1000])
+    tracemalloc.start()
+    model.partial_fit(X[1000:])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.4 * model.coef_.nbytes
