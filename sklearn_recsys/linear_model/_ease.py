@@ -161,10 +161,11 @@ class EASE(LinearMixin, BaseEstimator):
     >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=1)  # a new user
     array([[2]])
 
-    A relative, with the parameters of a search:
+    A relative, RDLAE, in which items predict themselves to some extent:
 
-    >>> EASE(l2=1.0, dropout=0.3, max_diagonal=0.2).fit(R).coef_.diagonal().max().round(4).item()
-    0.2
+    >>> relative = EASE(l2=1.0, dropout=0.3, max_diagonal=0.25).fit(R)
+    >>> relative.coef_.diagonal()
+    array([0.25, 0.25, 0.25, 0.25], dtype=float32)
     """
 
     _parameter_constraints: dict = {

@@ -13,8 +13,8 @@ from scipy.linalg import cho_factor, cho_solve
 from sklearn_recsys.linear_model._gram import matvec
 from sklearn_recsys.utils._threads import batches, sparse_dot
 
-_BATCH = 512  # users added at once, which bounds the memory
-_ROWS = 256  # of the weights changed at once
+_BATCH = 512  # new users added at once: their products are dense
+_ROWS = 256  # rows of the weights changed at once
 
 
 def column_factors(d, penalty, max_diagonal):
@@ -39,7 +39,7 @@ def bounded_diagonal(d, penalty, max_diagonal):
     return np.clip(1 - d * penalty, 0, max_diagonal)
 
 
-def add_users(coef, d, X, penalty, max_diagonal):
+def add_users(coef, d, X, penalty, max_diagonal, *, batch=_BATCH):
     """Change weights in place into those of a fit that also has the rows of X.
 
     Parameters
@@ -54,13 +54,15 @@ def add_users(coef, d, X, penalty, max_diagonal):
         The ridge penalty, which is the same for all items.
     max_diagonal : float
         The bound of the diagonal of W.
+    batch : int, default=512
+        Users added at once, which bounds the memory.
 
     Returns
     -------
     d : ndarray of float64 of shape (n_items,)
         The diagonal of the new P.
     """
-    for users in batches(X.shape[0], _BATCH):
+    for users in batches(X.shape[0], batch):
         d = _add_batch(coef, d, X[users], penalty, max_diagonal)
     return d
 
