@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.utils._cells import item_counts
 from sklearn_recsys.utils._history_index import item_hashes, mix, row_hashes
 from sklearn_recsys.utils._state import Array, Number
 
@@ -58,7 +59,7 @@ class PopularityRecommender(RecommenderMixin, BaseEstimator):
 
     def _fit(self, X):
         # bincount counts in integers: a sum of float32 ones would stop at 2**24
-        self.item_counts_ = np.bincount(X.indices, minlength=X.shape[1]).astype(np.float32)
+        self.item_counts_ = item_counts(X).astype(np.float32)
 
     def _score_items(self, X):
         return np.tile(self.item_counts_, (X.shape[0], 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammaln
 
-from sklearn_recsys.utils._cells import in_cells, take_cells
+from sklearn_recsys.utils._cells import in_cells, support, take_cells
 from sklearn_recsys.utils._history_index import HistoryIndex
 
 _BITS = 10  # by which a history must tell more than which user it is of, to be told from others'
@@ -86,7 +86,7 @@ def _refitted_share(X, whole, interactions, values):
     candidates = np.isin(fitted_lengths, np.union1d(lengths, np.diff(X.indptr)))
     fitted, fitted_lengths = interactions[candidates], fitted_lengths[candidates]
     if not values:
-        X, whole, fitted = (_ones(matrix) for matrix in (X, whole, fitted))
+        X, whole, fitted = (support(matrix) for matrix in (X, whole, fitted))
     index = HistoryIndex(fitted)
     found = (index.lookup(whole) >= 0) & (index.lookup(X) < 0)
     # a new user's row equals a training row as often as training rows equal each other
@@ -109,10 +109,3 @@ def _refitted_share(X, whole, interactions, values):
 def _log2_choose(n, k):
     """Return the logarithm of the number of sets of `k` of `n` things."""
     return (gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)) / np.log(2)
-
-
-def _ones(X):
-    """Return `X` with a one in each stored cell."""
-    X = X.copy()
-    X.data[:] = 1
-    return X

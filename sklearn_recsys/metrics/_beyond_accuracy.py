@@ -10,7 +10,7 @@ from sklearn.utils import check_array
 
 from sklearn_recsys.metrics._frames import Frames, lists_frame
 from sklearn_recsys.metrics._hits import average_rows, check_k, check_lists, list_blocks
-from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._cells import cell_rows, item_counts
 from sklearn_recsys.utils._labels import check_same_columns, check_same_rows
 from sklearn_recsys.utils._neighbors import unit_rows
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr
@@ -207,7 +207,7 @@ def novelty_at_k(y_pred, X, k=10, *, average="mean"):
     X = check_csr(X, name="X")
     n_users, n_items = X.shape
     y_pred = check_lists(y_pred, k, n_items, catalog="X")
-    popularity = np.bincount(X.indices, minlength=n_items)
+    popularity = item_counts(X)
     information = np.log2(n_users + 1) - np.log2(popularity + 1)
     novelty = average_rows(_mean_per_list(y_pred, information), average, _NOTHING_RECOMMENDED)
     return novelty if frames is None else frames.labeled(novelty)
@@ -287,7 +287,7 @@ def popularity_bias_at_k(y_pred, X, k=10, *, X_train=None, average="mean"):
     X_train = X if X_train is None else check_csr(X_train, name="X_train")
     if X_train.shape[1] != n_items:
         raise ValueError(f"X_train must have the {n_items} items of X; got shape {X_train.shape}.")
-    popularity = np.bincount(X_train.indices, minlength=n_items)
+    popularity = item_counts(X_train)
     length = np.diff(X.indptr)
     total = np.bincount(cell_rows(X), weights=popularity[X.indices], minlength=n_users)
     history = np.full(n_users, np.nan)  # also where none of a history's items has a training user

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_recsys.utils._cells import with_values
 from sklearn_recsys.utils._labels import check_same_rows
 from sklearn_recsys.utils._neighbors import scaled_rows
 from sklearn_recsys.utils._topk import best_cells
@@ -193,7 +194,7 @@ def _as_gains(y_true, gains):
                 f'{_MAX_EXPONENT}: use gains="linear", or take logarithms of counts.'
             )
         values = np.expm1(values * np.log(2))
-    return scaled_rows(sp.csr_array((values, y_true.indices, y_true.indptr), shape=y_true.shape))
+    return scaled_rows(with_values(y_true, values))
 
 
 def padded_hits(y_true, y_pred, k):

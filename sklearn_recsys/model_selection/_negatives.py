@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import check_random_state, check_scalar
 
 from sklearn_recsys.model_selection._common import check_nonempty
+from sklearn_recsys.utils._cells import item_counts
 from sklearn_recsys.utils._labels import check_same_labels
 from sklearn_recsys.utils.validation import check_held_out, check_list_memory
 
@@ -111,7 +112,7 @@ def _check_weights(weights, X):
             raise ValueError(
                 f'weights must be None, "popularity" or one weight for each item; got {weights!r}.'
             )
-        weights = np.bincount(X.indices, minlength=n_items)
+        weights = item_counts(X)
     weights = np.asarray(weights, dtype=np.float64)
     if weights.shape != (n_items,):
         raise ValueError(

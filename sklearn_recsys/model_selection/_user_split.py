@@ -5,7 +5,6 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.utils import Bunch, check_random_state, check_scalar
 
 from sklearn_recsys.model_selection._common import (
@@ -14,7 +13,7 @@ from sklearn_recsys.model_selection._common import (
     check_size,
     held_out_counts,
 )
-from sklearn_recsys.utils._cells import last_cells, take_cells
+from sklearn_recsys.utils._cells import item_counts, last_cells, take_cells, with_values
 
 
 def user_split(
@@ -126,8 +125,8 @@ def user_split(
         raise ValueError("No train user has an interaction; lower test_size and valid_size.")
 
     if order is not None:  # with the cells of X, so that taking rows keeps both aligned
-        times = sp.csr_array((times, X.indices, X.indptr), shape=X.shape)
-    in_train = np.bincount(X_train.indices, minlength=X.shape[1]) > 0
+        times = with_values(X, times)
+    in_train = item_counts(X_train) > 0
     split = Bunch(train=train, valid=valid, test=test, X_train=X_train)
     for name, rows in (("valid", valid), ("test", test)):
         histories = X[rows]

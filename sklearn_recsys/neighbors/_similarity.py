@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 
 from sklearn_recsys.exceptions import ValuesWarning
-from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells
+from sklearn_recsys.utils._cells import cell_rows, in_cells, support, take_cells, with_values
 from sklearn_recsys.utils._neighbors import is_sparse_enough, similar_rows, unit_rows
 from sklearn_recsys.utils._state import Array, Number, OneOf, Size, Sparse
 from sklearn_recsys.utils._warnings import warn
 
 METRICS = ("cosine", "jaccard", "pearson")
-
-
-def _support(X):
-    ones = X.copy()
-    ones.data = np.ones_like(X.data)
-    return ones
 
 
 def _median_centered(X):
@@ -30,7 +23,7 @@ def _median_centered(X):
     ordered = X.data[np.lexsort((X.data, cell_rows(X)))]
     medians = ordered[(X.indptr[:-1] + (lengths - 1) // 2)[lengths > 0]].astype(np.float64)
     data = X.data - np.repeat(medians, lengths[lengths > 0])
-    return sp.csr_array((data, X.indices, X.indptr), shape=X.shape)
+    return with_values(X, data)
 
 
 def _aligned(product, common):
@@ -60,7 +53,7 @@ class RowSimilarity:
         self.shrinkage = shrinkage
         self.n_things = Q.shape[0]  # saved in model files under this name
         Q = self._prepare(Q)
-        self.support = _support(Q).T.tocsr()
+        self.support = support(Q).T.tocsr()
         self.n_cells = np.diff(Q.indptr)
         if metric == "cosine":
             self.values = unit_rows(Q).T.tocsr()
@@ -85,14 +78,14 @@ class RowSimilarity:
 
     def _prepare(self, X):
         if self.metric == "jaccard":
-            return _support(take_cells(X, X.data > 0))
+            return support(take_cells(X, X.data > 0))
         if self.metric == "pearson":
             return _median_centered(X)
         return X
 
     def _common(self, P):
         """Return the numbers of common cells, sparse."""
-        return _support(P) @ self.support
+        return support(P) @ self.support
 
     def _similarity(self, P):
         """Return the similarities of the rows of `P`, sparse if most are zero, else dense."""
@@ -121,7 +114,7 @@ class RowSimilarity:
                 similarity = common / np.maximum(union, 1)
         elif sparse:
             values = self._pearson(P, common.data, lambda product: _aligned(product, common))
-            similarity = sp.csr_array((values, common.indices, common.indptr), shape=common.shape)
+            similarity = with_values(common, values)
         else:
             similarity = self._pearson(P, common, lambda product: product.toarray())
         shrinkage = np.float64(self.shrinkage)  # may exceed the range of float32
@@ -134,7 +127,7 @@ class RowSimilarity:
 
     def _pearson(self, P, n, at):
         """Return the correlations at cells with `n` common cells; `at` reads a product there."""
-        ones = _support(P)
+        ones = support(P)
         p, p_squares = at(P @ self.support), at(P.multiply(P).tocsr() @ self.support)
         q, q_squares = at(ones @ self.values), at(ones @ self.squares)
         covariance = n * at(P @ self.values) - p * q

@@ -21,6 +21,7 @@ from sklearn_recsys.neural._data.row_batches import HistoryBatches, RowDataset
 from sklearn_recsys.neural._nn.layers import Annealed, dense_layers
 from sklearn_recsys.neural._nn.losses import divergence_from_normal, draw_codes, next_items_loss
 from sklearn_recsys.neural._nn.ranking import RankingModule
+from sklearn_recsys.utils._cells import item_counts
 from sklearn_recsys.utils._sklearn import Interval
 
 _SCORED_USERS = 64  # whose states are computed together
@@ -320,7 +321,7 @@ class SVAE(InductiveRanker):
 
     def _make_module(self, X):
         return SVAEModule(
-            np.bincount(X.indices, minlength=X.shape[1]),
+            item_counts(X),
             embedding_dim=self.embedding_dim,
             n_recurrent=self.n_recurrent,
             n_hidden=self.n_hidden,

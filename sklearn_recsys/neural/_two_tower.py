@@ -33,7 +33,7 @@ from sklearn_recsys.neural._nn.layers import (
 from sklearn_recsys.neural._nn.two_tower import TwoTowerModule
 from sklearn_recsys.preprocessing import FeatureEncoder
 from sklearn_recsys.preprocessing._features import fit_encoder
-from sklearn_recsys.utils._cells import products_at
+from sklearn_recsys.utils._cells import item_counts, products_at
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array, Instance, Maybe, Number
 
@@ -507,7 +507,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
 
 def _counts(X):
     """Return how many users have each item, and the number of users."""
-    return np.bincount(X.indices, minlength=X.shape[1]), X.shape[0]
+    return item_counts(X), X.shape[0]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._cells import cell_rows, item_counts
 from sklearn_recsys.utils._sklearn import Interval, fit_context
 from sklearn_recsys.utils._state import Array, Labels, Number, Optional, Size
 from sklearn_recsys.utils.validation import check_interactions
@@ -167,8 +167,7 @@ class BM25Transformer(_WeightTransformer, auto_wrap_output_keys=None):
         return {**super()._fitted_state(), "idf_": Array("n_items"), "mean_length_": Number(low=0)}
 
     def _learn(self, X):
-        n_users, n_items = X.shape
-        frequency = np.bincount(X.indices, minlength=n_items)
+        n_users, frequency = X.shape[0], item_counts(X)
         self.idf_ = np.log1p((n_users - frequency + 0.5) / (frequency + 0.5))
         self.mean_length_ = float(X.data.sum(dtype=np.float64)) / n_users
 

@@ -20,6 +20,21 @@ def cell_keys(X):
     return cell_rows(X) * np.int64(X.shape[1]) + X.indices
 
 
+def item_counts(X):
+    """Return the number of stored cells of each column."""
+    return np.bincount(X.indices, minlength=X.shape[1])
+
+
+def with_values(X, values):
+    """Return a csr_array of other values in the stored cells of `X`, whose indices it shares."""
+    return sp.csr_array((values, X.indices, X.indptr), shape=X.shape)
+
+
+def support(X):
+    """Return a csr_array of ones, of the dtype of `X`, in its stored cells."""
+    return with_values(X, np.ones_like(X.data))
+
+
 def in_cells(X, other):
     """Return, for each stored cell of `X`, whether `other` (of its shape) stores it too."""
     keys = cell_keys(other)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 
-from sklearn_recsys.utils._cells import cell_rows, last_cells, take_cells, value_ranks
+from sklearn_recsys.utils._cells import cell_rows, last_cells, take_cells, value_ranks, with_values
 from sklearn_recsys.utils._history_index import item_hashes, mix, row_hashes
 
 
@@ -35,7 +34,7 @@ def hold_out_by_content(X, share=0.2, *, latest=False):
     n_held_out = np.where(lengths > 1, np.maximum(1, (share * lengths).astype(np.int64)), 0)
     keys = X.data
     if not latest:
-        ranked = sp.csr_array((value_ranks(X), X.indices, X.indptr), shape=X.shape)
+        ranked = with_values(X, value_ranks(X))
         keys = mix(row_hashes(ranked)[cell_rows(X)] + item_hashes(X.indices))
     held_out = last_cells(X, keys, n_held_out)
     return take_cells(X, ~held_out), take_cells(X, held_out)

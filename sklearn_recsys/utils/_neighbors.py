@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import gen_batches
 
-from sklearn_recsys.utils._cells import cell_rows, take_cells
+from sklearn_recsys.utils._cells import cell_rows, take_cells, with_values
 from sklearn_recsys.utils._threads import even_blocks, map_blocks, row_blocks, rows_per_block
 from sklearn_recsys.utils._topk import best_cells, top_n
 from sklearn_recsys.utils.validation import check_finite, check_list_memory
@@ -79,7 +79,7 @@ def scaled_rows(X):
         peaks = np.maximum.reduceat(np.abs(X.data), X.indptr[:-1][filled])
         exponents[filled] = np.frexp(peaks)[1]
     data = np.ldexp(X.data, -np.repeat(exponents, lengths))
-    return sp.csr_array((data, X.indices, X.indptr), shape=X.shape)
+    return with_values(X, data)
 
 
 def unit_rows(X):
@@ -103,7 +103,7 @@ def unit_rows(X):
     norms = np.sqrt(np.bincount(rows, weights=X.data.astype(np.float64) ** 2))
     norms[norms == 0] = 1
     data = (X.data / norms[rows]).astype(X.dtype)
-    return sp.csr_array((data, X.indices, X.indptr), shape=X.shape)
+    return with_values(X, data)
 
 
 def is_sparse_enough(X):

@@ -25,6 +25,7 @@ from sklearn.utils import get_tags
 
 from sklearn_recsys.exceptions import LeakWarning
 from sklearn_recsys.persistence import load
+from sklearn_recsys.utils._cells import item_counts, with_values
 from sklearn_recsys.utils._corrupt import corrupt_matrices
 
 _TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
@@ -187,7 +188,7 @@ def check_unseen_and_empty_rows(estimator):
     assert_array_equal(np.sort(ids[0]), np.arange(X.shape[1]))
     tags = get_tags(model).recommender_tags
     if tags.personalized and tags.values != "rating":
-        popularity = np.bincount(X.indices, minlength=X.shape[1])
+        popularity = item_counts(X)
         assert_array_equal(ids[0], np.argsort(-popularity, kind="stable"))
 
 
@@ -524,7 +525,7 @@ def check_rating_units(estimator):
 
 def _with_ratings(X, a, b):
     """Return ``a * ratings + b``."""
-    return sp.csr_array((a * X.data.astype(np.float64) + b, X.indices, X.indptr), shape=X.shape)
+    return with_values(X, a * X.data.astype(np.float64) + b)
 
 
 def check_partial_fit(estimator):

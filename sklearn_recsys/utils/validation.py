@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from sklearn_recsys.utils._cells import rank_cells
+from sklearn_recsys.utils._cells import rank_cells, with_values
 from sklearn_recsys.utils._labels import (
     check_distinct_labels,
     check_feature_rows,
@@ -88,7 +88,7 @@ def check_csr(X, *, dtype=None, name="X", copy=False):
     if summed:
         narrow = X.data.astype(source.dtype)  # duplicates were summed in a wide type
         if np.array_equal(narrow, X.data):
-            X = sp.csr_array((narrow, X.indices, X.indptr), shape=X.shape)
+            X = with_values(X, narrow)
     return X
 
 
@@ -150,7 +150,7 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
         set_item_labels(estimator, source)
     X = canonical_csr(X, name=name, copy=copy)
     if order:
-        X = sp.csr_array((rank_cells(X).astype(np.float32), X.indices, X.indptr), shape=X.shape)
+        X = with_values(X, rank_cells(X).astype(np.float32))
     return X
 
 
