@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.base._similar import SimilarItemsMixin
 from sklearn_recsys.preprocessing._feature_matrix import feature_matrix
-from sklearn_recsys.utils._neighbors import is_sparse_enough, scaled_rows, similar_rows, unit_rows
+from sklearn_recsys.utils._neighbors import scaled_rows, similar_rows, unit_rows
 from sklearn_recsys.utils._sklearn import HasMethods
 from sklearn_recsys.utils._state import Instance, Maybe, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
@@ -200,15 +200,9 @@ class ContentRecommender(
         return self.item_profiles_.shape[1]
 
     def _item_neighbors(self, items, n):
-        neighbors = similar_rows(
-            self.item_profiles_[items], self._by_feature_, self._cosines, n, items
-        )
+        profiles, by_feature = self.item_profiles_[items], self._by_feature_
+        neighbors = similar_rows(profiles, by_feature, lambda rows: rows @ by_feature, n, items)
         return top_n_cells(neighbors, neighbors.data, n)
-
-    def _cosines(self, profiles):
-        """Return the cosines of profiles and items, sparse if most are zero, else dense."""
-        cosines = profiles @ self._by_feature_
-        return cosines if is_sparse_enough(cosines) else cosines.toarray()
 
 
 def _columns_of_counts(features):

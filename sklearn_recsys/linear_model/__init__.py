@@ -1,5 +1,6 @@
 """Linear models."""
 
 from sklearn_recsys.linear_model._ease import EASE
+from sklearn_recsys.linear_model._rp3beta import RP3beta
 
-__all__ = ["EASE"]
+__all__ = ["EASE", "RP3beta"]

@@ -91,8 +91,7 @@ class RowSimilarity:
         """Return the similarities of the rows of `P`, sparse if most are zero, else dense."""
         P = self._prepare(P)
         if self.metric == "cosine" and not self.shrinkage:
-            similarity = unit_rows(P) @ self.values
-            return similarity if is_sparse_enough(similarity) else similarity.toarray()
+            return unit_rows(P) @ self.values
         common = self._common(P)
         sparse = is_sparse_enough(common)
         if not sparse:

@@ -9,7 +9,7 @@ from sklearn.utils import gen_batches
 from sklearn_recsys.utils._cells import cell_rows, take_cells, with_values
 from sklearn_recsys.utils._threads import even_blocks, map_blocks, row_blocks, rows_per_block
 from sklearn_recsys.utils._topk import best_cells, top_n
-from sklearn_recsys.utils.validation import check_finite, check_list_memory
+from sklearn_recsys.utils.validation import check_finite, check_list_memory, check_memory
 
 _SPARSE = 0.1  # share of stored cells below which ranking them beats ranking a dense row
 
@@ -123,9 +123,9 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
     fitted : csr_array of shape (n_features, n_fitted)
         The rows to search, as columns. The similarity of rows without a common cell must be zero.
     similarity : callable
-        ``similarity(P[rows])`` returns a float32 array, or a csr_array if most values are zero.
+        ``similarity(P[rows])`` returns a float32 array or csr_array.
     k : int
-        Number of neighbors per row.
+        Number of neighbors per row; with `n_fitted` or more, all are kept.
     skip : ndarray of int64 of shape (n_rows,)
         For each row the fitted row to skip, usually the row itself, or −1.
     row_bytes : int, default=24
@@ -135,6 +135,11 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
     -------
     neighbors : csr_array of float32 of shape (n_rows, n_fitted)
         The similarities of the neighbors, at most `k` per row.
+
+    Raises
+    ------
+    MemoryError
+        If the result may not fit, before it is computed.
     """
     n_rows, n_fitted = P.shape[0], fitted.shape[1]
     k = min(k, n_fitted)
@@ -145,13 +150,17 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
             values = similarity(P[rows])
         # otherwise NaN would silently mean "not a neighbor"
         check_finite(values.data if sp.issparse(values) else values, "Similarities are")
+        if k == n_fitted:  # nothing to rank
+            values = sp.csr_array(values)
+        elif sp.issparse(values) and not is_sparse_enough(values):
+            values = values.toarray()
         if sp.issparse(values):
             values = take_cells(
                 values, (values.data > 0) & (values.indices != own[cell_rows(values)])
             )
-            best = np.zeros(values.nnz, dtype=bool)
-            best[best_cells(values, values.data, k)[0]] = True
-            return take_cells(values, best)
+            values = _best_of_long_rows(values, k)
+            values.sort_indices()
+            return values
         has_skip = np.flatnonzero(own >= 0)
         values[has_skip, own[has_skip]] = 0
         values[values <= 0] = -np.inf
@@ -159,11 +168,18 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
         filled = ids >= 0
         indptr = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
         shape = (len(ids), n_fitted)
-        return sp.csr_array((values[filled], ids[filled].astype(np.int32), indptr), shape=shape)
+        best = sp.csr_array((values[filled], ids[filled].astype(np.int32), indptr), shape=shape)
+        best.sort_indices()
+        return best
 
     # the number of cells in common with all fitted rows bounds the number of similarities
     weights = np.diff(fitted.indptr)[P.indices]
     n_common = np.bincount(cell_rows(P), weights=weights, minlength=n_rows)
+    check_memory(
+        16 * int(np.minimum(n_common, k).sum()),  # an index and a value, twice
+        f"A list of up to {k:,} neighbors for {n_rows:,} rows",
+        "Use fewer neighbors.",
+    )
     sparse_rows = np.flatnonzero((n_common > 0) & (n_common < _SPARSE * n_fitted))
     dense_rows = np.flatnonzero(n_common >= max(1, _SPARSE * n_fitted))
     block_cells = rows_per_block(row_bytes)
@@ -174,11 +190,43 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
     if not blocks:
         return sp.csr_array((n_rows, n_fitted), dtype=np.float32)
     found = map_blocks(lambda block: ranked(blocks[block.start]), len(blocks), 1)
-    found = sp.vstack(found, format="csr")
-    rows = np.concatenate(blocks)
-    found = found[np.argsort(rows)]
-    found.sort_indices()
-    lengths = np.zeros(n_rows, dtype=found.indptr.dtype)
-    lengths[np.sort(rows)] = np.diff(found.indptr)
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(found.indices.dtype)
-    return sp.csr_array((found.data, found.indices, indptr), shape=(n_rows, n_fitted))
+    return _merged(found, blocks, (n_rows, n_fitted))
+
+
+def _best_of_long_rows(X, n):
+    """Return `X` with the `n` best cells of each row, ties by column."""
+    is_long = np.diff(X.indptr) > n
+    if not is_long.any():
+        return X
+    chosen = np.repeat(~is_long, np.diff(X.indptr))
+    cells = np.flatnonzero(~chosen)
+    long_rows = X[is_long]
+    chosen[cells[best_cells(long_rows, long_rows.data, n)[0]]] = True
+    return take_cells(X, chosen)
+
+
+def _merged(blocks, rows, shape):
+    """Return one csr_array of blocks of rows, whose memory is freed one after the other.
+
+    Parameters
+    ----------
+    blocks : list of csr_array of shape (n_rows_of_block, n_columns)
+        Emptied on return.
+    rows : list of ndarray of int64
+        The row of the result of each row of each block.
+    shape : tuple of int
+        The shape of the result; rows in no block are empty.
+    """
+    lengths = np.zeros(shape[0], dtype=np.int64)
+    for block, own in zip(blocks, rows, strict=True):
+        lengths[own] = np.diff(block.indptr)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    indices, data = np.empty(indptr[-1], dtype=np.int32), np.empty(indptr[-1], dtype=np.float32)
+    for own in reversed(rows):
+        block = blocks.pop()
+        cells = np.repeat(indptr[own] - block.indptr[:-1], np.diff(block.indptr))
+        cells += np.arange(block.nnz)
+        indices[cells], data[cells] = block.indices, block.data
+    if indptr[-1] <= np.iinfo(np.int32).max:
+        indptr = indptr.astype(np.int32)
+    return sp.csr_array((data, indices, indptr), shape=shape)

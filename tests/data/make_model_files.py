@@ -1,10 +1,11 @@
 """Write the saved models that later versions must go on loading.
 
-    python tests/data/make_model_files.py FOLDER
+    python tests/data/make_model_files.py FOLDER [NAME ...]
 
 It writes one small file for each kind of model into FOLDER and what the models answer into
-FOLDER/expected.npz, all of it from made-up data. A folder is written once, by the version of the
-package that it is named after, and stays as it is: ``tests/test_saved_files.py`` loads all of them.
+FOLDER/expected.npz, all of it from made-up data; with names, of these models only. A folder is
+written once, by the version of the package that it is named after, and stays as it is:
+``tests/test_saved_files.py`` loads all of them. Models that are new get a folder of their own.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from sklearn_recsys import (
     ContentRecommender,
     DeepAutoencoder,
     EmbeddingNet,
+    ImplicitMatrixFactorization,
     ItemKNN,
     MatrixFactorization,
     MultDAE,
@@ -44,7 +46,8 @@ from sklearn_recsys import (
     RandomRecommender,
     RecommenderPipeline,
     RecVAE,
-    TwoTowerRecommender,
+    RP3beta,
+    TwoTower,
     UserKNN,
     load,
 )
@@ -60,7 +63,7 @@ FEATURES = pd.DataFrame(
     }
 )
 AGES = pd.DataFrame({"age": [20 + 3 * user for user in range(N_USERS)]})
-TOWERS = {"n_factors": 3, "n_embedding": 3, "hidden_layer_sizes": (4,)}
+TOWERS = {"n_factors": 3, "embedding_dim": 3, "hidden_layer_sizes": (4,)}
 NUMBERS = (np.arange(N_ITEMS * 3).reshape(N_ITEMS, 3) % 4).astype(np.float32)
 
 
@@ -84,18 +87,19 @@ def recommenders():
     yield "EmbeddingNet", EmbeddingNet(n_factors=3, hidden_layer_sizes=(4,), **NEURAL)
     yield "ItemKNN", ItemKNN(n_neighbors=3, metric="pearson")
     yield "MatrixFactorization", MatrixFactorization(n_factors=3, **NEURAL)
-    yield "MatrixFactorization_bpr", MatrixFactorization(n_factors=3, loss="bpr", **NEURAL)
+    yield "ImplicitMatrixFactorization", ImplicitMatrixFactorization(n_factors=3, **NEURAL)
     yield "MultDAE", MultDAE(n_factors=3, **NEURAL)
     yield "MultVAE", MultVAE(n_factors=3, hidden_layer_sizes=(4,), **NEURAL)
     yield "NCF", NCF(n_factors=2, hidden_layer_sizes=(4, 2), pretrain=False, **NEURAL)
     yield "PopularityRecommender", PopularityRecommender()
     yield "RandomRecommender", RandomRecommender(random_state=0)
     yield "RecVAE", RecVAE(n_factors=3, n_hidden=4, **NEURAL)
+    yield "RP3beta", RP3beta(n_neighbors=3)
     yield (
         "SVAE",
-        SVAE(n_factors=2, n_embedding=3, n_recurrent=4, n_hidden=3, next_k=2, **NEURAL),
+        SVAE(n_factors=2, embedding_dim=3, n_recurrent=4, n_hidden=3, next_k=2, **NEURAL),
     )
-    yield "TwoTowerRecommender", TwoTowerRecommender(**TOWERS, **NEURAL)
+    yield "TwoTower", TwoTower(**TOWERS, **NEURAL)
     yield "UserKNN", UserKNN(n_neighbors=3)
 
 
@@ -111,20 +115,27 @@ def events():
     )
 
 
-def main(folder):
+def main(folder, names):
     folder.mkdir(parents=True)
     users = vstack([ratings()[:4], ratings(seed=1)[:4]])  # known and new
     expected = {"users": users.toarray(), "ages": AGES[:8].to_numpy()}
     for name, model in recommenders():
-        model.fit(ratings()).save(folder / f"{name}.recsys")
-        expected[name] = model.predict(users)
+        if not names or name in names:
+            model.fit(ratings()).save(folder / f"{name}.recsys")
+            expected[name] = model.predict(users)
+    if not names:
+        save_features_and_encoder(folder, users, expected)
+    np.savez_compressed(folder / "expected.npz", **expected)
 
-    model = TwoTowerRecommender(
+
+def save_features_and_encoder(folder, users, expected):
+    """Save a model with features and a pipeline with an encoder; add their answers."""
+    model = TwoTower(
         item_features=FEATURES,
         item_encoder=FeatureEncoder(),
         user_encoder=FeatureEncoder(),
         loss="softmax",
-        n_feature_embedding=2,
+        feature_embedding_dim=2,
         **TOWERS,
         **NEURAL,
     )
@@ -147,8 +158,7 @@ def main(folder):
     model = load(folder / "encoder.recsys")
     expected["encoder"] = model.predict(users)
     expected["encoder_items"] = model.recommend(["user 03", "user 00"], n=3)["item"].to_numpy("U")
-    np.savez_compressed(folder / "expected.npz", **expected)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])
