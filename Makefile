@@ -8,6 +8,7 @@
 #   make lint                   ruff, and pyright on a user's script; nothing is changed
 #   make sdist                  the source distribution, and tests of what is in it
 #   make docs                   HTML in docs/_build/html, warnings are errors
+#   make environments           both environments; with -j2 side by side
 #   make fuzz N=10000 SEED=0    the property tests on N random cases; violations by kind
 #   make bench                  a table: accuracy on real data, speed relative to references
 #   make corrupt                corrupt sparse input to every method, each case in its own process
@@ -37,7 +38,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-oldest lint sdist docs bench corrupt fuzz clean
+.PHONY: environments demo test test-oldest lint sdist docs bench corrupt fuzz clean
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -48,6 +49,8 @@ $(OLDEST)/.installed: setup.cfg pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet -c constraints-oldest.txt -e ".[test]"
 	touch $@
+
+environments: $(VENV)/.installed $(OLDEST)/.installed
 
 demo: $(VENV)/.installed
 	MPLBACKEND=Agg $(VENV)/bin/python examples/plot_quickstart.py $(DATA) --save build/quickstart.png --save build/demo.png
@@ -76,8 +79,9 @@ sdist: $(VENV)/.installed
 	git ls-files | grep -v -e '^\.ci/' -e '^\.gitignore' | (cd build/sdist && xargs ls > /dev/null)
 	cd build/sdist && PYTHONPATH=. $(abspath $(VENV))/bin/python -m pytest -q -p no:cacheprovider $(SDIST_TESTS)
 
+# a process for each core, and one thread in each, as in test
 docs: $(VENV)/.installed
-	MPLBACKEND=Agg $(VENV)/bin/python -m sphinx $(SPHINXOPTS) -b html docs docs/_build/html
+	MPLBACKEND=Agg OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx -j $(JOBS) $(SPHINXOPTS) -b html docs docs/_build/html
 
 # one thread: the matrices are tiny
 fuzz: $(VENV)/.installed

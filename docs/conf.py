@@ -43,6 +43,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "show_signature": False,
     "write_computation_times": False,
+    "parallel": True,  # as many examples at once as sphinx has processes
 }
 
 
