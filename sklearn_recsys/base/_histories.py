@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_recsys.utils._cells import take_rows
 from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils._threads import row_blocks
@@ -151,7 +152,7 @@ class HistoriesMixin:
         return self._training_users(rows)
 
     def _training_users(self, rows):
-        return Histories(self.interactions_[rows], training_rows=rows)
+        return Histories(take_rows(self.interactions_, rows), training_rows=rows)
 
     # ---------------------------------------------------------------- which users are known
 
