@@ -183,4 +183,4 @@ class AutoRec(RatingAutoencoder):
 
     @property
     def _output_activation(self):
-        return self.decoder_activation
+        return self._fitted_param("decoder_activation")

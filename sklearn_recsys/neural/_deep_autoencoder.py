@@ -299,7 +299,7 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
         )
 
     def _prepare(self, X, resume):
-        if self.kind == "item" and self.user_features_ is not None:
+        if self._item_based and self.user_features_ is not None:
             raise ValueError(
                 "Item-based DeepAutoencoder reads the ratings of items: it takes no user_features. "
                 "Use kind='user'."
@@ -315,7 +315,7 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
 
     @property
     def _output_activation(self):
-        return self.output_activation
+        return self._fitted_param("output_activation")
 
     def _make_scale(self, X):
         reach = _REACH.get(self.output_activation)

@@ -197,5 +197,7 @@ class EmbeddingNet(TransductiveRatingRecommender):
 
     def _prepare(self, X, resume):
         super()._prepare(X, resume)
-        rating_range = self.rating_range_ if self.rating_range is None else self.rating_range
+        rating_range = self._fitted_param("rating_range")
+        if rating_range is None:
+            rating_range = self.rating_range_
         self._set_scale(X, rating_range, resume)

@@ -221,9 +221,10 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
 
     @property
     def _examples(self):
-        if self.loss == "logistic" and self.negatives == "all":
+        loss = self._fitted_param("loss")
+        if loss == "logistic" and self._fitted_param("negatives") == "all":
             return WholeRows()
-        return SampledNegatives(self.n_negatives, pairwise=self.loss == "bpr")
+        return SampledNegatives(self._fitted_param("n_negatives"), pairwise=loss == "bpr")
 
     def _make_module(self, X):
         return ImplicitMatrixFactorizationModule(

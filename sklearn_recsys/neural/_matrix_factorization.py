@@ -189,7 +189,7 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
 
     @property
     def _output_activation(self):
-        return "identity" if self.rating_range is None else "sigmoid"
+        return "identity" if self._fitted_param("rating_range") is None else "sigmoid"
 
     # ---------------------------------------------------------------- training
 
@@ -209,7 +209,7 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
 
     def _prepare(self, X, resume):
         super()._prepare(X, resume)
-        self._set_scale(X, self.rating_range, resume)
+        self._set_scale(X, self._fitted_param("rating_range"), resume)
 
     def _finish(self, X, split):
         super()._finish(X, split)

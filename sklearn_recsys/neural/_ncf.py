@@ -246,7 +246,7 @@ class NCF(TransductiveRecommender):
 
     @property
     def _pretrains(self):
-        return self.architecture == "neumf" and self.pretrain
+        return self._fitted_param("architecture") == "neumf" and self._fitted_param("pretrain")
 
     def _pretrained(self, X, train, valid, rng):
         """Return the modules of both branches, trained and stopped on the same interactions."""

@@ -252,7 +252,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
 
     @property
     def _on_ratings(self):
-        return self.loss == "mse"
+        return self._fitted_param("loss") == "mse"
 
     @property
     def _metric(self):
@@ -321,7 +321,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
             self.net_.module_.set_counts(*_counts(X))
 
     def _check_resume(self, X):
-        if self.user_ids and X.shape[0] != self.interactions_.shape[0]:
+        if self._fitted_param("user_ids") and X.shape[0] != self.interactions_.shape[0]:
             raise ValueError(
                 f"With user_ids, partial_fit needs a row for each of the "
                 f"{self.interactions_.shape[0]} training users, in their order; got {X.shape[0]}."

@@ -134,4 +134,9 @@ class Empty(NeuralRecommender):
 
 def test_a_model_without_a_module_says_what_is_missing():
     with pytest.raises(NotImplementedError, match=r"Empty needs a method _make_module\(X\)"):
+        Empty(early_stopping=False).fit(make_interactions(30, 20, random_state=0))
+
+
+def test_early_stopping_needs_data_that_a_model_holds_out():
+    with pytest.raises(ValueError, match="Empty holds out no data for early stopping: use early_"):
         Empty().fit(make_interactions(30, 20, random_state=0))

@@ -37,6 +37,7 @@ from sklearn_recsys.utils._sklearn import Interval, StrOptions  # noqa: E402
 
 RATINGS = make_ratings(40, 15, density=0.3, random_state=0)
 INTERACTIONS = make_interactions(40, 15, random_state=0)
+NEW = make_ratings(6, 15, density=0.3, random_state=1)
 SMALL = {"n_factors": 4, "max_epochs": 1, "random_state": 0, "device": "cpu"}
 MODELS = {
     "AutoRec, item": AutoRec(),
@@ -45,6 +46,7 @@ MODELS = {
     "DeepAutoencoder": DeepAutoencoder(hidden_layer_sizes=np.array([4])),
     "EmbeddingNet": EmbeddingNet(hidden_layer_sizes=[4]),
     "MF, mse": MatrixFactorization(),
+    "MF, logistic": ImplicitMatrixFactorization(),
     "MF, bpr": ImplicitMatrixFactorization(loss="bpr"),
     "MultDAE": MultDAE(hidden_layer_sizes=pd.Index([4])),
     "MultVAE": MultVAE(hidden_layer_sizes=[4]),
@@ -54,7 +56,6 @@ MODELS = {
     "SVAE": SVAE(embedding_dim=4, n_recurrent=4, n_hidden=4),
     "two towers": TwoTower(embedding_dim=4, hidden_layer_sizes=[4]),
 }
-OF_PREDICTIONS = {"architecture", "kind", "loss", "pretrain"}  # what the model is, not its net
 OF_A_RUN = {"device", "random_state", "verbose"}
 
 
@@ -70,7 +71,7 @@ def other_values(model):
     """Return another value for each parameter of a number, a choice or a truth value."""
     others = {}
     for name, value in model.get_params().items():
-        if name in OF_PREDICTIONS | OF_A_RUN:
+        if name in OF_A_RUN:
             continue
         for accepted in type(model)._parameter_constraints[name]:
             if isinstance(accepted, StrOptions):
@@ -88,7 +89,7 @@ def other_values(model):
 @pytest.mark.parametrize("name", MODELS)
 def test_parameters_that_change_after_fit(name, tmp_path):
     model, X = fitted(name)
-    expected = model.predict(X)
+    expected, of_new_users = model.predict(X), model.predict(NEW)
     others = other_values(model)
     assert {"n_factors", "hidden_layer_sizes"} & set(others)
     model.set_params(**others)
@@ -96,6 +97,7 @@ def test_parameters_that_change_after_fit(name, tmp_path):
     loaded = load(tmp_path / "model")
     for other in (model, loaded, pickle.loads(pickle.dumps(loaded)), copy.deepcopy(model)):
         assert_array_equal(other.predict(X), expected)
+        assert_array_equal(other.predict(NEW), of_new_users)
         assert {k: other.get_params()[k] for k in others} == others
         assert other.net_.lr == model.net_.lr  # partial_fit goes on with what fit began with
     loaded.save(tmp_path / "again")
@@ -119,17 +121,24 @@ def test_a_fit_after_loading_is_of_the_parameters_that_were_set(tmp_path):
     [
         ("AutoRec, item", {"kind": "user"}),
         ("AutoRec, user", {"kind": "item"}),
+        ("EmbeddingNet", {"rating_range": (0, 9)}),
+        ("MF, mse", {"rating_range": (0, 9)}),
+        ("MF, logistic", {"loss": "bpr"}),
+        ("MF, bpr", {"loss": "logistic", "n_negatives": 9}),
+        ("NCF, neumf", {"architecture": "gmf", "pretrain": False}),
         ("two towers", {"loss": "softmax"}),
     ],
 )
-def test_another_kind_of_model_is_refused(name, changed, tmp_path):
+def test_training_goes_on_as_fit_began(name, changed):
     model, X = fitted(name)
-    before = model.get_params()
+    expected = fitted(name)[0].partial_fit(X).predict(NEW)
+    values = model.__sklearn_tags__().recommender_tags.values
     model.set_params(**changed)
-    with pytest.raises(TypeError, match=rf"{next(iter(changed))} of .* changed after fit"):
-        model.save(tmp_path / "model")
-    model.set_params(**{key: before[key] for key in changed}).save(tmp_path / "model")
-    assert_array_equal(load(tmp_path / "model").predict(X), model.predict(X))
+    assert model.__sklearn_tags__().recommender_tags.values == values
+    assert_array_equal(model.partial_fit(X).predict(NEW), expected)
+    again = clone(model).fit(X)  # and the next fit is of what was set
+    assert_array_equal(model.fit(X).predict(NEW), again.predict(NEW))
+    assert not np.array_equal(again.predict(NEW), expected)
 
 
 @pytest.mark.parametrize(

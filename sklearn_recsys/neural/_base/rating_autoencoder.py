@@ -48,6 +48,10 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
         tags.recommender_tags.values = "rating"
         return tags
 
+    @property
+    def _item_based(self):
+        return self._fitted_param("kind") == "item"
+
     def _fitted_state(self):
         rules = {
             **super()._fitted_state(),
@@ -55,15 +59,15 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
             "_cold_": Array("n_items", kinds="b"),
             "_cold_value_": Number(),
         }
-        if self.kind == "item":
+        if self._item_based:
             rules |= {"item_factors_": Array("n_items", "n_factors"), **self._ridge_state()}
         return rules
 
     def _n_inputs(self, X):
-        return X.shape[0] if self.kind == "item" else X.shape[1]
+        return X.shape[0] if self._item_based else X.shape[1]
 
     def _check_resume(self, X):
-        if self.kind == "item" and X.shape[0] != self.interactions_.shape[0]:
+        if self._item_based and X.shape[0] != self.interactions_.shape[0]:
             raise ValueError(
                 f"Item-based {type(self).__name__} reads an item's ratings by the "
                 f"{self.interactions_.shape[0]} training users; partial_fit needs a row for each "
@@ -114,7 +118,7 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
         offset, scale = self._scale_
         X = X.copy()
         X.data = (X.data - np.float32(offset)) / np.float32(scale)
-        return X.T.tocsr() if self.kind == "item" else X
+        return X.T.tocsr() if self._item_based else X
 
     def _codes(self, X):
         """Return the items' hidden vectors, from all their ratings."""
@@ -123,7 +127,7 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
 
     def _finish(self, X, split):
         super()._finish(X, split)
-        if self.kind == "user":
+        if not self._item_based:
             return
         with torch.no_grad():
             weight, bias = self.net_.module_.output_layer()
@@ -146,12 +150,12 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
         return np.where(cold, self._cold_value_, offset + scale * outputs).astype(np.float32)
 
     def _score_items(self, X, user_features=None):
-        if self.kind == "item":
+        if self._item_based:
             return self._ridge_items(X)
         rows = SparseRows.from_csr(self._rows(X), self.net_.device, features=user_features)
         return self._in_units(self._evaluated(self.net_.module_, rows))
 
     def _score_pairs(self, X, rows, items, user_features=None):
-        if self.kind == "user":
+        if not self._item_based:
             return super()._score_pairs(X, rows, items, user_features)
         return self._ridge_pairs(X, rows, items)

@@ -99,9 +99,9 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
         what the net was trained with.
     ``_split(X, rng)``
         Returns ``(train, valid)``: the data to train on, and the data held out for early stopping
-        or None, both as ``_make_datasets`` takes them. The default is ``(X, None)``. The models of
-        the package hold out users, ratings, or one interaction of each user; the functions are in
-        ``neural/_base/validation.py``.
+        or None, both as ``_make_datasets`` takes them. The default is ``(X, None)``, and raises
+        ValueError if ``early_stopping`` is true. The models of the package hold out users, ratings,
+        or one interaction of each user; the functions are in ``neural/_base/validation.py``.
     ``_make_datasets(train, valid)``
         Returns a data set for each, None if `valid` is None. The defaults are a
         :class:`~sklearn_recsys.neural.RowDataset` of the rows of `train`, and one whose targets
@@ -123,6 +123,9 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
 
     `partial_fit` first calls ``_check_resume(X)``, which raises ValueError if the module cannot be
     trained on `X`.
+
+    A parameter that predictions read, or `partial_fit` must not change, is read by
+    ``_fitted_param(name)``: its value in `fit`, even if ``set_params`` has changed it since.
 
     Examples
     --------
@@ -149,6 +152,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
     ...     n_factors: int = 8
     ...     lr: float = 0.05
     ...     max_epochs: int = 30
+    ...     early_stopping: bool = False
     ...
     ...     def _make_module(self, X):
     ...         return LinearModule(X.shape[1], self.n_factors)
@@ -209,6 +213,11 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
 
     def _split(self, X, rng):
         """Return the data to train on, and the data held out for early stopping or None."""
+        if self.early_stopping:
+            raise ValueError(
+                f"{type(self).__name__} holds out no data for early stopping: use "
+                "early_stopping=False, or override _split, see the docstring of NeuralRecommender."
+            )
         return X, None
 
     def _make_datasets(self, train, valid):

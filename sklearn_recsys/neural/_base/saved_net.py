@@ -31,6 +31,14 @@ class SavedNetMixin:
         plain = {name: _plain(value) for name, value in params if name not in _OF_A_RUN}
         return {name: value for name, value in plain.items() if value is not _NOT_PLAIN}
 
+    def _fitted_param(self, name):
+        """Return a parameter as `fit` found it; if the model is not fitted, as it is set.
+
+        Whatever a fitted model reads of its parameters to predict, to train on or to be saved, it
+        reads here: `set_params` takes effect in the next `fit`.
+        """
+        return vars(self).get("_fit_params_", {}).get(name, getattr(self, name))
+
     def _as_fitted(self):
         """Return a model with the attributes of this one and the parameters that `fit` found."""
         model = self._working_copy()
@@ -140,19 +148,6 @@ class SavedNetMixin:
                 raise ValueError(f"callbacks holds {item!r:.50}, which is no callback of skorch")
         if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d{1,4})?", str(self.device)):
             raise ValueError(f"device is {self.device!r:.50}")
-        if "net_" in vars(self):
-            self._check_kind()
-
-    def _check_kind(self):
-        """Raise ValueError if parameters that were set after `fit` ask for what it did not fit."""
-        found, now = self._as_fitted(), self._net_params()
-        if set(found._fitted_state()) == set(self._fitted_state()):
-            return
-        changed = sorted(k for k, v in self._fit_params_.items() if now.get(k, _NOT_PLAIN) != v)
-        raise ValueError(
-            f"{' and '.join(changed)} of {type(self).__name__} changed after fit, and what was "
-            "fitted does not go with it: set it back, or fit again"
-        )
 
     def __getstate__(self):
         return self._save_state()

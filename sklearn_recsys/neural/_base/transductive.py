@@ -99,7 +99,7 @@ class TransductiveRecommender(NeuralRecommender):
     @property
     def _examples(self):
         """What the module is trained on, and new users are folded in by."""
-        return SampledNegatives(self.n_negatives)
+        return SampledNegatives(self._fitted_param("n_negatives"))
 
     @property
     def _metric(self):
