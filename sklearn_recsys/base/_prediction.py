@@ -84,8 +84,11 @@ class PredictionMixin:
         return self._in_units_of_X(scores)
 
     def _scores_at(self, histories, rows, items):
-        """Return the scores at the cells (rows, items)."""
+        """Return the scores at the cells (rows, items); each user is read once."""
         histories = self._as_read(histories)
+        distinct, rows = np.unique(rows, return_inverse=True)
+        if len(distinct) < len(histories):
+            histories = histories[distinct]
         pairs = histories.X, rows, items
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
             scores = self._refuse_nan(self._score_pairs(*pairs, **histories.features))
@@ -97,12 +100,12 @@ class PredictionMixin:
     def _score_pairs(self, X, rows, items, user_features=None):
         """Score the asked cells only; models that can do so in less work override this."""
         scores = np.empty(len(rows), dtype=np.float32)
-        distinct, inverse = np.unique(rows, return_inverse=True)
-        order = np.argsort(inverse, kind="stable")
-        for block, asked in Histories(X, user_features)[distinct].blocks():
-            cells = order[slice(*np.searchsorted(inverse[order], [block.start, block.stop]))]
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order]
+        for block, asked in Histories(X, user_features).blocks():
+            cells = order[slice(*np.searchsorted(ordered, [block.start, block.stop]))]
             dense = self._score_items(asked.X, **asked.features)
-            scores[cells] = dense[inverse[cells] - block.start, items[cells]]
+            scores[cells] = dense[rows[cells] - block.start, items[cells]]
         return scores
 
     def _refuse_nan(self, scores):

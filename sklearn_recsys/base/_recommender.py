@@ -13,14 +13,14 @@ from sklearn_recsys.base._ranking import RankingMixin
 from sklearn_recsys.base._scoring import ScoringMixin
 from sklearn_recsys.base._tags import as_recommender_tags
 from sklearn_recsys.exceptions import ValuesWarning
-from sklearn_recsys.utils._cells import take_cells
+from sklearn_recsys.utils._cells import item_counts, support, take_cells
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import row_order
+from sklearn_recsys.utils._items import check_item_features
 from sklearn_recsys.utils._sklearn import fit_context
 from sklearn_recsys.utils._state import Array, Interactions, Labels, Maybe, Optional, Range, Size
 from sklearn_recsys.utils._suggest import MissingMethodError
 from sklearn_recsys.utils._warnings import warn
-from sklearn_recsys.utils.validation import check_item_features
 
 _SPAN = 100  # of weights: two orders of magnitude
 _SHRINKAGE = 10.0  # ratings of the global mean that a shrunk item mean starts from
@@ -34,7 +34,8 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
     - ``_fit(X)``, which learns from a matrix and sets fitted attributes (names ending in ``_``);
     - ``_score_items(X)``, which returns a new float32 array ``(n_rows, n_items)`` of scores,
       greater is better, for a block of histories;
-    - and, where it saves work, ``_score_pairs(X, rows, items)``, the same at the asked cells only.
+    - and, where it saves work, ``_score_pairs(X, rows, items)``, the same at the asked cells only,
+      of which each row of ``X`` has at least one.
 
     Their ``X`` is validated: a canonical float32 csr_array, for models whose tag says that they
     read ``"binary"`` values with a one in each positive cell. The mixin owns everything else:
@@ -267,13 +268,11 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
         """Return the canonical matrix as the model reads it."""
         if self._values != "binary" or np.all(X.data == 1):
             return X
-        X = take_cells(X, X.data > 0)
-        X.data = np.ones_like(X.data)
-        return X
+        return support(take_cells(X, X.data > 0))
 
     def _non_personalized(self, X):
         """Return an item score for users without a history: popularity, or shrunk item means."""
-        counts = np.bincount(X.indices, minlength=X.shape[1])
+        counts = item_counts(X)
         if self._values != "rating":
             return counts.astype(np.float32)
         sums = np.bincount(X.indices, weights=X.data, minlength=X.shape[1])

@@ -14,9 +14,9 @@ from sklearn_recsys.exceptions import LeakWarning
 from sklearn_recsys.metrics import _scorer
 from sklearn_recsys.utils._cells import cell_rows, in_cells
 from sklearn_recsys.utils._content_split import hold_out_by_content
+from sklearn_recsys.utils._items import check_held_out
 from sklearn_recsys.utils._labels import check_item_labels, check_same_labels, check_same_rows
 from sklearn_recsys.utils._warnings import warn
-from sklearn_recsys.utils.validation import check_held_out
 
 
 class ScoringMixin:

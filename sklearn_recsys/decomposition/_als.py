@@ -296,5 +296,4 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
         return self._user_factors(X) @ self.item_factors_.T
 
     def _score_pairs(self, X, rows, items):
-        distinct, inverse = np.unique(rows, return_inverse=True)
-        return products_at(self._user_factors(X[distinct]), self.item_factors_, inverse, items)
+        return products_at(self._user_factors(X), self.item_factors_, rows, items)

@@ -496,10 +496,9 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         return scores
 
     def _score_pairs(self, X, rows, items, user_features=None):
-        distinct, inverse = np.unique(rows, return_inverse=True)
-        factors, biases = self._vectors(Histories(X, user_features)[distinct])
-        products = products_at(factors, self.item_factors_, inverse, items)
-        return products + self.item_biases_[items] + (biases + self._offset())[inverse]
+        factors, biases = self._vectors(Histories(X, user_features))
+        products = products_at(factors, self.item_factors_, rows, items)
+        return products + self.item_biases_[items] + (biases + self._offset())[rows]
 
     def _offset(self):
         return np.float32(self._mean_ if self._on_ratings else 0)

@@ -10,15 +10,13 @@ from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator
 
 from sklearn_recsys.utils import validation
+from sklearn_recsys.utils._items import check_held_out, check_item_features, check_item_sets
 from sklearn_recsys.utils.validation import (
     available_memory,
     check_csr,
     check_device,
-    check_held_out,
     check_indices,
     check_interactions,
-    check_item_features,
-    check_item_sets,
     check_memory,
 )
 

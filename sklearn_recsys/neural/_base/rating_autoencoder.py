@@ -14,6 +14,7 @@ from sklearn_recsys.neural._base.ridge_users import RidgeUsersMixin
 from sklearn_recsys.neural._base.validation import hold_out_cells
 from sklearn_recsys.neural._data.row_batches import RowDataset
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
+from sklearn_recsys.utils._cells import item_counts
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array, Number, Offset
 
@@ -76,7 +77,7 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
 
     def _prepare(self, X, resume):
         super()._prepare(X, resume)
-        self._cold_ = np.bincount(X.indices, minlength=X.shape[1]) == 0
+        self._cold_ = item_counts(X) == 0
         self._cold_value_ = self._make_cold_value(X)
         if not resume:  # the module goes on reading what it was trained on
             self._scale_ = self._make_scale(X)

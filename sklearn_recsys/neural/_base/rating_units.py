@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 
+from sklearn_recsys.utils._cells import with_values
 from sklearn_recsys.utils._rating_scale import RatingScale
 from sklearn_recsys.utils._state import Instance, Optional
 
@@ -35,7 +35,7 @@ class RatingUnitsMixin:
         ratings = self._rating_scale.read(X.data)
         if np.array_equal(ratings, X.data):
             return X
-        return sp.csr_array((ratings, X.indices, X.indptr), shape=X.shape)
+        return with_values(X, ratings)
 
     def _in_units_of_X(self, scores):
         return scores if self._rating_scale is None else self._rating_scale.undo(scores)

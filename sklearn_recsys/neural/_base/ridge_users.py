@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
 from sklearn_recsys.neural._nn.layers import ACTIVATIONS
-from sklearn_recsys.utils._cells import cell_rows, products_at
+from sklearn_recsys.utils._cells import cell_rows, products_at, with_values
 from sklearn_recsys.utils._fold_in import ridge_rows
 from sklearn_recsys.utils._state import Array, Number
 
@@ -57,6 +56,7 @@ class RidgeUsersMixin:
     def _best_penalty(self, known, held_out, codes, offsets=0.0):
         """Return the penalty of least error on held-out ratings; a thousand users tell it."""
         tested = np.unique(np.linspace(0, known.shape[0] - 1, _CHOICE_USERS).astype(np.int64))
+        tested = tested[np.diff(held_out.indptr)[tested] > 0]
         known, held_out = known[tested], held_out[tested]
         errors = []
         for penalty in self._penalties:
@@ -83,7 +83,7 @@ class RidgeUsersMixin:
         """Return each row's deviation from the mean row, in the basis of `_features_`."""
         offset, scale = self._scale_
         data = (X.data.astype(np.float64) - offset) / scale - self._base_[X.indices]
-        return ridge_rows(sp.csr_array((data, X.indices, X.indptr), shape=X.shape), self._features_)
+        return ridge_rows(with_values(X, data), self._features_)
 
     def _ridge_items(self, X):
         """Return the ratings of all items by rows of `X`."""
@@ -91,8 +91,7 @@ class RidgeUsersMixin:
 
     def _ridge_pairs(self, X, rows, items):
         """Return the ratings at the cells (rows, items)."""
-        asked, inverse = np.unique(rows, return_inverse=True)
-        outputs = products_at(self._user_rows(X[asked]), self._features_, inverse, items)
+        outputs = products_at(self._user_rows(X), self._features_, rows, items)
         return self._in_units(self._base_[items] + outputs, items)
 
     def _in_units(self, outputs, items=slice(None)):

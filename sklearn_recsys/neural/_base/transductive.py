@@ -196,10 +196,9 @@ class TransductiveRecommender(NeuralRecommender):
         return max(1, _GRID_CELLS // (n_items * self.net_.module_.grid_width))
 
     def _score_pairs(self, X, rows, items):
-        asked, inverse = np.unique(rows, return_inverse=True)
-        vectors = self._vectors(X[asked])
+        vectors = self._vectors(X)
         module, scores = self.net_.module_, np.empty(len(rows), dtype=np.float32)
-        rows, items = (torch.from_numpy(part).to(vectors.device) for part in (inverse, items))
+        rows, items = (torch.from_numpy(part).to(vectors.device) for part in (rows, items))
         with torch.no_grad():
             for start in range(0, len(scores), 2**16):
                 cells = slice(start, start + 2**16)
