@@ -20,6 +20,7 @@ from benchmarks import (
     deep_autoencoder,
     ease_large,
     latency,
+    linear,
     memory,
     pairs,
     rating_units,
@@ -84,6 +85,9 @@ SECTIONS = {
     "ease-20k": (speed.ease_fit_20k, "EASE fit on 20,000 items against LAPACK"),
     "ease-large": (ease_large.fit, "EASE fit on 41,000 items, on 21,000 in float64"),
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
+    "ease-relatives": (linear.ease_relatives, "EASE, EDLAE, RDLAE, ridge and normalization, tuned"),
+    "ease-yelp2018": (linear.ease_yelp2018, "the same on Yelp2018, full ranking"),
+    "ease-new-users": (linear.ease_new_users, "EASE's partial_fit against fit on all rows"),
     "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
 }
 NEURAL = (
@@ -97,6 +101,7 @@ NEURAL = (
 )
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
+LONG |= {"ease-relatives", "ease-yelp2018", "ease-new-users"}
 LONG |= {"ease-20k", "ease-large", "ease-ml20m", "memory", "threads"}
 
 if __name__ == "__main__":

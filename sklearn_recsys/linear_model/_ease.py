@@ -46,8 +46,8 @@ class EASE(LinearMixin, BaseEstimator):
     l2 : float, default=500.0
         The ridge penalty λ, in units of squared values of `X`: it is added to the diagonal of XᵀX,
         which holds the items' user counts if all values are ones. Good values lie between 100 and
-        2000 on most data, and between 1 and 20 with the normalizations; choose it on held-out
-        interactions.
+        2000 on most data, and are lower with the normalizations, which make the values smaller;
+        choose it on held-out interactions.
     dropout : float, default=0.0
         The share p of each history that is left out at random while it is reconstructed [2]_, in
         [0, 1). In expectation that is a further penalty p / (1 − p) of the diagonal of XᵀX, greater
@@ -279,9 +279,13 @@ class EASE(LinearMixin, BaseEstimator):
             "Fit a new model to all rows after deleting this one, which takes one matrix.",
         )
         coef, settings = self.coef_.copy(), (self.l2, self.max_diagonal)
-        d = add_users(coef, d, new, *settings)
-        if not is_inverse(partial(times_inverse, coef, d, *settings), X, self.l2):
-            return False
+        with np.errstate(all="ignore"):  # what is not accurate is refused
+            try:
+                d = add_users(coef, d, new, *settings)
+            except np.linalg.LinAlgError:
+                return False
+            if not is_inverse(partial(times_inverse, coef, d, *settings), X, self.l2):
+                return False
         self.coef_, self._inverse_diagonal_ = coef, d
         return True
 

@@ -215,9 +215,12 @@ def inverse_gram(X, penalty, device="cpu", dense=None):
         P = _try_inverse(X, penalty, dtype, dense) if fits else None
         if P is not None:
             return P
-    raise ValueError(
-        f"l2={np.min(penalty):g} is too small for these interactions: XᵀX + l2·I is singular."
-    )
+    raise ValueError(f"{_too_small(penalty)}: XᵀX + l2·I is singular.")
+
+
+def _too_small(penalty):
+    name = "l2=" if np.ndim(penalty) == 0 else "A penalty of "
+    return f"{name}{np.min(penalty):g} is too small for these interactions"
 
 
 def _check_memory(n_items, dtype):
@@ -300,7 +303,7 @@ def _inverse_on_device(X, penalty, device, dense=None):
         P = torch.cholesky_inverse(L).cpu().numpy()
     if info.item() or not is_inverse(partial(matvec, P), X, penalty, dense):
         raise ValueError(
-            f"l2={np.min(penalty):g} is too small for these interactions in float32: XᵀX + l2·I is "
-            'singular. Raise it, or use device="cpu", which falls back to float64.'
+            f"{_too_small(penalty)} in float32: XᵀX + l2·I is singular. Raise it, or use "
+            'device="cpu", which falls back to float64.'
         )
     return P

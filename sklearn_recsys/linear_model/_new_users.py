@@ -61,6 +61,11 @@ def add_users(coef, d, X, penalty, max_diagonal, *, batch=_BATCH):
     -------
     d : ndarray of float64 of shape (n_items,)
         The diagonal of the new P.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the weights are too coarse to determine P.
     """
     for users in batches(X.shape[0], batch):
         d = _add_batch(coef, d, X[users], penalty, max_diagonal)
@@ -75,7 +80,7 @@ def _add_batch(coef, d, X, penalty, max_diagonal):
     UP = (U.multiply(diagonal / c + d)).toarray() - UP / c
     K = U @ UP.T
     K[np.diag_indices_from(K)] += 1
-    Z = cho_solve(cho_factor((K + K.T) / 2), UP)
+    Z = cho_solve(cho_factor((K + K.T) / 2, check_finite=False), UP, check_finite=False)
     d = d - np.einsum("ij,ij->j", UP, Z)
     new = column_factors(d, penalty, max_diagonal)
     ratios, UP, Z = (a.astype(np.float32) for a in (new / c, UP, Z * new))

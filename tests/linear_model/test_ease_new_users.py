@@ -134,6 +134,23 @@ def test_weights_too_coarse_to_be_updated_are_fitted_again(inversions):
     assert_array_equal(model.coef_, EASE(1e-5).fit(X).coef_)
 
 
+@pytest.mark.filterwarnings("ignore:EASE reads values as weights")
+@pytest.mark.parametrize("scale", [1e-15, 1e-4, 1e4])
+def test_new_users_in_another_unit(scale):
+    X = histories(420)
+    X.data[X.indptr[400] :] *= np.float32(scale)
+    model = EASE(20.0).fit(X[:400]).partial_fit(X[400:])
+    assert_same(model, EASE(20.0).fit(X), 1e-5)
+
+
+@pytest.mark.parametrize("scale", [2.0**-50, 2.0**50])
+def test_any_unit(scale):
+    X = histories(420)
+    scaled = X * np.float32(scale)
+    model = EASE(20.0 * scale**2).fit(scaled[:400]).partial_fit(scaled[400:])
+    assert_allclose(model.coef_, EASE(20.0).fit(X).coef_, atol=1e-5)
+
+
 def test_loaded_models_are_updated(tmp_path, inversions):
     X = histories(420)
     EASE(20.0, max_diagonal=0.1).fit(X[:400]).save(tmp_path / "model")
