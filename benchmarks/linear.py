@@ -15,7 +15,6 @@ from sklearn_recsys.datasets import fetch_movielens, make_interactions
 from sklearn_recsys.model_selection import random_holdout, sample_negatives
 from sklearn_recsys.preprocessing import InteractionEncoder
 
-
 _RELATIVES = {"dropout": [0, 0.3, 0.5], "max_diagonal": [0, 0.2, 1]}
 
 
