@@ -11,6 +11,7 @@ from sklearn_recsys.neural._data.sparse_rows import SparseRows
 from sklearn_recsys.neural._deep_autoencoder import DeepAutoencoder
 from sklearn_recsys.neural._embedding_net import EmbeddingNet
 from sklearn_recsys.neural._implicit_matrix_factorization import ImplicitMatrixFactorization
+from sklearn_recsys.neural._lightgcn import LightGCN
 from sklearn_recsys.neural._matrix_factorization import MatrixFactorization
 from sklearn_recsys.neural._mult_vae import MultDAE, MultVAE
 from sklearn_recsys.neural._ncf import NCF
@@ -27,6 +28,7 @@ __all__ = [
     "EmbeddingNet",
     "ImplicitMatrixFactorization",
     "InductiveRanker",
+    "LightGCN",
     "MatrixFactorization",
     "MultDAE",
     "MultVAE",

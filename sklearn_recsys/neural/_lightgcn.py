@@ -1,4 +1,8 @@
-"""LightGCN: embeddings that are averaged over the neighbors in the graph of users and items."""
+"""LightGCN: embeddings smoothed over the graph of users and items, ranked by dot products.
+
+An interaction is an edge between a user and an item. The embeddings are propagated along the edges,
+layer by layer, and averaged over the layers; nothing but the embeddings is trained.
+"""
 
 from __future__ import annotations
 
@@ -16,77 +20,145 @@ from sklearn_recsys.neural._base.validation import hold_out_one_each
 from sklearn_recsys.neural._data.negatives import NegativeSampler
 from sklearn_recsys.neural._data.pair_batches import CandidateBatches, PairBatches, PairDataset
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
-from sklearn_recsys.utils._sklearn import Interval
+from sklearn_recsys.neural._nn.losses import candidate_ndcg
+from sklearn_recsys.neural._nn.pair import normal_vectors
+from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array
 from sklearn_recsys.utils.validation import check_device
 
 
-class Graph:
-    """The normalized adjacency matrix of users and items, as sparse products on a device."""
+class InteractionGraph:
+    """The bipartite graph of users and items, with normalized edges (eq. 3).
+
+    Parameters
+    ----------
+    X : csr_array of shape (n_users, n_items)
+        The edges; values are not read. An edge weighs 1 / √(|N_u| |N_i|), of the user's and the
+        item's numbers of edges.
+    device : str or torch.device, default="cpu"
+        Where it is kept.
+    """
 
     def __init__(self, X, device="cpu"):
-        lengths, counts = np.diff(X.indptr), np.bincount(X.indices, minlength=X.shape[1])
-        adjacency = X.copy()
-        adjacency.data = np.repeat(_root_inverse(lengths), lengths) * _root_inverse(counts)[X.indices]
-        self.users = SparseRows.from_csr(adjacency, device)
-        self.items = SparseRows.from_csr(adjacency.T.tocsr(), device)
+        users, items = inverse_roots(X)
+        edges = X.copy()
+        edges.data = users.repeat(np.diff(X.indptr)) * items[X.indices]
+        self.of_users = SparseRows.from_csr(edges, device)  # (n_users, n_items)
+        self.of_items = SparseRows.from_csr(edges.T.tocsr(), device)  # (n_items, n_users)
 
     def propagate(self, users, items):
-        return self.users.matmul(items), self.items.matmul(users)
+        """Return the next layer of users' and items' embeddings (eq. 3)."""
+        return self.of_users.matmul(items), self.of_items.matmul(users)
 
 
-def _root_inverse(counts):
-    return 1 / np.sqrt(np.maximum(counts, 1), dtype=np.float32)
+def inverse_roots(X):
+    """Return 1 / √|N_u| of the rows and 1 / √|N_i| of the columns, as float32; 1 for no edge."""
+    degrees = np.diff(X.indptr), np.bincount(X.indices, minlength=X.shape[1])
+    return [(1 / np.sqrt(degree.clip(min=1))).astype(np.float32) for degree in degrees]
 
 
 class LightGCNModule(nn.Module):
+    """The embeddings of layer 0, which are all weights that LightGCN has.
+
+    Parameters
+    ----------
+    n_users, n_items, n_factors : int
+        The shapes of the embeddings.
+    n_layers : int
+        Propagation steps K.
+    l2 : float
+        The penalty of an example is l2/2 · ‖e⁽⁰⁾‖², summed over its user and its two items.
+    """
+
     def __init__(self, n_users, n_items, n_factors, n_layers, l2):
         super().__init__()
-        self.user_embeddings = nn.Parameter(0.1 * torch.randn(n_users, n_factors))
-        self.item_embeddings = nn.Parameter(0.1 * torch.randn(n_items, n_factors))
+        self.user_embeddings = nn.Parameter(normal_vectors(n_users, n_factors))
+        self.item_embeddings = nn.Parameter(normal_vectors(n_items, n_factors))
         self.n_layers = n_layers
         self.l2 = l2
 
     def layers(self, graph):
-        layers = [(self.user_embeddings, self.item_embeddings)]
+        """Return the embeddings of all layers, of users and of items: two lists of K + 1."""
+        users, items = [self.user_embeddings], [self.item_embeddings]
         for _ in range(self.n_layers):
-            layers.append(graph.propagate(*layers[-1]))
-        return layers
+            user_layer, item_layer = graph.propagate(users[-1], items[-1])
+            users.append(user_layer)
+            items.append(item_layer)
+        return users, items
 
     def forward(self, graph):
-        users, items = zip(*self.layers(graph), strict=True)
-        n = len(users)
-        return sum(users) / n, sum(items) / n
+        """Return the vectors of users and of items: the means over the layers (eq. 4 and 8)."""
+        users, items = self.layers(graph)
+        return sum(users) / len(users), sum(items) / len(items)
 
     def loss(self, users, items, negatives, graph):
-        all_users, all_items = self(graph)
-        u, v, w = all_users.index_select(0, users), all_items.index_select(0, items), all_items.index_select(0, negatives)
+        """Return the mean BPR loss of examples, with their penalties (eq. 15).
+
+        Parameters
+        ----------
+        users, items, negatives : Tensor of int64 of shape (n_examples,)
+            Each user, an item of theirs, and one that is not.
+        graph : InteractionGraph
+            The edges along which embeddings are propagated.
+
+        Returns
+        -------
+        loss : Tensor
+            A number.
+        """
+        u, v = self(graph)
+        u, v, w = (  # index_select: its gradient has one order of sums
+            u.index_select(0, users),
+            v.index_select(0, items),
+            v.index_select(0, negatives),
+        )
         loss = softplus((u * (w - v)).sum(dim=1)).mean()
-        squares = self.user_embeddings.square().sum(1)[users] + self.item_embeddings.square().sum(1)[items] + self.item_embeddings.square().sum(1)[negatives]
-        return loss + self.l2 / 2 * squares.mean()
+        squares = _squares(self.user_embeddings, users)
+        squares = squares + _squares(self.item_embeddings, torch.cat([items, negatives]))
+        return loss + self.l2 / 2 * squares / len(users)
 
     def validate(self, users, candidates, graph):
-        all_users, all_items = self(graph)
-        ndcg = 0.0
-        for block, lists in zip(users.split(500), candidates.split(500), strict=True):
-            scores = torch.einsum("uf,ucf->uc", all_users[block], all_items[lists.clamp(min=0)])
-            before = ~(scores[:, 1:] < scores[:, :1])
-            ranks = (before & (lists[:, 1:] >= 0)).sum(dim=1)
-            ndcg += torch.where(ranks < 10, 1 / (ranks + 2.0).log2(), 0.0).sum()
-        return ndcg / len(users)
+        """Return NDCG@10 of the first candidate among the others.
+
+        Parameters
+        ----------
+        users : Tensor of int64 of shape (n_users,)
+            Rows of the users.
+        candidates : Tensor of int64 of shape (n_users, n_candidates)
+            Items to be ranked, the held-out one first; −1 in empty slots.
+        graph : InteractionGraph
+            The edges, without those to be found.
+
+        Returns
+        -------
+        ndcg : Tensor
+            The mean over the users; ties are misses.
+        """
+        u, v = self(graph)
+        scores = [
+            torch.einsum("uf,ucf->uc", u[block], v[items.clamp(min=0)])
+            for block, items in zip(users.split(500), candidates.split(500), strict=True)
+        ]
+        return candidate_ndcg(torch.cat(scores), candidates)
 
 
-class _Pairs(PairDataset):
-    graph = None
+def _squares(embeddings, rows):
+    """Return the sum of the squared norms of rows, in which one may occur more than once."""
+    counts = rows.bincount(minlength=len(embeddings))
+    return counts.to(embeddings) @ embeddings.square().sum(dim=1)
 
 
-class _GraphBatches(PairBatches):
+class GraphBatches(PairBatches):
+    """Batches of examples, each with the graph of its data set."""
+
     def __iter__(self):
         for batch in super().__iter__():
             yield *batch, self.dataset.graph
 
 
-class _GraphCandidates(CandidateBatches):
+class GraphCandidates(CandidateBatches):
+    """All lists of candidates at once, as every batch costs a propagation; with the graph."""
+
     def _n_users(self):
         return len(self.dataset)
 
@@ -97,18 +169,129 @@ class _GraphCandidates(CandidateBatches):
 
 @parameters
 class LightGCN(FactorsMixin, NeuralRecommender):
+    r"""LightGCN, a graph convolution network without weights or activations.
+
+    Users and items are the nodes of a graph, and interactions are its edges. Each layer replaces a
+    node's embedding by a weighted sum of its neighbors'; a node's vector is the mean over the
+    layers, and the score of an item for a user the dot product of their vectors. Only the
+    embeddings of layer 0 are trained, by the pairwise BPR loss [1]_.
+
+    Parameters
+    ----------
+    n_factors : int, default=64
+        Length of the embeddings.
+    n_layers : int, default=2
+        Propagation steps.
+    lr : float, default=0.05
+        Learning rate.
+    max_epochs : int, default=30
+        Passes over the data at most.
+    batch_size : int or "auto", default="auto"
+        Interactions per update, each of which propagates all embeddings. "auto": a twentieth of the
+        interactions, from 32 to 131,072.
+    optimizer : str or class, default="adam"
+        A name or class of :mod:`torch.optim`.
+    l2 : float, default=3e-3
+        Penalty on the embeddings of layer 0 that an example touches, a user's and two items':
+        l2/2 · Σ‖e‖², added to its loss.
+    early_stopping : bool, default=True
+        Whether to stop when the NDCG of held-out interactions stops rising, and keep the best
+        weights.
+    validation_fraction : float, default=0.1
+        The share of the interactions held out for that, at most one of a user and 10,000, which
+        NDCG@10 ranks among 99 sampled items.
+    n_iter_no_change : int, default=5
+        Epochs without an improvement before training stops.
+    callbacks : list, default=None
+        Callbacks of skorch.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
+        one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of what is held out, the weights, the negatives and the batches.
+    verbose : int, default=0
+        Whether to print every epoch.
+    net_params : dict, default=None
+        Any other parameter of :class:`skorch.NeuralNet`, as in ``{"optimizer__eps": 1e-6}``.
+
+    Attributes
+    ----------
+    user_factors_ : ndarray of float32 of shape (n_users, n_factors)
+        The vectors of the training users: means over the layers.
+    item_factors_ : ndarray of float32 of shape (n_items, n_factors)
+        The vectors of the items.
+    history_factors_ : ndarray of float32 of shape (n_items, n_factors)
+        What an item adds to the vectors of its users, see the Notes.
+    net_ : skorch.NeuralNet
+        The trained net.
+    history_ : DataFrame
+        The training curve.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+    item_labels_ : ndarray of shape (n_items,)
+        Labels of the items, of any type, if `X` was a DataFrame whose columns had some.
+
+    See Also
+    --------
+    MatrixFactorization : The dot product without a graph; ``loss="bpr"`` trains it on pairs.
+    sklearn_recsys.linear_model.EASE : Linear, in closed form, and often more accurate.
+
+    Notes
+    -----
+    With :math:`N_u` the items of a user and :math:`N_i` the users of an item, layer
+    :math:`k \geq 1` is
+
+    .. math::
+
+        e_u^{(k)} = \sum_{i \in N_u} \frac{e_i^{(k-1)}}{\sqrt{|N_u| |N_i|}}, \quad
+        e_i^{(k)} = \sum_{u \in N_i} \frac{e_u^{(k-1)}}{\sqrt{|N_u| |N_i|}}.
+
+    A new user has the same layers, without an embedding of their own:
+    :math:`e_u^{(0)} = 0`, and the layers of the items are those of training. So a history's vector
+    is the sum of its rows of `history_factors_`, divided by the square root of its length. A row
+    that is a training row takes that user's vector, which is that sum and
+    :math:`e_u^{(0)} / (K + 1)`.
+
+    What is held out for early stopping is not in the graph during training. `fit` ends with a
+    propagation over the whole matrix.
+
+    `partial_fit` trains on the graph of the rows handed in alone. Rows that were in the last call
+    keep their embeddings, and others start from :math:`e_u^{(0)} = 0`, as new users.
+
+    Every update propagates all embeddings, forward and backward, so updates are few and large: the
+    authors take 2,048 interactions for each, a learning rate of 0.001, and up to a thousand epochs.
+
+    References
+    ----------
+    .. [1] X. He, K. Deng, X. Wang, Y. Li, Y. Zhang, M. Wang, "LightGCN: simplifying and powering
+       graph convolution network for recommendation", SIGIR 2020.
+
+    Examples
+    --------
+    >>> from sklearn_recsys import LightGCN
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> R = make_interactions(60, 40, random_state=0)
+    >>> model = LightGCN(n_factors=8, random_state=0).fit(R[:50])
+    >>> model.recommend(R[50:], n=3).shape  # new users
+    (10, 3)
+    """
+
     n_factors: int = 64
-    n_layers: int = 3
-    n_negatives: int = 1
-    lr: float = 0.01
-    l2: float = 1e-4
-    batch_size: int = 50_000
+    n_layers: int = 2
+    lr: float = 0.05
+    max_epochs: int = 30
+    batch_size: int | str = "auto"
+    l2: float = 3e-3
 
     _parameter_constraints = {
         **NeuralRecommender._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
-        "n_negatives": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
 
     def __sklearn_tags__(self):
@@ -119,31 +302,30 @@ class LightGCN(FactorsMixin, NeuralRecommender):
     def _fitted_state(self):
         return {**super()._fitted_state(), "history_factors_": Array("n_items", "n_factors")}
 
+    # ---------------------------------------------------------------- training
+
     @property
     def _metric(self):
         return "valid_ndcg"
 
     @property
     def _batches(self):
-        return _GraphBatches
+        return GraphBatches
 
     @property
     def _valid_batches(self):
-        return _GraphCandidates
-
-    def _decay(self, n_examples):
-        return 0.0
+        return GraphCandidates
 
     def _prepare(self, X, resume):
         if not resume:
             return
-        weights = self.net_.module_.user_embeddings.detach()
-        known = self._training_rows(X)
-        rows = torch.from_numpy(known).to(weights.device)
-        own = weights.new_zeros(X.shape[0], weights.shape[1])
-        own[rows >= 0] = weights[rows[rows >= 0]]
-        self.net_.module_.user_embeddings = nn.Parameter(own)
-        self.net_.initialize_optimizer()
+        trained = self.net_.module_.user_embeddings.detach()
+        rows = torch.from_numpy(self._training_rows(X)).to(trained.device)
+        known = rows >= 0
+        embeddings = trained.new_zeros(X.shape[0], trained.shape[1])
+        embeddings[known] = trained[rows[known]]
+        self.net_.module_.user_embeddings = nn.Parameter(embeddings)
+        self.net_.initialize_optimizer()  # its moments belong to the former rows
 
     def _split(self, X, rng):
         if not self.early_stopping:
@@ -152,37 +334,50 @@ class LightGCN(FactorsMixin, NeuralRecommender):
 
     def _make_datasets(self, train, valid):
         device = self._device()
-        graph = Graph(train, device)
-        data = PairDataset(train, NegativeSampler.from_csr(train, device=device), self.n_negatives, True)
-        data.graph = graph
+        # MPS has no float64, which negatives are drawn in
+        sampler = NegativeSampler.from_csr(train, device="cpu" if device.type == "mps" else device)
+        data = PairDataset(train, sampler, n_negatives=1, pairwise=True)
+        data.graph = InteractionGraph(train, device)
         if valid is not None:
-            valid.graph = graph
+            valid.graph = data.graph
         return data, valid
 
     def _device(self):
-        return self.net_.device if "net_" in vars(self) else check_device(self.device)
+        return torch.device(self.net_.device if "net_" in vars(self) else check_device(self.device))
 
     def _make_module(self, X):
         return LightGCNModule(*X.shape, self.n_factors, self.n_layers, self.l2)
 
+    def _update_size(self, n_examples):
+        if self.batch_size == "auto":
+            return min(max(n_examples // 20, 32), 2**17)
+        return self.batch_size
+
+    def _decay(self, n_examples):
+        return 0.0  # the module adds the penalty of what an example touches
+
     def _finish(self, X, split):
-        graph = Graph(X, self._device())
+        module = self.net_.module_.eval()
         with torch.no_grad():
-            layers = self.net_.module_.layers(graph)
-            users, items = zip(*layers, strict=True)
-            n = len(layers)
-            self.user_factors_ = (sum(users) / n).cpu().numpy()
-            self.item_factors_ = (sum(items) / n).cpu().numpy()
-            counts = np.bincount(X.indices, minlength=X.shape[1])
-            self.history_factors_ = (sum(items[:-1]) / n).cpu().numpy() * _root_inverse(counts)[:, None]
+            users, items = module.layers(InteractionGraph(X, self._device()))
+            n = len(items)
+            user_factors, item_factors = sum(users) / n, sum(items) / n
+            history_factors = sum(items[:-1]) / n
+        self.user_factors_ = user_factors.cpu().numpy()
+        self.item_factors_ = item_factors.cpu().numpy()
+        self.history_factors_ = inverse_roots(X)[1][:, None] * history_factors.cpu().numpy()
+
+    # ---------------------------------------------------------------- users and scores
 
     def _fold_in(self, X):
-        return X @ self.history_factors_ * _root_inverse(np.diff(X.indptr))[:, None]
+        """Return the vectors of new users: layers 1 to K, averaged with zeros for layer 0."""
+        return inverse_roots(X)[0][:, None] * (X @ self.history_factors_)
 
     def _user_factors(self, X):
-        known = self._training_rows(X)
+        rows = self._training_rows(X)
+        known = rows >= 0
         vectors = self._fold_in(X)
-        vectors[known >= 0] = self.user_factors_[known[known >= 0]]
+        vectors[known] = self.user_factors_[rows[known]]
         return vectors
 
     def _score_items(self, X):

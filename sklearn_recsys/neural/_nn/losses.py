@@ -149,3 +149,25 @@ def next_items_loss(targets, codes, layer, n_logits=_LOGITS):
         A scalar, differentiable in the codes and the layer.
     """
     return _NextItemsLoss.apply(targets, codes, layer.weight, layer.bias, n_logits)
+
+
+def candidate_ndcg(scores, candidates, k=10):
+    """Return the mean NDCG at k of lists of candidates, of which the first is the held-out item.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n_users, n_candidates)
+        Greater is better; a candidate that ties with the held-out item ranks before it.
+    candidates : Tensor of int64 of shape (n_users, n_candidates)
+        Item indices, −1 in empty slots.
+    k : int, default=10
+        Length of the list.
+
+    Returns
+    -------
+    ndcg : Tensor
+        A scalar.
+    """
+    before = ~(scores[:, 1:] < scores[:, :1])  # ties and NaN are misses
+    ranks = (before & (candidates[:, 1:] >= 0)).sum(dim=1)
+    return torch.where(ranks < k, 1 / (ranks + 2.0).log2(), 0.0).mean()

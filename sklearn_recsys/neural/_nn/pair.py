@@ -8,6 +8,7 @@ from torch.nn.functional import softplus
 
 from sklearn_recsys.neural._data.random import dropout
 from sklearn_recsys.neural._nn.layers import dense_layers
+from sklearn_recsys.neural._nn.losses import candidate_ndcg
 
 
 class PairModule(nn.Module):
@@ -124,9 +125,7 @@ class PairModule(nn.Module):
         u = self.user_vectors[users].repeat_interleave(candidates.shape[1], dim=0)
         v = self.item_vectors[candidates.flatten().clamp(min=0)]
         scores = self.score(u, v).view(candidates.shape)
-        before = ~(scores[:, 1:] < scores[:, :1])  # ties and NaN are misses
-        ranks = (before & (candidates[:, 1:] >= 0)).sum(dim=1)
-        return torch.where(ranks < 10, 1 / (ranks + 2.0).log2(), 0.0).mean()
+        return candidate_ndcg(scores, candidates)
 
 
 class DotProductModule(PairModule):
