@@ -6,6 +6,7 @@ layer by layer, and averaged over the layers; nothing but the embeddings is trai
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from numbers import Integral
 
 import numpy as np
@@ -281,6 +282,7 @@ class LightGCN(FactorsMixin, NeuralRecommender):
     """
 
     n_factors: int = 64
+    _: KW_ONLY
     n_layers: int = 2
     lr: float = 0.05
     max_epochs: int = 30

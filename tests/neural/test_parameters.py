@@ -88,6 +88,7 @@ def test_positional_parameters():
         "DeepAutoencoder": ["kind", "hidden_layer_sizes"],
         "EmbeddingNet": ["n_factors", "hidden_layer_sizes"],
         "ImplicitMatrixFactorization": ["n_factors"],
+        "LightGCN": ["n_factors"],
         "MatrixFactorization": ["n_factors"],
         "MultDAE": ["n_factors", "hidden_layer_sizes"],
         "MultVAE": ["n_factors", "hidden_layer_sizes"],
