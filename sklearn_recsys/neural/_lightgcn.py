@@ -238,7 +238,7 @@ class LightGCN(FactorsMixin, NeuralRecommender):
 
     See Also
     --------
-    MatrixFactorization : The dot product without a graph; ``loss="bpr"`` trains it on pairs.
+    ImplicitMatrixFactorization : The dot product without a graph, with biases.
     sklearn_recsys.linear_model.EASE : Linear, in closed form, and often more accurate.
 
     Notes
