@@ -182,7 +182,7 @@ def test_absurd_numbers_of_negatives(n):
             clone(model).set_params(n_negatives=n).fit(R)
     new = sp.csr_array(np.eye(3, 20))
     for model in models[:2]:
-        model.fit(R).set_params(n_negatives=n)
+        model.fit(R)._fit_params_["n_negatives"] = n
         for ask in (model.predict, model.recommend):
             with pytest.raises(MemoryError, match="negatives at once.*smaller n_negatives"):
                 ask(new)
