@@ -14,7 +14,7 @@ from sklearn_recsys.utils._topk import top_n, top_n_cells
 from sklearn_recsys.utils.validation import check_length, check_list_memory
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)  # frozen, it would take longer to make
 class EligibleItems:
     """The items that may be recommended; a slice of rows takes those of some users.
 
@@ -123,11 +123,9 @@ class RankingMixin:
 
     def _recommend(self, users, histories, n, *, exclude_seen, candidates, exclude):
         """Return ids and scores for checked histories; `users` is what the caller passed."""
-        n = check_length(n)
-        candidates, exclude = (
-            self._checked_sets(items, histories.X.shape, name, users)
-            for name, items in (("candidates", candidates), ("exclude", exclude))
-        )
+        n, shape = check_length(n), histories.X.shape
+        candidates = self._checked_sets(candidates, shape, "candidates", users)
+        exclude = self._checked_sets(exclude, shape, "exclude", users)
         return self._rank(histories, n, EligibleItems(exclude_seen, candidates, exclude))
 
     def _checked_sets(self, items, shape, name, users=None):

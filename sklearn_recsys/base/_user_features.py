@@ -7,12 +7,21 @@ from sklearn.utils import check_array
 
 from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.base._recommender import RecommenderMixin
+from sklearn_recsys.utils._docstrings import documented_like
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._labels import check_same_rows, column_labels, same_labels
 from sklearn_recsys.utils._sklearn import fit_context, get_feature_names
 from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils._state import Array, Labels, Maybe, Optional, Size
 from sklearn_recsys.utils.validation import check_memory
+
+_FEATURES_OF_X = """\
+user_features : array-like of shape (n_rows, n_user_features), default=None
+    The features of the rows of `X`, if the model was fitted with some."""
+_FEATURES_OF_USERS = """\
+user_features : array-like of shape (n_rows, n_user_features), default=None
+    The features of `users`, if the model was fitted with some. Training users keep those of `fit`
+    if none are passed."""
 
 
 class UserFeaturesMixin(RecommenderMixin):
@@ -180,50 +189,17 @@ class UserFeaturesMixin(RecommenderMixin):
             )
         return Histories(X, self.user_features_[rows], rows)
 
+    @documented_like(RecommenderMixin.predict, _FEATURES_OF_X)
     def predict(self, X, *, user_features=None):
-        """Predict every item's score for every row.
-
-        A convenience for small data: the answer is dense. `recommend` and `predict_pairs` work in
-        bounded memory.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            The histories of known or new users.
-        user_features : array-like of shape (n_rows, n_user_features), default=None
-            Their features, if the model was fitted with some.
-
-        Returns
-        -------
-        scores : ndarray of float32 of shape (n_rows, n_items)
-            In rating units, clipped to the range of the training ratings, for rating models;
-            greater is better for rankers.
-        """
         check_aligned(X, user_features)
         return self._predict(self._checked_histories(X, user_features))
 
+    @documented_like(RecommenderMixin.predict_pairs, _FEATURES_OF_X)
     def predict_pairs(self, X, rows, items, *, user_features=None):
-        """Predict the scores of the asked (row, item) cells only.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            The histories of known or new users.
-        rows : array-like of int of shape (n_pairs,)
-            Rows of `X`.
-        items : array-like of int of shape (n_pairs,)
-            Item indices.
-        user_features : array-like of shape (n_rows, n_user_features), default=None
-            The features of the rows of `X`, if the model was fitted with some.
-
-        Returns
-        -------
-        scores : ndarray of float32 of shape (n_pairs,)
-            What `predict` returns at these cells.
-        """
         check_aligned(X, user_features)
         return self._predict_pairs(self._checked_histories(X, user_features), rows, items)
 
+    @documented_like(RecommenderMixin.recommend, _FEATURES_OF_USERS)
     def recommend(
         self,
         users=None,
@@ -235,43 +211,13 @@ class UserFeaturesMixin(RecommenderMixin):
         exclude=None,
         return_scores=False,
     ):
-        """Recommend items, best first.
-
-        Parameters
-        ----------
-        users : None, int, 1-D array-like of int or bool, or matrix, default=None
-            None: every training user. An integer, or a 1-D array of integers: rows of the training
-            matrix; a 1-D boolean array: a mask over them. Anything 2-D, or a 1-D *sparse* array:
-            the histories of anyone, known or new, with a column per item.
-        n : int, default=10
-            Items per row.
-        user_features : array-like of shape (n_rows, n_user_features), default=None
-            The features of `users`, if the model was fitted with some. Training users keep those
-            of `fit` if none are passed.
-        exclude_seen : bool, default=True
-            Whether to leave out the items of the row's own history.
-        candidates : array-like or sparse, default=None
-            Recommend nothing but these items. 1-D item indices (or a boolean mask over the items)
-            for everyone; or a row each: 2-D item indices, −1 for an empty slot, or a sparse or
-            boolean matrix of shape (n_rows, n_items).
-        exclude : array-like or sparse, default=None
-            Never recommend these items; forms as in `candidates`.
-        return_scores : bool, default=False
-            Whether to return the scores, too.
-
-        Returns
-        -------
-        ids : ndarray of int64 of shape (n_rows, n)
-            Item indices by falling score, ties by index; −1 in slots that no item is left for.
-        scores : ndarray of float32 of shape (n_rows, n)
-            Their scores, not clipped, −inf in empty slots. Only if `return_scores`.
-        """
         check_aligned(users, user_features)
         histories = self._histories(users, user_features)
         items = {"exclude_seen": exclude_seen, "candidates": candidates, "exclude": exclude}
         ids, scores = self._recommend(users, histories, n, **items)
         return (ids, scores) if return_scores else ids
 
+    @documented_like(RecommenderMixin.score, _FEATURES_OF_X)
     def score(
         self,
         X,
@@ -283,34 +229,6 @@ class UserFeaturesMixin(RecommenderMixin):
         exclude_seen=True,
         candidates=None,
     ):
-        """Score recommendations or predicted ratings against held-out interactions.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            What is known of each row.
-        y : {sparse matrix, sparse array, array-like}, default=None
-            What was held out of each row; None: it is held out here, as in every recommender.
-        user_features : array-like of shape (n_rows, n_user_features), default=None
-            The features of the rows of `X`, if the model was fitted with some.
-        metric : str, default=None
-            ``"ndcg"``, ``"hr"``, ``"recall"``, ``"precision"``, ``"map"`` or ``"mrr"``, also with
-            the length of the list, ``"ndcg@20"``; ``"neg_rmse"`` or ``"neg_mae"`` for rating
-            models. None: ``"neg_rmse"`` for rating models (unless `y` is 1-D), ``"ndcg"`` for all
-            others.
-        k : int, default=10
-            Length of the ranked list.
-        exclude_seen : bool, default=True
-            Whether the items of `X` are excluded from the ranking.
-        candidates : array-like or sparse, default=None
-            Rank only these items, together with the row's held-out ones: forms as in `recommend`.
-
-        Returns
-        -------
-        score : float
-            Greater is better. A mean over the rows with something held out; for ``"neg_rmse"`` and
-            ``"neg_mae"`` over the held-out cells.
-        """
         check_aligned(X, user_features)
         options = {"exclude_seen": exclude_seen, "candidates": candidates}
         return self._score(X, y, metric, k=k, user_features=user_features, **options)
