@@ -19,7 +19,16 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sklearn_recsys
-from sklearn_recsys import ALS, EASE, NCF, ItemKNN, RecommenderPipeline, RP3beta, UserKNN
+from sklearn_recsys import (
+    ALS,
+    EASE,
+    NCF,
+    GraphFilter,
+    ItemKNN,
+    RecommenderPipeline,
+    RP3beta,
+    UserKNN,
+)
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.preprocessing import BM25Transformer
 from sklearn_recsys.utils.discovery import all_recommenders
@@ -173,6 +182,7 @@ VARIANTS = [
     ItemKNN(metric="pearson"),
     ItemKNN(shrinkage=0),
     ItemKNN(n_neighbors=3),
+    GraphFilter(low_pass=0, sharpening=0, user_normalization=0.7),
     RP3beta(alpha=0.5, beta=0, n_neighbors=None),
     checked(NCF).set_params(pretrain=True),
     UserKNN(metric="jaccard"),

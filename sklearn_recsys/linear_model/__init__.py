@@ -1,6 +1,7 @@
 """Linear models."""
 
 from sklearn_recsys.linear_model._ease import EASE
+from sklearn_recsys.linear_model._graph_filter import GraphFilter
 from sklearn_recsys.linear_model._rp3beta import RP3beta
 
-__all__ = ["EASE", "RP3beta"]
+__all__ = ["EASE", "GraphFilter", "RP3beta"]

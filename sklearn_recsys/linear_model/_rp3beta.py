@@ -10,12 +10,11 @@ from __future__ import annotations
 from numbers import Integral, Real
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_non_negative
 
 from sklearn_recsys.linear_model._base import LinearMixin
-from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._cells import cell_rows, item_counts, with_values
 from sklearn_recsys.utils._neighbors import similar_rows
 from sklearn_recsys.utils._sklearn import Interval
 
@@ -25,7 +24,7 @@ def _transitions(X, alpha):
     rows = cell_rows(X)
     sums = np.bincount(rows, X.data, X.shape[0])  # in float64
     data = (X.data / sums[rows]) ** alpha
-    return sp.csr_array((data.astype(np.float32), X.indices, X.indptr), shape=X.shape)
+    return with_values(X, data.astype(np.float32))
 
 
 class RP3beta(LinearMixin, BaseEstimator):
@@ -46,8 +45,8 @@ class RP3beta(LinearMixin, BaseEstimator):
         is P3alpha, popular items are on top; 1 ranks down everything popular.
     n_neighbors : int or None, default=500
         Weights stored for each item of a history, the largest ones: memory grows with items ×
-        neighbors. None: all that are not zero, which is more accurate on some data (see Notes), and
-        may come close to a dense items × items matrix.
+        neighbors. None: all that are not zero, which may come close to a dense items × items
+        matrix.
 
     Attributes
     ----------
@@ -87,8 +86,8 @@ class RP3beta(LinearMixin, BaseEstimator):
     implementations, the first step is weighted by the values of the history themselves. For
     histories of ones, this ranks as the walk does for every `alpha`.
 
-    A walk sees every co-occurrence, and many small weights matter where histories are short: on
-    Yelp2018, storing 200 weights per item costs a tenth of recall@20.
+    Where histories are short, many small weights matter: on Yelp2018, 500 neighbors are as good as
+    all, 200 cost 6 % of recall@20, and 100 cost 15 %.
 
     References
     ----------
@@ -135,7 +134,7 @@ class RP3beta(LinearMixin, BaseEstimator):
         n_items = X.shape[1]
         to_users = _transitions(X.T.tocsr(), self.alpha)
         to_items = _transitions(X, self.alpha)
-        n_users = np.maximum(np.bincount(X.indices, minlength=n_items), 1)
+        n_users = np.maximum(item_counts(X), 1)
         to_items.data *= (n_users ** -float(self.beta)).astype(np.float32)[X.indices]
         self.coef_ = similar_rows(
             to_users,

@@ -154,11 +154,12 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
             values = sp.csr_array(values)
         elif sp.issparse(values) and not is_sparse_enough(values):
             values = values.toarray()
+        values = values.astype(np.float32, copy=False)
         if sp.issparse(values):
             values = take_cells(
                 values, (values.data > 0) & (values.indices != own[cell_rows(values)])
             )
-            values = _best_of_long_rows(values, k)
+            values = _best_of_rows(values, k)
             values.sort_indices()
             return values
         has_skip = np.flatnonzero(own >= 0)
@@ -193,16 +194,28 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
     return _merged(found, blocks, (n_rows, n_fitted))
 
 
-def _best_of_long_rows(X, n):
-    """Return `X` with the `n` best cells of each row, ties by column."""
-    is_long = np.diff(X.indptr) > n
+def _best_of_rows(X, n):
+    """Return a csr_array of positive float32 with the `n` best cells of each row, ties by column.
+
+    Sorting one array of numbers takes a tenth of the time of sorting cells by several keys.
+    """
+    lengths = np.diff(X.indptr)
+    is_long = lengths > n
     if not is_long.any():
         return X
-    chosen = np.repeat(~is_long, np.diff(X.indptr))
-    cells = np.flatnonzero(~chosen)
-    long_rows = X[is_long]
-    chosen[cells[best_cells(long_rows, long_rows.data, n)[0]]] = True
-    return take_cells(X, chosen)
+    rows = cell_rows(X)
+    # the bits of positive numbers grow with them: sorted by row, then by falling value
+    keys = (rows.astype(np.uint64) << np.uint64(32)) | ~X.data.view(np.uint32)
+    last = np.full(X.shape[0], np.iinfo(np.uint64).max)
+    last[is_long] = np.sort(keys)[X.indptr[:-1][is_long] + n - 1]
+    X = take_cells(X, keys <= last[rows])
+    is_long = np.diff(X.indptr) > n  # some cells equal the n-th
+    if is_long.any():
+        chosen = np.repeat(~is_long, np.diff(X.indptr))
+        tied = X[is_long]
+        chosen[np.flatnonzero(~chosen)[best_cells(tied, tied.data, n)[0]]] = True
+        X = take_cells(X, chosen)
+    return X
 
 
 def _merged(blocks, rows, shape):

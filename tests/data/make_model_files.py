@@ -37,6 +37,7 @@ from sklearn_recsys import (
     ContentRecommender,
     DeepAutoencoder,
     EmbeddingNet,
+    GraphFilter,
     ImplicitMatrixFactorization,
     ItemKNN,
     MatrixFactorization,
@@ -85,6 +86,7 @@ def recommenders():
     )
     yield "EASE", EASE(l2=2.0)
     yield "EmbeddingNet", EmbeddingNet(n_factors=3, hidden_layer_sizes=(4,), **NEURAL)
+    yield "GraphFilter", GraphFilter(n_factors=3, random_state=0)
     yield "ItemKNN", ItemKNN(n_neighbors=3, metric="pearson")
     yield "MatrixFactorization", MatrixFactorization(n_factors=3, **NEURAL)
     yield "ImplicitMatrixFactorization", ImplicitMatrixFactorization(n_factors=3, **NEURAL)

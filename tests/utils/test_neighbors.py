@@ -8,7 +8,13 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 
-from sklearn_recsys.utils._neighbors import cosine_neighbors, scaled_rows, unit_rows
+from sklearn_recsys.utils._neighbors import (
+    cosine_neighbors,
+    scaled_rows,
+    similar_rows,
+    unit_rows,
+)
+from sklearn_recsys.utils._topk import top_n
 
 
 def test_neighbors_are_the_greatest_cosines():
@@ -73,3 +79,27 @@ def test_cosines_do_not_depend_on_the_scale(scale):
     ids, similarities = cosine_neighbors(vectors * scale, others / scale, 7)
     assert_array_equal(ids, expected[0])
     assert_allclose(similarities, expected[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_columns, density", [(40, 0.4), (3000, 0.004)], ids=["dense", "sparse"])
+@pytest.mark.parametrize("n_values", [2, 1000], ids=["ties", "distinct"])
+@pytest.mark.parametrize("k", [1, 4, 30, 5000])
+def test_the_most_similar_rows(n_columns, density, n_values, k):
+    """The positive similarities of a product, the row itself left out, ties by index."""
+    rng = np.random.default_rng(0)
+    P = sp.random_array((300, 200), density=density, format="csr", dtype=np.float32, rng=rng)
+    fitted = sp.random_array((200, n_columns), density=0.1, format="csr", rng=rng)
+    P.data = rng.integers(-1, n_values, P.nnz).astype(np.float32)
+    fitted.data = rng.integers(1, 3, fitted.nnz).astype(np.float32)
+    skip = rng.integers(-1, n_columns, 300)
+    found = similar_rows(P, fitted, lambda rows: rows @ fitted, k, skip)
+    products = (P @ fitted).toarray()
+    products[np.arange(300)[skip >= 0], skip[skip >= 0]] = 0
+    products[products <= 0] = -np.inf
+    ids, _ = top_n(products, min(k, n_columns))
+    expected = np.zeros((300, n_columns + 1), dtype=np.float32)  # the last is for empty slots
+    expected[np.arange(300)[:, None], ids] = 1
+    expected = np.where(expected[:, :-1] > 0, products, 0)
+    assert found.has_canonical_format
+    assert np.all(found.data > 0)
+    assert_array_equal(found.toarray(), expected)

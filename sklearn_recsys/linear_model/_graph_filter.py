@@ -1,0 +1,206 @@
+"""Graph filters: smoothing and sharpening of histories over the graph of users and items.
+
+Shen, Wu, Zhang, Shan, Zhang, Letaief and Li, "How powerful is graph convolution for
+recommendation?", CIKM 2021; Choi, Hong, Park and Cho, "Blurring-sharpening process models for
+collaborative filtering", SIGIR 2023; Park, Shin and Shin, "Turbo-CF: matrix decomposition-free
+graph filtering for fast recommendation", SIGIR 2024.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.extmath import randomized_svd
+
+from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.linear_model._base import normalized
+from sklearn_recsys.utils._cells import with_values
+from sklearn_recsys.utils._sklearn import Interval
+from sklearn_recsys.utils._state import Array, Sparse
+from sklearn_recsys.utils._threads import map_blocks, n_threads, rows_per_block, sparse_dot
+from sklearn_recsys.utils.validation import check_memory
+
+
+class GraphFilter(RecommenderMixin, BaseEstimator):
+    r"""Filter of histories over the graph of users and items.
+
+    A history is a signal on the items of a graph, and its scores are the signal after a low-pass
+    filter: what is likely to come next is what similar histories hold. There is no training: the
+    model is the normalized matrix itself and, for the ideal low-pass filter, some of its singular
+    vectors. GF-CF [1]_, BSPM [2]_ and Turbo-CF [3]_ are settings of its parameters, see Notes.
+
+    Parameters
+    ----------
+    n_factors : int, default=64
+        Singular vectors of the ideal low-pass filter: the fewer, the smoother. Large, sparse data
+        want more of them.
+    low_pass : float, default=0.2
+        Weight α of the ideal low-pass filter. With 0 there is none, nothing is random, and the fit
+        only normalizes a matrix.
+    sharpening : float, default=0.8
+        How far the smoothed scores are sharpened again, T: it takes away what all histories have in
+        common, such as popularity. 0 for none; above 1 is rarely useful.
+    user_normalization : float, default=0.5
+        Exponent a of the users' degrees, by which the matrix is divided, from 0 to 1; that of the
+        items' degrees is 1 − a. A higher one is kinder to popular items.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the randomized singular value decomposition.
+
+    Attributes
+    ----------
+    adjacency_ : csr_array of float32 of shape (n_users, n_items)
+        The normalized matrix R̃.
+    components_ : ndarray of float32 of shape (n_items, n_components)
+        The right singular vectors V of R̃ with the largest singular values, in columns:
+        `n_factors`, or as many as R̃ has; none if `low_pass` is 0.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+    item_labels_ : ndarray of shape (n_items,)
+        Labels of the items, of any type, if `X` was a DataFrame whose columns had some.
+
+    Raises
+    ------
+    MemoryError
+        In `fit`, before anything is allocated, if the singular vectors do not fit.
+
+    See Also
+    --------
+    RP3beta : A random walk on the same graph, with sparse weights.
+    EASE : Item weights in closed form, dense.
+
+    Notes
+    -----
+    With the degrees :math:`D_U` and :math:`D_I`, which are the sums of the absolute values of rows
+    and of columns, and
+
+    .. math:: \tilde R = D_U^{-a} X D_I^{a-1}, \quad P = \tilde R^\top \tilde R,
+
+    the scores of a history x are
+
+    .. math:: x (P + \alpha D_I^{a-1} V V^\top D_I^{1-a}) (I - T P).
+
+    - GF-CF: ``sharpening=0, low_pass=0.3``, or 0 for its linear filter alone.
+    - BSPM: one Euler step of blurring and one of sharpening, early merge (BSPM-EM), is
+      ``sharpening`` T; the mean of the scores before and after the latter is T / 2.
+    - Turbo-CF: its second-order filter 2P − P² is ``low_pass=0, sharpening=0.5`` up to a factor of
+      2, the first-order filter ``low_pass=0, sharpening=0``. Its exponent α is
+      `user_normalization`; the power of single entries of P is left out.
+
+    P is never formed. Scores are products with R̃ and V, so a model takes the memory of the
+    interactions and of items × `n_factors`, and one user's scores a few milliseconds per million
+    interactions.
+
+    References
+    ----------
+    .. [1] Yifei Shen, Yongji Wu, Yao Zhang, Caihua Shan, Jun Zhang, Khaled B. Letaief, Dongsheng
+       Li. "How Powerful is Graph Convolution for Recommendation?". CIKM 2021.
+       https://arxiv.org/abs/2108.07567
+    .. [2] Jeongwhan Choi, Seoyoung Hong, Noseong Park, Sung-Bae Cho. "Blurring-Sharpening Process
+       Models for Collaborative Filtering". SIGIR 2023. https://arxiv.org/abs/2211.09324
+    .. [3] Jin-Duk Park, Yong-Min Shin, Won-Yong Shin. "Turbo-CF: Matrix Decomposition-Free Graph
+       Filtering for Fast Recommendation". SIGIR 2024. https://arxiv.org/abs/2404.14243
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_recsys import GraphFilter
+    >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
+    >>> model = GraphFilter(n_factors=2, random_state=0).fit(R)
+    >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=1)  # a new user
+    array([[2]])
+    """
+
+    _parameter_constraints: dict = {
+        "n_factors": [Interval(Integral, 1, None, closed="left")],
+        "low_pass": [Interval(Real, 0, None, closed="left")],
+        "sharpening": [Interval(Real, 0, None, closed="left")],
+        "user_normalization": [Interval(Real, 0, 1, closed="both")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_factors=64,
+        *,
+        low_pass=0.2,
+        sharpening=0.8,
+        user_normalization=0.5,
+        random_state=None,
+    ):
+        self.n_factors = n_factors
+        self.low_pass = low_pass
+        self.sharpening = sharpening
+        self.user_normalization = user_normalization
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # randomized singular vectors depend on the order of rows and columns
+        tags.recommender_tags.exact = not self.low_pass
+        return tags
+
+    def _fitted_state(self):
+        return {
+            **super()._fitted_state(),
+            "adjacency_": Sparse("n_users", "n_items"),
+            "_transposed_": Sparse("n_items", "n_users"),
+            "_item_scale_": Array("n_items", low=0),
+            "components_": Array("n_items", "n_components"),
+        }
+
+    def _fit(self, X):
+        peak = np.abs(X.data).max()
+        unit = with_values(X, X.data / peak)
+        by_items = 1 - float(self.user_normalization)
+        self.adjacency_ = normalized(unit, 1 - by_items, by_items)
+        self._transposed_ = self.adjacency_.T.tocsr()
+        degrees = np.bincount(unit.indices, np.abs(unit.data), unit.shape[1])
+        self._item_scale_ = np.where(degrees > 0, degrees, 1) ** by_items
+        self.components_ = self._singular_vectors()
+
+    def _singular_vectors(self):
+        R = self.adjacency_
+        n_factors = min(self.n_factors, *R.shape)
+        if not self.low_pass:
+            return np.empty((R.shape[1], 0), dtype=np.float32)
+        check_memory(
+            12 * sum(R.shape) * (n_factors + 10),  # the vectors, a sample and its factorization
+            f"{n_factors:,} singular vectors of {R.shape[0]:,} users and {R.shape[1]:,} items",
+            "Use fewer factors, or low_pass=0.",
+        )
+        _, values, components = randomized_svd(
+            R, n_factors, n_iter=4, random_state=self.random_state
+        )
+        # those of a zero singular value are arbitrary
+        in_space = values > values[0] * max(R.shape) * np.finfo(R.dtype).eps
+        return np.ascontiguousarray(components[in_space].T, dtype=np.float32)
+
+    def _score_items(self, X):
+        scores = sparse_dot(X @ self._transposed_, self.adjacency_)
+        if self.low_pass:
+            data = (X.data / self._item_scale_[X.indices]).astype(np.float32)
+            ideal = (with_values(X, data) @ self.components_) @ self.components_.T
+            ideal *= (self.low_pass * self._item_scale_).astype(np.float32)
+            scores += ideal
+        if self.sharpening:
+            scores -= np.float32(self.sharpening) * self._smoothed(scores)
+        return scores
+
+    def _smoothed(self, scores):
+        """Return the product of dense rows with P."""
+        out = np.empty_like(scores)
+
+        def block(rows):
+            columns = np.ascontiguousarray(scores[rows].T)
+            out[rows] = (self._transposed_ @ (self.adjacency_ @ columns)).T
+
+        n_rows = len(scores)
+        size = min(rows_per_block(8 * sum(self.adjacency_.shape)), -(-n_rows // n_threads()))
+        map_blocks(block, n_rows, size)
+        return out
