@@ -21,6 +21,7 @@ _PUBLIC = {
         "AutoRec",
         "CDAE",
         "DeepAutoencoder",
+        "ELSA",
         "EmbeddingNet",
         "ImplicitMatrixFactorization",
         "InductiveRanker",

@@ -9,6 +9,7 @@ from sklearn_recsys.neural._data.negatives import NegativeSampler
 from sklearn_recsys.neural._data.row_batches import RowDataset
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
 from sklearn_recsys.neural._deep_autoencoder import DeepAutoencoder
+from sklearn_recsys.neural._elsa import ELSA
 from sklearn_recsys.neural._embedding_net import EmbeddingNet
 from sklearn_recsys.neural._implicit_matrix_factorization import ImplicitMatrixFactorization
 from sklearn_recsys.neural._lightgcn import LightGCN
@@ -25,6 +26,7 @@ __all__ = [
     "AutoRec",
     "CDAE",
     "DeepAutoencoder",
+    "ELSA",
     "EmbeddingNet",
     "ImplicitMatrixFactorization",
     "InductiveRanker",
