@@ -187,6 +187,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
     )
     from sklearn_recsys.neural import (
         CDAE as CDAE,
+        ELSA as ELSA,
         NCF as NCF,
         SVAE as SVAE,
         AutoRec as AutoRec,

@@ -18,7 +18,7 @@ from sklearn_recsys.neural._base.inductive import InductiveRanker
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._data.row_batches import RowBatches, RowDataset
 from sklearn_recsys.neural._nn.ranking import RankingModule
-from sklearn_recsys.utils._cells import cell_rows, products_at
+from sklearn_recsys.utils._cells import cell_rows, item_counts, products_at
 from sklearn_recsys.utils._neighbors import unit_rows
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._threads import sparse_dot
@@ -214,7 +214,7 @@ class ELSA(FactorsMixin, InductiveRanker):
 
     def _finish(self, X, split):
         super()._finish(X, split)
-        trained = np.bincount(split[0].X.indices, minlength=X.shape[1]) > 0
+        trained = item_counts(split[0].X) > 0
         if "item_factors_" in vars(self):  # of `partial_fit`
             trained |= self.item_factors_.any(axis=1)
         with torch.no_grad():

@@ -24,6 +24,7 @@ from skorch.callbacks import Callback, EarlyStopping  # noqa: E402
 
 from sklearn_recsys import (  # noqa: E402
     CDAE,
+    ELSA,
     NCF,
     SVAE,
     AutoRec,
@@ -49,6 +50,7 @@ RANKERS = {
     "RecVAE": RecVAE(n_hidden=4, encoder_epochs=1),
     "CDAE": CDAE(),
     "CDAE, sampled": CDAE(n_negatives=2),
+    "ELSA": ELSA(),
     "SVAE": SVAE(embedding_dim=4, n_recurrent=4, n_hidden=4),
     "MF, logistic": ImplicitMatrixFactorization(),
     "MF, sampled": ImplicitMatrixFactorization(negatives="sampled"),

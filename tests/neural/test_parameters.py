@@ -86,6 +86,7 @@ def test_positional_parameters():
         "AutoRec": ["kind", "n_factors"],
         "CDAE": ["n_factors"],
         "DeepAutoencoder": ["kind", "hidden_layer_sizes"],
+        "ELSA": ["n_factors"],
         "EmbeddingNet": ["n_factors", "hidden_layer_sizes"],
         "ImplicitMatrixFactorization": ["n_factors"],
         "LightGCN": ["n_factors"],

@@ -16,6 +16,7 @@ from sklearn.base import clone  # noqa: E402
 
 from sklearn_recsys import (  # noqa: E402
     CDAE,
+    ELSA,
     NCF,
     SVAE,
     AutoRec,
@@ -44,6 +45,7 @@ MODELS = {
     "AutoRec, user": AutoRec("user"),
     "CDAE": CDAE(),
     "DeepAutoencoder": DeepAutoencoder(hidden_layer_sizes=np.array([4])),
+    "ELSA": ELSA(),
     "EmbeddingNet": EmbeddingNet(hidden_layer_sizes=[4]),
     "MF, mse": MatrixFactorization(),
     "MF, logistic": ImplicitMatrixFactorization(),

@@ -230,6 +230,7 @@ RATERS = {
 }
 RANKERS = {
     "CDAE": st.builds(recsys.CDAE, n_factors=st.just(3)),
+    "ELSA": st.builds(recsys.ELSA, n_factors=st.just(3)),
     "MultDAE": st.builds(recsys.MultDAE, n_factors=st.just(3)),
     "MultVAE": st.builds(recsys.MultVAE, n_factors=st.just(3)),
     "RecVAE": st.builds(recsys.RecVAE, n_factors=st.just(3), n_hidden=st.just(4)),
