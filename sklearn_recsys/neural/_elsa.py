@@ -11,7 +11,6 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from torch.nn.functional import normalize
 
 from sklearn_recsys.base import FactorsMixin
 from sklearn_recsys.neural._base.inductive import InductiveRanker
@@ -42,7 +41,8 @@ class ELSAModule(RankingModule):
 
     def unit_vectors(self):
         """Return A, of shape (n_items, n_factors)."""
-        return normalize(self.vectors, dim=1)
+        lengths = self.vectors.norm(dim=1, keepdim=True)
+        return self.vectors / lengths.masked_fill(lengths.isinf(), torch.nan)  # not zero: diverged
 
     def forward(self, rows):
         """Return the outputs, of shape (n_rows, n_items)."""
