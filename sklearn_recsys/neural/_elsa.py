@@ -26,6 +26,39 @@ _VALIDATION_CELLS = 2**26  # scores of held-out users that are computed at once
 _SMALLEST = 1e-6  # squared norm of an output; below it, float32 holds nothing but rounding
 
 
+class _UnitRows(torch.autograd.Function):
+    """Rows scaled to unit length, with few passes over a matrix of the size of the catalog."""
+
+    @staticmethod
+    def forward(ctx, vectors):
+        lengths = vectors.norm(dim=1, keepdim=True)
+        unit = vectors / lengths.masked_fill(lengths.isinf(), torch.nan)  # not zero: diverged
+        ctx.save_for_backward(unit, lengths)
+        return unit
+
+    @staticmethod
+    def backward(ctx, grad):
+        unit, lengths = ctx.saved_tensors
+        along = torch.linalg.vecdot(grad, unit)[:, None]
+        return torch.addcmul(grad, unit, along, value=-1).div_(lengths)
+
+
+class _OutputSquares(torch.autograd.Function):
+    """The squared norm of each row of h Aᵀ from AᵀA, without the rows."""
+
+    @staticmethod
+    def forward(ctx, codes, A):
+        products = codes @ (A.T @ A)  # (n_rows, n_factors)
+        ctx.save_for_backward(codes, A, products)
+        return torch.linalg.vecdot(products, codes)
+
+    @staticmethod
+    def backward(ctx, grad):
+        codes, A, products = ctx.saved_tensors
+        scaled = 2 * grad[:, None]
+        return scaled * products, A @ (codes.T @ (scaled * codes))
+
+
 class ELSAModule(RankingModule):
     """Outputs x (A Aᵀ − I), where the rows of A are the item vectors scaled to unit length.
 
@@ -41,8 +74,7 @@ class ELSAModule(RankingModule):
 
     def unit_vectors(self):
         """Return A, of shape (n_items, n_factors)."""
-        lengths = self.vectors.norm(dim=1, keepdim=True)
-        return self.vectors / lengths.masked_fill(lengths.isinf(), torch.nan)  # not zero: diverged
+        return _UnitRows.apply(self.vectors)
 
     def forward(self, rows):
         """Return the outputs, of shape (n_rows, n_items)."""
@@ -64,7 +96,7 @@ class ELSAModule(RankingModule):
         A = self.unit_vectors()
         codes = rows.matmul(A)  # (n_rows, n_factors)
         squares = codes.square().sum(dim=1)
-        norms = ((codes @ (A.T @ A)) * codes).sum(dim=1) - 2 * squares + 1
+        norms = _OutputSquares.apply(codes, A) - 2 * squares + 1
         cosines = (squares - 1) / norms.clamp(min=_SMALLEST).sqrt()
         return 2 - 2 * cosines.mean()
 
