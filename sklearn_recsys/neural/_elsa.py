@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import KW_ONLY
 from numbers import Integral
 
-import numpy as np
 import torch
 
 from sklearn_recsys.base import FactorsMixin
@@ -266,7 +265,4 @@ class ELSA(FactorsMixin, InductiveRanker):
         return scores
 
     def _score_pairs(self, X, rows, items):
-        distinct, inverse = np.unique(rows, return_inverse=True)
-        X = X[distinct]
-        scores = products_at(self._user_factors(X), self.item_factors_, inverse, items)
-        return scores - X[inverse, items]
+        return products_at(self._user_factors(X), self.item_factors_, rows, items) - X[rows, items]

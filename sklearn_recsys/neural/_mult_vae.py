@@ -148,8 +148,8 @@ class MultDAE(InductiveRanker):
     early_stopping : bool, default=True
         Whether to stop when NDCG@100 of held-out users stops rising, and keep the best weights.
     validation_fraction : float, default=0.1
-        The share of the users held out for that. If they are fewer than 20, all users are trained
-        on, for `max_epochs`.
+        The share of the users held out for that, at most 10,000 of them. If they are fewer than 20,
+        all users are trained on, for `max_epochs`.
     n_iter_no_change : int, default=20
         Epochs without an improvement before training stops.
     callbacks : list, default=None
@@ -260,8 +260,8 @@ class MultVAE(InductiveRanker):
     early_stopping : bool, default=True
         Whether to stop when NDCG@100 of held-out users stops rising, and keep the best weights.
     validation_fraction : float, default=0.1
-        The share of the users held out for that. If they are fewer than 20, all users are trained
-        on, for `max_epochs`.
+        The share of the users held out for that, at most 10,000 of them. If they are fewer than 20,
+        all users are trained on, for `max_epochs`.
     n_iter_no_change : int, default=20
         Epochs without an improvement before training stops.
     callbacks : list, default=None

@@ -31,6 +31,7 @@ from sklearn_recsys import (
     ALS,
     CDAE,
     EASE,
+    ELSA,
     NCF,
     SVAE,
     AutoRec,
@@ -85,6 +86,7 @@ def recommenders():
         DeepAutoencoder(hidden_layer_sizes=(4, 3), n_refeeds=2, l2=1.0, **NEURAL),
     )
     yield "EASE", EASE(l2=2.0)
+    yield "ELSA", ELSA(n_factors=3, **NEURAL)
     yield "EmbeddingNet", EmbeddingNet(n_factors=3, hidden_layer_sizes=(4,), **NEURAL)
     yield "GraphFilter", GraphFilter(n_factors=3, random_state=0)
     yield "ItemKNN", ItemKNN(n_neighbors=3, metric="pearson")

@@ -17,6 +17,7 @@ from sklearn_recsys import MultDAE, MultVAE, PopularityRecommender, RecVAE  # no
 from sklearn_recsys.datasets import make_interactions  # noqa: E402
 from sklearn_recsys.metrics import ndcg_at_k  # noqa: E402
 from sklearn_recsys.neural import SparseRows  # noqa: E402
+from sklearn_recsys.neural._base.validation import hold_out_users  # noqa: E402
 from sklearn_recsys.neural._nn.losses import multinomial_loss, ndcg  # noqa: E402
 
 SMALL = {
@@ -41,6 +42,12 @@ def rows(X):
 
 def activated(x, weight, bias):
     return np.tanh(x @ weight + bias)
+
+
+def test_at_most_10_000_users_are_held_out():
+    X = sp.csr_array(np.ones((120_000, 2), dtype=np.float32))
+    train, valid = hold_out_users(X, 0.1, np.random.RandomState(0))
+    assert (len(train), len(valid)) == (110_000, 10_000)
 
 
 def test_the_multinomial_loss_and_its_gradient():

@@ -14,10 +14,10 @@ class InductiveRanker(NeuralRecommender):
     A model implements ``_make_module(X)``, which returns a :class:`RankingModule`, and nothing
     else. A user is their history, known or new.
 
-    Early stopping holds out a share of the *users*, `validation_fraction`: of their interactions
-    20 % are hidden, and training stops when NDCG@100 on these no longer rises (`valid_ndcg` in the
-    training curve), as Liang et al. (2018) do. Where that leaves fewer than 20 users, training runs
-    on all rows for `max_epochs`.
+    Early stopping holds out a share of the *users*, `validation_fraction`, at most 10,000: of their
+    interactions 20 % are hidden, and training stops when NDCG@100 on these no longer rises
+    (`valid_ndcg` in the training curve), as Liang et al. (2018) do. Where that leaves fewer than 20
+    users, training runs on all rows for `max_epochs`.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from sklearn_recsys.utils._cells import take_cells
 from sklearn_recsys.utils._content_split import hold_out_by_content
 
 _FEWEST_USERS = 20  # fewer held-out users tell too little to stop by
-_MOST_USERS = 10_000  # of whom one interaction is held out
+_MOST_USERS = 10_000  # more tell no better when to stop, and take as long as an epoch
 _N_NEGATIVES = 99  # with which a held-out item is ranked
 
 
@@ -26,7 +26,7 @@ def hold_out_users(X, share, rng, *, latest=False):
     X : csr_array of shape (n_users, n_items)
         The interactions.
     share : float
-        The share of the users.
+        The share of the users; at most 10,000 are held out.
     rng : RandomState
         Draws the users.
     latest : bool, default=False
@@ -39,7 +39,7 @@ def hold_out_users(X, share, rng, *, latest=False):
         fewer than 20 could be held out.
     """
     able = rng.permutation(np.flatnonzero(np.diff(X.indptr) > 1))
-    users = np.sort(able[: round(share * X.shape[0])])
+    users = np.sort(able[: min(round(share * X.shape[0]), _MOST_USERS)])
     rest = np.setdiff1d(np.arange(X.shape[0]), users)
     if len(users) < _FEWEST_USERS or not X[rest].nnz:
         return RowDataset(X), None
