@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY
 from numbers import Integral
 
+import numpy as np
 import torch
 
 from sklearn_recsys.base import FactorsMixin
@@ -22,6 +23,7 @@ from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._threads import sparse_dot
 
 _VALIDATION_CELLS = 2**26  # scores of held-out users that are computed at once
+_ROUNDING = 1e-6  # of a dot product of unit vectors in float32
 _SMALLEST = 1e-6  # squared norm of an output; below it, float32 holds nothing but rounding
 
 
@@ -122,13 +124,12 @@ class ELSA(FactorsMixin, InductiveRanker):
     ----------
     n_factors : int, default=256
         Length of the item vectors. Larger values are more accurate, and slower.
-    lr : float, default=0.1
-        Learning rate. The gradients are those of vectors whose length does not matter, which start
-        with a length of about the root of `n_factors`: a good rate is far greater than that of
-        other networks.
+    lr : float, default=0.3
+        Learning rate. Elements of the vectors start with a size of about 1 and grow, which lowers
+        the effective rate: a good one is far greater than those of other networks.
     max_epochs : int, default=30
         Passes over the data at most.
-    batch_size : int, default=1024
+    batch_size : int, default=512
         Users per update.
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
@@ -217,9 +218,9 @@ class ELSA(FactorsMixin, InductiveRanker):
 
     n_factors: int = 256
     _: KW_ONLY
-    lr: float = 0.1
+    lr: float = 0.3
     max_epochs: int = 30
-    batch_size: int = 1024
+    batch_size: int = 512
 
     _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
@@ -261,8 +262,16 @@ class ELSA(FactorsMixin, InductiveRanker):
 
     def _score_items(self, X):
         scores = self._user_factors(X) @ self.item_factors_.T
-        scores[cell_rows(X), X.indices] -= X.data
+        cells = cell_rows(X), X.indices
+        scores[cells] = _less_own(scores[cells], X.data)
         return scores
 
     def _score_pairs(self, X, rows, items):
-        return products_at(self._user_factors(X), self.item_factors_, rows, items) - X[rows, items]
+        scores = products_at(self._user_factors(X), self.item_factors_, rows, items)
+        return _less_own(scores, X[rows, items])
+
+
+def _less_own(scores, values):
+    """Subtract what items add to their own scores; a history of one item leaves exactly zero."""
+    others = scores - values
+    return np.where(np.abs(others) <= _ROUNDING * np.abs(values), np.float32(0), others)

@@ -91,6 +91,13 @@ def test_scores_follow_from_the_item_vectors():
     assert_allclose(cosines[0], A[best] @ A[3], atol=1e-6)
 
 
+def test_an_item_adds_nothing_to_its_own_score():
+    model = small().fit(weighted())
+    X = sp.csr_array(np.diag(np.linspace(0.1, 9, 40).astype(np.float32)))
+    assert_array_equal(model.predict(X).diagonal(), 0)
+    assert_array_equal(model.predict_pairs(X, np.arange(40), np.arange(40)), 0)
+
+
 def test_items_without_interactions_have_no_vector():
     R = interactions().toarray()
     R[:, [2, 7]] = 0
