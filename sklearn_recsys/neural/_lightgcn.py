@@ -181,9 +181,9 @@ class LightGCN(FactorsMixin, NeuralRecommender):
     ----------
     n_factors : int, default=64
         Length of the embeddings.
-    n_layers : int, default=2
+    n_layers : int, default=3
         Propagation steps.
-    lr : float, default=0.05
+    lr : float, default=0.03
         Learning rate.
     max_epochs : int, default=30
         Passes over the data at most.
@@ -192,7 +192,7 @@ class LightGCN(FactorsMixin, NeuralRecommender):
         interactions, from 32 to 131,072.
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
-    l2 : float, default=3e-3
+    l2 : float, default=1e-4
         Penalty on the embeddings of layer 0 that an example touches, a user's and two items':
         l2/2 · Σ‖e‖², added to its loss.
     early_stopping : bool, default=True
@@ -283,11 +283,11 @@ class LightGCN(FactorsMixin, NeuralRecommender):
 
     n_factors: int = 64
     _: KW_ONLY
-    n_layers: int = 2
-    lr: float = 0.05
+    n_layers: int = 3
+    lr: float = 0.03
     max_epochs: int = 30
     batch_size: int | str = "auto"
-    l2: float = 3e-3
+    l2: float = 1e-4
 
     _parameter_constraints = {
         **NeuralRecommender._parameter_constraints,
