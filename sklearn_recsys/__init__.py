@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "sklearn_recsys.dummy": ["PopularityRecommender", "RandomRecommender"],
     "sklearn_recsys.decomposition": ["ALS"],
-    "sklearn_recsys.linear_model": ["EASE", "GraphFilter", "RP3beta"],
+    "sklearn_recsys.linear_model": ["EASE", "GraphFilter", "RP3beta", "SLIM"],
     "sklearn_recsys.neighbors": ["ItemKNN", "UserKNN"],
     "sklearn_recsys.content": ["ContentRecommender"],
     "sklearn_recsys.neural": [
@@ -174,6 +174,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
         EASE as EASE,
         GraphFilter as GraphFilter,
         RP3beta as RP3beta,
+        SLIM as SLIM,
     )
     from sklearn_recsys.model_selection import (
         HoldoutSplit as HoldoutSplit,

@@ -80,13 +80,18 @@ def invert_in_place(A, *, whole=_WHOLE, tile=_TILE, block=_BLOCK):
         potri(_cholesky(potrf, A.T, overwrite_a=1), overwrite_c=1)  # A.T: the order LAPACK wants
     else:
         _sweep(_Tiles(A, tile), block)
+    return mirror_lower(A)
+
+
+def mirror_lower(A):
+    """Overwrite the values above the diagonal with those below it, and return the matrix."""
 
     def mirror(rows):
         square = A[rows, rows]
         square[:] = np.tril(square) + np.tril(square, -1).T
         A[: rows.start, rows] = A[rows, : rows.start].T
 
-    map_blocks(mirror, len(A), block)
+    map_blocks(mirror, len(A), _BLOCK)
     return A
 
 

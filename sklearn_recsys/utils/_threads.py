@@ -61,6 +61,17 @@ def map_blocks(function, n_rows, size):
         return list(pool.map(function, blocks))
 
 
+def map_blas_blocks(function, n_rows, size):
+    """Return `map_blocks` of a function that calls BLAS or LAPACK, which then use one thread each.
+
+    So threads do not wait for each other's BLAS, and their number changes no bit of the result.
+    """
+    blocks = list(batches(n_rows, size)) or [slice(0, 0)]
+    threads = min(n_threads(), len(blocks))
+    with controller().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, blocks))
+
+
 def even_blocks(costs, budget):
     """Yield slices of consecutive rows whose `costs` sum to about `budget`."""
     if len(costs):

@@ -1,0 +1,232 @@
+"""SLIM: an elastic net of every item on all others.
+
+Ning and Karypis, "SLIM: Sparse Linear Methods for Top-N Recommender Systems", ICDM 2011.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator
+
+from sklearn_recsys.exceptions import ConvergenceWarning
+from sklearn_recsys.linear_model._base import LinearMixin, normalized
+from sklearn_recsys.linear_model._elastic_net import ElasticNets
+from sklearn_recsys.linear_model._slim_columns import (
+    AllItems,
+    Candidates,
+    HybridGram,
+    dense_gram,
+)
+from sklearn_recsys.utils._sklearn import Interval
+from sklearn_recsys.utils._state import Number
+from sklearn_recsys.utils._threads import map_blas_blocks
+from sklearn_recsys.utils._warnings import warn
+from sklearn_recsys.utils.validation import check_memory
+
+_COLUMNS = 256  # columns solved together
+_CELLS = 2**24  # cells of a block's arrays
+
+
+class SLIM(LinearMixin, BaseEstimator):
+    """Sparse linear method: an elastic net of every item on all others.
+
+    Learns a sparse, by default nonnegative item-item weight matrix W with a zero diagonal that
+    reconstructs histories, ``X ≈ X W`` [1]_.
+
+    Parameters
+    ----------
+    alpha : float, default=0.001
+        Strength of both penalties, as in :class:`sklearn.linear_model.ElasticNet`, see the notes.
+        It is relative to the mean squared error over all users, in units of squared values of `X`.
+    l1_ratio : float, default=0.1
+        Share of the L1 penalty, which makes W sparse: 0 is ridge regression, 1 is the lasso.
+    positive : bool, default=True
+        Whether weights must not be negative, as in the paper.
+    max_neighbors : int, default=None
+        Maximum number of weights per item. Each item is then regressed on that many others only:
+        those that, each on its own, lower its objective most. This is the feature selection of the
+        paper's section IV-B, with penalties. It saves time and memory on large catalogs, where the
+        Gram matrix of all items does not fit. None regresses on all items.
+    user_normalization, item_normalization : float, default=0
+        W is learned on the matrix whose cells are divided by the sum of the absolute values of
+        their row to the power `user_normalization`, and by that of their column to the power
+        `item_normalization`; histories are scored as they are. Values up to 0.5 make active users
+        and popular items count less. They change the size of the values, so choose `alpha` with
+        them.
+    tol : float, default=1e-5
+        When an item's weights are optimal: no derivative of its objective violates the optimality
+        condition by more than `tol` times the largest derivative at W = 0. Values below 1e-6 are
+        beyond the precision of float32.
+    max_iter : int, default=100
+        Maximum number of rounds of the solver. Most items need fewer than 10.
+
+    Attributes
+    ----------
+    coef_ : csr_array of float32 of shape (n_items, n_items)
+        The weights W: ``coef_[i, j]`` is what item i in a history adds to the score of item j.
+    objective_ : float
+        The value of the objective, summed over all items.
+    n_iter_ : int
+        Number of rounds of the solver, the maximum over all items.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+    item_labels_ : ndarray of shape (n_items,)
+        Labels of the items, of any type, if `X` was a DataFrame whose columns had some.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the weights of some items are not optimal after `max_iter` rounds. The message names the
+        first of them.
+
+    Raises
+    ------
+    MemoryError
+        In `fit`, before anything is allocated, if the Gram matrix does not fit.
+
+    See Also
+    --------
+    EASE : The same regression with a ridge penalty only: dense weights in closed form.
+    sklearn_recsys.neighbors.ItemKNN : Sparse item weights that are similarities, not learned.
+
+    Notes
+    -----
+    For each item j, with its column xⱼ of the matrix of n users, SLIM minimizes the objective of
+    :class:`sklearn.linear_model.ElasticNet` without an intercept,
+
+        1/(2n) ‖xⱼ − Xw‖² + `alpha` · `l1_ratio` · ‖w‖₁ + ½ `alpha` · (1 − `l1_ratio`) · ‖w‖²,
+
+    over w ≥ 0 with wⱼ = 0. The paper's eq. 4, ½‖xⱼ − Xw‖² + ½β‖w‖² + λ‖w‖₁, is n times that, with
+
+        β = n · `alpha` · (1 − `l1_ratio`),  λ = n · `alpha` · `l1_ratio`;
+
+    conversely `alpha` = (β + λ) / n and `l1_ratio` = λ / (β + λ).
+
+    The solver keeps an active set of items for each column: the worst violators of the optimality
+    condition enter it, the linear system of its members is solved, and those whose weight has the
+    wrong sign leave. The objective decreases in each round. All computations are deterministic,
+    whatever the number of threads.
+
+    References
+    ----------
+    .. [1] Xia Ning, George Karypis. "SLIM: Sparse Linear Methods for Top-N Recommender Systems".
+       ICDM 2011. https://doi.org/10.1109/ICDM.2011.134
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> from sklearn_recsys import SLIM
+    >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
+    >>> model = SLIM(alpha=0.01).fit(R)
+    >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=1)  # a new user
+    array([[2]])
+    """
+
+    _sparse_coef = True
+    _parameter_constraints: dict = {
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "positive": ["boolean"],
+        "max_neighbors": [Interval(Integral, 1, None, closed="left"), None],
+        "user_normalization": [Interval(Real, 0, None, closed="left")],
+        "item_normalization": [Interval(Real, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        alpha=0.001,
+        l1_ratio=0.1,
+        *,
+        positive=True,
+        max_neighbors=None,
+        user_normalization=0,
+        item_normalization=0,
+        tol=1e-5,
+        max_iter=100,
+    ):
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.positive = positive
+        self.max_neighbors = max_neighbors
+        self.user_normalization = user_normalization
+        self.item_normalization = item_normalization
+        self.tol = tol
+        self.max_iter = max_iter
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.exact = True
+        return tags
+
+    def _fitted_state(self):
+        return {
+            **super()._fitted_state(),
+            "objective_": Number(),
+            "n_iter_": Number(low=0, type=Integral),
+        }
+
+    def _fit(self, X):
+        X = normalized(X, self.user_normalization, self.item_normalization)
+        counts = np.bincount(X.indices, minlength=X.shape[1])
+        order = np.argsort(-counts, kind="stable")  # popular items first
+        penalties = self.alpha * X.shape[0] * np.array([self.l1_ratio, 1 - self.l1_ratio])
+        columns = self._columns(X.T.tocsr()[order].T.tocsr(), *penalties)
+        width = X.shape[1] if self.max_neighbors is None else self.max_neighbors**2
+
+        def block(items):
+            problem = columns(items)
+            nets = ElasticNets(problem, *penalties, self.positive)
+            solution = nets.solve(self.tol, self.max_iter)
+            mask = solution.members < nets.empty
+            neighbors = problem.items(solution.members)[mask]
+            weights = solution.weights[mask].astype(np.float32)
+            return solution, mask.sum(axis=1), neighbors, weights
+
+        size = max(1, min(_COLUMNS, _CELLS // max(1, width)))
+        results = map_blas_blocks(block, X.shape[1], size)
+        solutions, lengths, neighbors, weights = zip(*results, strict=True)
+        targets = np.repeat(order, np.concatenate(lengths))
+        cells = (order[np.concatenate(neighbors)], targets)
+        coef = sp.csr_array((np.concatenate(weights), cells), shape=(X.shape[1],) * 2)
+        coef.sort_indices()
+        self.coef_ = coef
+        squares = np.sum(X.data.astype(np.float64) ** 2)
+        values = np.concatenate([solution.values for solution in solutions])
+        self.objective_ = float((squares / 2 + values.sum()) / X.shape[0])
+        self.n_iter_ = max(solution.n_iter for solution in solutions)
+        violations = np.concatenate([solution.violations for solution in solutions])
+        self._warn_if_not_optimal(order, violations)
+
+    def _columns(self, X, l1, l2):
+        """Return a function from a slice of columns to their problem."""
+        if self.max_neighbors is not None:
+            gram = HybridGram(X)
+            return lambda items: Candidates(gram, items, self.max_neighbors, l1, l2, self.positive)
+        check_memory(
+            4 * X.shape[1] ** 2,
+            f"SLIM's Gram matrix of {X.shape[1]:,} × {X.shape[1]:,} items",
+            "Set max_neighbors, which needs only a part of it.",
+        )
+        gram = dense_gram(X)
+        return lambda items: AllItems(gram, items)
+
+    def _warn_if_not_optimal(self, order, violations):
+        failed = np.flatnonzero(violations > self.tol)
+        if len(failed):
+            items = np.sort(order[failed])
+            first = ", ".join(map(str, items[:5])) + (", …" if len(items) > 5 else "")
+            warn(
+                f"The weights of {len(items):,} of {len(order):,} items ({first}) are not optimal: "
+                f"the largest violation is {violations.max():.1e}, tol={self.tol:g}. Raise "
+                f"max_iter={self.max_iter} or tol; a larger alpha converges faster.",
+                ConvergenceWarning,
+            )
