@@ -172,9 +172,9 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
     )
     from sklearn_recsys.linear_model import (
         EASE as EASE,
+        SLIM as SLIM,
         GraphFilter as GraphFilter,
         RP3beta as RP3beta,
-        SLIM as SLIM,
     )
     from sklearn_recsys.model_selection import (
         HoldoutSplit as HoldoutSplit,

@@ -33,6 +33,7 @@ from sklearn_recsys import (
     EASE,
     ELSA,
     NCF,
+    SLIM,
     SVAE,
     AutoRec,
     ContentRecommender,
@@ -99,6 +100,7 @@ def recommenders():
     yield "RandomRecommender", RandomRecommender(random_state=0)
     yield "RecVAE", RecVAE(n_factors=3, n_hidden=4, **NEURAL)
     yield "RP3beta", RP3beta(n_neighbors=3)
+    yield "SLIM", SLIM(alpha=0.1)
     yield (
         "SVAE",
         SVAE(n_factors=2, embedding_dim=3, n_recurrent=4, n_hidden=3, next_k=2, **NEURAL),

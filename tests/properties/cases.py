@@ -188,6 +188,13 @@ CLOSED = {
         solver=st.sampled_from(["cholesky", "cg"]),
         random_state=st.just(0),
     ),
+    "SLIM": st.builds(
+        recsys.SLIM,
+        alpha=st.sampled_from([1e-3, 0.1]),
+        l1_ratio=st.sampled_from([0.1, 1.0]),
+        positive=st.booleans(),
+        max_neighbors=st.sampled_from([None, 5]),
+    ),
     "ItemKNN": st.builds(
         recsys.ItemKNN,
         n_neighbors=st.integers(1, 20),
