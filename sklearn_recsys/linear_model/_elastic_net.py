@@ -155,7 +155,7 @@ class ElasticNets:
         weights = np.zeros(members.shape)
         values = np.zeros(len(rows))
         todo = np.arange(len(rows))
-        members = members.copy()
+        members, signs = members.copy(), signs.copy()
         while len(todo):
             at, sign = members[todo], signs[todo]
             sizes = (at < self.empty).sum(axis=1)

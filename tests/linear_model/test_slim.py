@@ -217,3 +217,12 @@ def test_a_block_without_candidates():
     X = X[:, np.argsort(-np.bincount(X.indices, minlength=300), kind="stable")].sorted_indices()
     block = Candidates(HybridGram(X), slice(0, 4), 5, 1e6, 1.0, True)
     assert not block.q.any()
+
+
+@pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_lasso_with_fewer_users_than_items(positive, seed):
+    """The Gram matrix is singular, so that single rounds can raise the objective."""
+    X = random_matrix(8, 30, density=0.3, kind="ones", seed=seed)
+    model = SLIM(l1_ratio=1, positive=positive).fit(X)
+    assert violations(X, model).max() < 1.5e-5
