@@ -127,9 +127,9 @@ print(f"NDCG@10 on test: {best.score(X_train, X_test):.4f}")
 # A score of EASE is a sum over the items of the history.
 
 first = best.recommend(history, n=1)["item"].iloc[0]
-why = best.explain(history, item=first)
+why = best.explain(history, first)[["history_item", "contribution"]]
 print(f"{titles[first]}, because of")
-print(why.assign(title=why["item"].map(titles)).round(3).to_string(index=False))
+print(why.assign(title=why["history_item"].map(titles)).round(3).to_string(index=False))
 
 # %%
 # Ratings

@@ -85,6 +85,7 @@ _PUBLIC = {
         "make_ratings",
     ],
     "sklearn_recsys.base": [
+        "ExplainMixin",
         "FactorsMixin",
         "RecommenderMixin",
         "RecommenderTags",

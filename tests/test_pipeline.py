@@ -321,7 +321,7 @@ def test_methods_only_where_the_model_has_them():
     assert hasattr(likes(EASE()), "explain")
     assert not hasattr(likes(PopularityRecommender()), "similar_items")
     assert not hasattr(likes(ItemKNN()), "similar_users")
-    assert not hasattr(likes(ItemKNN()), "explain")
+    assert not hasattr(likes(UserKNN()), "explain")
     for name in ("transform", "predict_proba", "decision_function"):
         assert not hasattr(likes().fit(random_matrix()), name)
 
@@ -336,9 +336,9 @@ def test_similar_things_and_explanations_are_those_of_the_model():
     for got, expected in zip(users, UserKNN().fit(liked).similar_users([1, 2], n=4), strict=True):
         assert_array_equal(got, expected)
     pipe = likes(EASE(l2=5)).fit(R)
-    history, contributions = pipe.explain(R[[3]], 7)
-    assert set(history) == set(np.flatnonzero(liked[3]))
-    assert contributions.sum() == pytest.approx(pipe.predict_pairs(R, [3], [7])[0], abs=1e-5)
+    why = pipe.explain(R[[3]], 7)
+    assert set(why["history_item"]) == set(np.flatnonzero(liked[3]))
+    assert why["contribution"].sum() == pytest.approx(pipe.predict_pairs(R, [3], [7])[0], abs=1e-5)
 
 
 # ------------------------------------------------------------------------- raw ids

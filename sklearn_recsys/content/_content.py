@@ -11,9 +11,10 @@ from sklearn.base import (
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.base import ExplainMixin, RecommenderMixin
 from sklearn_recsys.base._similar import SimilarItemsMixin
 from sklearn_recsys.preprocessing._feature_matrix import feature_matrix
+from sklearn_recsys.utils._cells import take_rows
 from sklearn_recsys.utils._neighbors import scaled_rows, similar_rows, unit_rows
 from sklearn_recsys.utils._sklearn import HasMethods
 from sklearn_recsys.utils._state import Instance, Maybe, Sparse
@@ -24,6 +25,7 @@ from sklearn_recsys.utils.validation import check_finite
 
 class ContentRecommender(
     SimilarItemsMixin,
+    ExplainMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     RecommenderMixin,
@@ -155,6 +157,15 @@ class ContentRecommender(
         if is_zero.any():
             scores[is_zero] = self._fallback_
         return scores
+
+    def _contributions(self, X, rows, items):
+        X = scaled_rows(X)
+        sums = (X @ self.item_profiles_).power(2, dtype=np.float64).sum(axis=1)
+        norms = np.sqrt(np.where(sums > 0, sums, 1))
+        X, lengths = take_rows(X, rows), np.diff(X.indptr)[rows]
+        asked = self.item_profiles_[np.repeat(items, lengths)]
+        cosines = self.item_profiles_[X.indices].multiply(asked).sum(axis=1)
+        return X.data * cosines / np.repeat(norms[rows], lengths)
 
     def transform(self, X):
         """Return the profiles of users.

@@ -15,8 +15,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_non_negative
 
-from sklearn_recsys.base import FactorsMixin, RecommenderMixin
-from sklearn_recsys.decomposition._new_users import solve_rows
+from sklearn_recsys.base import ExplainMixin, FactorsMixin, RecommenderMixin
+from sklearn_recsys.decomposition._new_users import contributions, solve_rows
 from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
@@ -27,7 +27,7 @@ from sklearn_recsys.utils.validation import check_device, check_memory
 _INIT_NORM = 0.1  # typical norm of an initial item vector; the users are solved for first
 
 
-class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
+class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
     r"""Alternating least squares for implicit feedback.
 
     Every user and every item has a vector, and a score is the dot product of the two. It is fitted
@@ -115,6 +115,7 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
     .. math:: v_u = \Bigl(\alpha_0 Y^\top Y + \sum_i x_{ui} y_i y_i^\top + \lambda_u I\Bigr)^{-1}
               \sum_i x_{ui} y_i.
 
+    so the score of an item is a sum over the history (section 5 of [1]_), which `explain` returns.
     :math:`Y^\top Y` is computed once for all users, so the cost of an iteration is linear in the
     number of interactions. Training is in float32. `fit` ends with the exact solution for the users
     in float64. Training rows use these vectors and new rows are solved for in the same way, so
@@ -297,3 +298,8 @@ class ALS(FactorsMixin, RecommenderMixin, BaseEstimator):
 
     def _score_pairs(self, X, rows, items):
         return products_at(self._user_factors(X), self.item_factors_, rows, items)
+
+    def _contributions(self, X, rows, items):
+        prior = self.unobserved_weight * self._gram_
+        ridge = self._ridge(np.diff(X.indptr), X.shape[1])
+        return contributions(X, rows, items, self.item_factors_, prior, ridge)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.base import ExplainMixin, RecommenderMixin
+from sklearn_recsys.base._explain import weights_at
 from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils._state import Array, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
 
 
-class LinearMixin(RecommenderMixin):
+class LinearMixin(ExplainMixin, RecommenderMixin):
     """Mixin for models that learn an items × items matrix W and score a history x as x W.
 
     A model's `_fit` sets `coef_`, which is W in float32: dense, or a csr_array if
@@ -26,6 +27,9 @@ class LinearMixin(RecommenderMixin):
 
     def _score_items(self, X):
         return sparse_dot(X, self.coef_)
+
+    def _contributions(self, X, rows, items):
+        return weights_at(self.coef_, X, rows, items)
 
 
 def normalized(X, user_normalization, item_normalization):

@@ -14,7 +14,6 @@ from numbers import Real
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.linear_model._base import LinearMixin, normalized
 from sklearn_recsys.linear_model._gram import inverse_gram, is_inverse
@@ -27,7 +26,7 @@ from sklearn_recsys.linear_model._new_users import (
 from sklearn_recsys.preprocessing._feature_matrix import feature_matrix
 from sklearn_recsys.utils._sklearn import HasMethods, Interval
 from sklearn_recsys.utils._state import Array, Maybe, Number, Optional
-from sklearn_recsys.utils.validation import check_indices, check_memory
+from sklearn_recsys.utils.validation import check_memory
 
 _DENSE = 0.05  # features with a larger share of nonzeros are multiplied as a dense array
 
@@ -293,43 +292,3 @@ class EASE(LinearMixin, BaseEstimator):
         """Return whether the penalty or the rows depend on more than `X` and `l2`."""
         settings = (self.dropout, self.user_normalization, self.item_normalization)
         return any(settings) or self.item_features is not None
-
-    def explain(self, users, item):
-        """Explain a score by the items of the history.
-
-        Parameters
-        ----------
-        users : int, or {array-like, sparse matrix, sparse array} of shape (1, n_items)
-            One user, as in `recommend`: a training row, or a history.
-        item : int
-            The item whose score is to be explained.
-
-        Returns
-        -------
-        items : ndarray of int64 of shape (n_history,)
-            The items of the user's history, the largest contribution first.
-        contributions : ndarray of float32 of shape (n_history,)
-            What each adds to the score of `item`; they sum to the score. Both arrays are empty for
-            an empty history, which is scored by popularity.
-
-        Examples
-        --------
-        >>> from scipy.sparse import csr_array
-        >>> from sklearn_recsys import EASE
-        >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]])
-        >>> items, contributions = EASE(l2=1.0).fit(R).explain(0, item=2)
-        >>> items
-        array([1, 0])
-        """
-        check_is_fitted(self)
-        history = self._histories(users).X
-        if history.shape[0] != 1:
-            raise ValueError(
-                f"explain takes one user at a time; got {history.shape[0]}: pass X[[row]] or the "
-                "number of a training row."
-            )
-        (item,) = check_indices([item], history.shape[1], name="item")
-        with np.errstate(over="ignore", invalid="ignore"):  # the results are checked instead
-            contributions = self._refuse_nan(history.data * self.coef_[history.indices, item])
-        order = np.argsort(-contributions, kind="stable")
-        return history.indices[order].astype(np.int64), contributions[order]

@@ -12,7 +12,8 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.base import ExplainMixin, RecommenderMixin
+from sklearn_recsys.base._explain import weights_at
 from sklearn_recsys.base._similar import SimilarItemsMixin, SimilarUsersMixin
 from sklearn_recsys.neighbors._similarity import METRICS, RowSimilarity, warn_if_constant
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
@@ -28,7 +29,7 @@ _CONSTRAINTS: dict = {
 }
 
 
-class ItemKNN(SimilarItemsMixin, RecommenderMixin, BaseEstimator):
+class ItemKNN(SimilarItemsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
     """Item-based nearest neighbors.
 
     The score of an item is the sum of its similarities to the items of the history, weighted by
@@ -111,6 +112,9 @@ class ItemKNN(SimilarItemsMixin, RecommenderMixin, BaseEstimator):
 
     def _score_items(self, X):
         return sparse_dot(X, self._weights_)
+
+    def _contributions(self, X, rows, items):
+        return weights_at(self._weights_, X, rows, items)
 
     def _item_neighbors(self, items, n):
         neighbors = self.similarity_[items]

@@ -7,10 +7,10 @@ import pandas as pd
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_recsys.base import UserFeaturesMixin
+from sklearn_recsys.base import ExplainMixin, UserFeaturesMixin
 from sklearn_recsys.pipeline._translation import RawIds
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
-from sklearn_recsys.utils._ids import find, index, is_scalar
+from sklearn_recsys.utils._ids import find, index
 from sklearn_recsys.utils.validation import check_indices
 
 
@@ -23,7 +23,7 @@ def _model_has(name):
     return check
 
 
-class RawIdsMixin(UserFeaturesMixin):
+class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
     """What a pipeline answers: indices without an encoder, raw ids with one.
 
     `_model`, `_transformed` and the hooks of a recommender are the pipeline's.
@@ -323,49 +323,46 @@ class RawIdsMixin(UserFeaturesMixin):
         return self._model.similar_users(users, n, **options)
 
     @available_if(_model_has("explain"))
-    def explain(self, users, item):
-        """Explain a score by the items of the history.
+    def explain(self, users, items):
+        """Explain scores by the items of the histories.
 
         Parameters
         ----------
-        users : int, raw id, matrix or DataFrame
-            Whom `recommend` takes as users: without an encoder one of them.
-        item : int or raw item id
-            The item whose score is to be explained: its index, or with an encoder its raw id.
+        users : None, raw ids, matrix or DataFrame
+            As in `recommend`.
+        items : int or raw item id, array-like, dict or DataFrame
+            The items whose scores are to be explained. Without an encoder as in every recommender.
+            With one: a raw item id or a collection of them, for all users; or items for each user,
+            as a dict of users to collections of items, or as a frame with a column of each, such as
+            the one that `recommend` returns. Unknown ids as in `recommend`.
 
         Returns
         -------
-        items : ndarray of int64 of shape (n_history,)
-            The items of the user's history, the greatest contribution first.
-        contributions : ndarray of float32 of shape (n_history,)
-            What each adds to the score of `item`. With an encoder, one frame takes the place of
-            both: the raw items and their contributions; before them the user, unless `users` is
-            one raw id.
+        contributions : DataFrame
+            A row for each item of each history and each item asked for, the largest contribution
+            first. The columns are the user (or the row of a matrix), the item, the item of the
+            history and the contribution; with an encoder they have the encoder's names, as in
+            ``"user"``, ``"item"``, ``"history_item"``, and hold raw ids. The contributions to an
+            item sum to its score.
         """
-        check_is_fitted(self)
         if self.encoder is None:
-            return self._model.explain(self._transformed(self._users(users).X), item)
+            return super().explain(users, items)
         raw = RawIds(self)
-        if not is_scalar(item) and not raw.is_one(item):
-            raise ValueError(f"item must be one raw item id; got {item!r}.")
-        (column,) = raw.columns([item])
         asked = raw.asked(users)
-        X = self._users(asked.users).X
-        X = self._transformed(X) if X.shape[0] else X
-        reasons = [
-            self._model.explain(X[[row]], column) for row in range(X.shape[0]) if column >= 0
-        ]
-        items = [ids for ids, _ in reasons] or [np.empty(0, dtype=np.int64)]
-        values = [values for _, values in reasons] or [np.empty(0, dtype=np.float32)]
-        frame = {
-            self.encoder.item: raw.item_ids[np.concatenate(items)],
-            "contribution": np.concatenate(values),
-        }
-        if is_frame(users) or not raw.is_one(users):
-            counts = [len(ids) for ids, _ in reasons]
-            rows = np.repeat(np.arange(len(counts)), counts)
-            frame = {asked.name: asked.labels.take(rows), **frame}
-        return pd.DataFrame(frame)
+        histories = self._users(asked.users)
+        rows, columns = raw.pairs(items, asked)
+        item = self.encoder.item
+        return self._explained(histories, rows, columns).frame(
+            (asked.name, item, f"history_{item}"),
+            asked.labels.take(rows),
+            raw.item_ids.take(columns),
+            raw.item_ids,
+        )
+
+    def _explained(self, histories, rows, items):
+        if len(histories):
+            histories = histories.with_X(self._transformed(histories.X))
+        return self._model._explained(histories, rows, items)
 
 
 def _tidy(name, labels, found, scores):

@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import (
     aligned_rows,
@@ -299,6 +300,20 @@ class RawIds:
                 f"a row each; got a nested {type(items).__name__}."
             )
         return self._mask(items)
+
+    def pairs(self, items, asked):
+        """Return the row and the column of each user and item that `items` asks for, row by row."""
+        if is_frame(items) or isinstance(items, Mapping):
+            sets = self.sets(items, asked, "items")
+            if sp.issparse(sets):
+                sets.sort_indices()
+                return cell_rows(sets), sets.indices
+            columns = np.flatnonzero(sets)
+        else:
+            columns = self.columns([items] if self.is_one(items) else items)
+            columns = columns[columns >= 0]
+        n_rows = len(asked.labels)
+        return np.repeat(np.arange(n_rows), len(columns)), np.tile(columns, n_rows)
 
     def _mask(self, raw):
         mask = np.zeros(len(self.item_ids), dtype=bool)

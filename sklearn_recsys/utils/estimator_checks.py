@@ -150,6 +150,32 @@ def check_predict_pairs(estimator):
     assert model.predict_pairs(histories, [], []).shape == (0,)
 
 
+def check_explain(estimator):
+    """Check that the contributions of `explain`, if the model has it, sum to the scores."""
+    X = _matrix(estimator)
+    model = estimator.fit(X)
+    if not hasattr(model, "explain"):
+        return
+    histories = sp.vstack([X[:3], _matrix(estimator, seed=1)[:5]], format="csr")
+    scores = model.predict(histories)
+    lists = model.recommend(histories, 3)
+    why = model.explain(histories, lists)
+    assert list(why.columns) == ["user", "item", "history_item", "contribution"]
+    asked = [[row, item] for row, items in enumerate(lists) for item in items if item >= 0]
+    groups = why.groupby(["user", "item"], sort=False)
+    assert_array_equal([*groups.groups], asked)
+    for (user, item), group in groups:
+        seen = histories[[user]].indices
+        assert_array_equal(np.sort(group["history_item"]), seen, "not one row for each item seen")
+        contributions = group["contribution"].to_numpy()
+        assert np.all(np.diff(contributions) <= 0), "contributions do not fall"
+        tolerance = 1e-5 + 1e-4 * np.abs(contributions).sum()
+        assert_allclose(contributions.sum(), scores[user, item], rtol=1e-4, atol=tolerance)
+    same = model.explain(2, lists[2]).drop(columns="user")  # a training row, and its history
+    expected = model.explain(X[[2]], lists[2]).drop(columns="user")
+    assert_array_equal(same, expected)
+
+
 def check_users_argument(estimator):
     """Check that all ways to specify training rows give the same recommendations."""
     X = _matrix(estimator)
@@ -576,6 +602,7 @@ _CHECKS = [
     check_recommend_shape_and_order,
     check_recommend_is_top_n,
     check_predict_pairs,
+    check_explain,
     check_users_argument,
     check_unseen_and_empty_rows,
     check_candidates_and_exclude,

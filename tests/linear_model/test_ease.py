@@ -104,38 +104,20 @@ def test_scores_run_from_the_history_to_the_item():
     assert not np.allclose(model.predict(X), X.toarray() @ equation_8(X, 1.0).T, atol=1e-2)
 
 
-def test_explanations_sum_to_the_score_by_falling_contribution():
+def test_contributions_are_values_times_weights():
     X = random_matrix(80, 30, density=0.3)
     model = EASE(l2=3.0).fit(X)
     new = random_matrix(5, 30, density=0.5, seed=9)
     new.data *= np.float32(0.7)
-    for row in range(5):
-        history = new[[row]]
-        for item in (0, 7, 29):
-            items, contributions = model.explain(history, item)
-            assert items.dtype == np.int64
-            assert sorted(items.tolist()) == history.indices.tolist()
-            assert np.all(np.diff(contributions) <= 0)
-            weights = dict(zip(history.indices, history.data, strict=True))
-            for i, contribution in zip(items, contributions, strict=True):
-                assert contribution == pytest.approx(weights[i] * model.coef_[i, item], abs=1e-7)
-            score = model.predict_pairs(new, [row], [item])[0]
-            assert contributions.sum() == pytest.approx(score, rel=1e-4, abs=1e-5)
-
-
-def test_explain_refuses_what_is_not_there():
-    X = random_matrix(20, 10)
-    model = EASE().fit(X)
-    with pytest.raises(ValueError, match=r"training row indices in 0 … 19"):
-        model.explain(20, 0)
-    with pytest.raises(ValueError, match=r"one user at a time; got 20"):
-        model.explain(X, 0)
-    with pytest.raises(ValueError, match=r"item indices in 0 … 9"):
-        model.explain(0, 10)
-    with pytest.raises(ValueError, match=r"item indices in 0 … 9"):
-        model.explain(0, -1)
-    items, contributions = model.explain(sp.csr_array((1, 10)), 3)
-    assert len(items) == len(contributions) == 0
+    why = model.explain(new, [0, 7, 29])
+    dense = new.toarray()
+    users, items, history = (why[name].to_numpy() for name in ("user", "item", "history_item"))
+    expected = dense[users, history] * model.coef_[history, items]
+    assert_allclose(why["contribution"], expected, rtol=1e-6)
+    assert len(why) == 3 * new.nnz
+    assert why["contribution"].dtype == np.float32
+    sums = why.groupby(["user", "item"])["contribution"].sum()
+    assert_allclose(sums, model.predict(new)[:, [0, 7, 29]].ravel(), rtol=1e-4, atol=1e-5)
 
 
 def test_contributions_that_are_not_finite_are_refused():

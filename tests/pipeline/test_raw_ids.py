@@ -84,14 +84,26 @@ def test_every_method_answers_by_raw_ids(kind):
     assert_array_equal(pipe.predict_pairs(R, rows, asked), pairs)  # rows of a matrix
 
     why = pipe.explain(users[0], items[5])
-    ids, contributions = plain.explain(21, 5)
-    assert why.columns.tolist() == ["item", "contribution"]
-    assert why["item"].tolist() == encoder.item_ids_[ids].tolist()
+    expected = plain.explain(21, 5)
+    contributions = expected["contribution"]
+    assert why.columns.tolist() == ["user", "item", "history_item", "contribution"]
+    assert set(why["user"]) == {users[0]} and set(why["item"]) == {items[5]}
+    assert why["history_item"].tolist() == encoder.item_ids_[expected["history_item"]].tolist()
     assert_array_equal(why["contribution"], contributions)
     assert why["contribution"].sum() == pytest.approx(predicted.loc[users[0], items[5]], abs=1e-5)
     both = pipe.explain(users[:2], items[5])
-    assert both.columns.tolist() == ["user", "item", "contribution"]
     assert_array_equal(both.loc[both["user"] == users[0], "contribution"], contributions)
+    lists = pipe.recommend(users[:2], n=3)
+    why = pipe.explain(users[:2], lists)
+    asked = lists[["user", "item"]]
+    assert len(why[["user", "item"]].drop_duplicates().merge(asked)) == len(asked) == 6
+    by_user = {user: list(rows["item"]) for user, rows in lists.groupby("user")}
+    pd.testing.assert_frame_equal(pipe.explain(users[:2], by_user), why)
+    sums = why.groupby(["user", "item"], sort=False)["contribution"].sum()
+    pairs = [np.array(level) for level in zip(*sums.index, strict=True)]
+    assert_allclose(sums, pipe.predict_pairs(*pairs), atol=1e-5)
+    both = pipe.explain(users[0], items[5:7])
+    assert both["item"].unique().tolist() == list(items[5:7])
 
 
 @pytest.mark.parametrize("kind", ["str", "int"])
