@@ -12,8 +12,10 @@ from sklearn_recsys.utils.validation import check_finite, check_indices, check_m
 class ExplainMixin:
     """Mixin of the models whose scores are sums over the items of the history.
 
-    A model writes ``_contributions(X, rows, items)``, which returns what each stored cell of
-    ``X[rows]`` adds to the score of the pair's item: a float array of that many cells.
+    A model whose scores are linear in the history, f(x) = Σ_j x_j f(e_j), needs to write nothing.
+    Others, and those that know f(e_j) without computing all scores, write ``_contributions(X, rows,
+    items)``, which returns what each stored cell of ``X[rows]`` adds to the score of the pair's
+    item: a float array of that many cells.
 
     See Also
     --------
@@ -31,10 +33,6 @@ class ExplainMixin:
     ...
     ...     def _score_items(self, X):
     ...         return X @ self.counts_
-    ...
-    ...     def _contributions(self, X, rows, items):
-    ...         X = X[rows]
-    ...         return X.data * self.counts_[X.indices, np.repeat(items, np.diff(X.indptr))]
     >>> R = csr_array([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 1, 1]])
     >>> CoOccurrence().fit(R).explain(0, 2)
        user  item  history_item  contribution
@@ -101,6 +99,15 @@ class ExplainMixin:
         return _Explanation(
             pairs, take_rows(X, rows).indices[order].astype(np.int64), contributions[order]
         )
+
+    def _contributions(self, X, rows, items):
+        X = take_rows(X, rows)
+        columns = np.repeat(items, np.diff(X.indptr))
+        distinct, places = np.unique(X.indices, return_inverse=True)
+        ones = np.ones(len(distinct), dtype=np.float32)
+        shape = (len(distinct), X.shape[1])
+        alone = sp.csr_array((ones, distinct, np.arange(len(distinct) + 1)), shape=shape)
+        return X.data * self._score_pairs(alone, places, columns)
 
 
 class _Explanation:

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.extmath import randomized_svd
 
-from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.base import ExplainMixin, RecommenderMixin
 from sklearn_recsys.linear_model._base import normalized
 from sklearn_recsys.utils._cells import with_values
 from sklearn_recsys.utils._sklearn import Interval
@@ -23,7 +23,7 @@ from sklearn_recsys.utils._threads import map_blocks, n_threads, rows_per_block,
 from sklearn_recsys.utils.validation import check_memory
 
 
-class GraphFilter(RecommenderMixin, BaseEstimator):
+class GraphFilter(ExplainMixin, RecommenderMixin, BaseEstimator):
     r"""Filter of histories over the graph of users and items.
 
     A history is a signal on the items of a graph, and its scores are the signal after a low-pass

@@ -12,7 +12,7 @@ from numbers import Integral
 import numpy as np
 import torch
 
-from sklearn_recsys.base import FactorsMixin
+from sklearn_recsys.base import ExplainMixin, FactorsMixin
 from sklearn_recsys.neural._base.inductive import InductiveRanker
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._data.row_batches import RowBatches, RowDataset
@@ -111,7 +111,7 @@ class ValidationBatches(RowBatches):
 
 
 @parameters
-class ELSA(FactorsMixin, InductiveRanker):
+class ELSA(ExplainMixin, FactorsMixin, InductiveRanker):
     r"""ELSA, a scalable linear shallow autoencoder.
 
     The weights of a linear autoencoder like :class:`~sklearn_recsys.linear_model.EASE`, factorized:
