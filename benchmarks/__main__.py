@@ -19,6 +19,7 @@ from benchmarks import (
     autorec,
     deep_autoencoder,
     ease_large,
+    graphs,
     latency,
     linear,
     memory,
@@ -87,6 +88,10 @@ SECTIONS = {
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
     "ease-relatives": (linear.ease_relatives, "EASE, EDLAE, RDLAE, ridge and normalization, tuned"),
     "ease-yelp2018": (linear.ease_yelp2018, "the same on Yelp2018, full ranking"),
+    "graphs": (graphs.movielens, "RP3beta and GraphFilter on ml-100k and in NCF's split of ml-1m"),
+    "graphs-new-users": (graphs.new_users, "new users on ml-1m: RP3beta, GraphFilter and EASE"),
+    "graphs-yelp2018": (graphs.yelp2018_test, "RP3beta and graph filters on Yelp2018"),
+    "linear-scale": (graphs.linear_scale, "sparse models on 100,000 and 1,000,000 items"),
     "ease-new-users": (linear.ease_new_users, "EASE's partial_fit against fit on all rows"),
     "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
 }
@@ -102,6 +107,7 @@ NEURAL = (
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
 LONG |= {"ease-relatives", "ease-yelp2018", "ease-new-users"}
+LONG |= {"graphs", "graphs-new-users", "graphs-yelp2018", "linear-scale"}
 LONG |= {"ease-20k", "ease-large", "ease-ml20m", "memory", "threads"}
 
 if __name__ == "__main__":
