@@ -42,6 +42,7 @@ from sklearn_recsys import (
     GraphFilter,
     ImplicitMatrixFactorization,
     ItemKNN,
+    LightGCN,
     MatrixFactorization,
     MultDAE,
     MultVAE,
@@ -91,6 +92,7 @@ def recommenders():
     yield "EmbeddingNet", EmbeddingNet(n_factors=3, hidden_layer_sizes=(4,), **NEURAL)
     yield "GraphFilter", GraphFilter(n_factors=3, random_state=0)
     yield "ItemKNN", ItemKNN(n_neighbors=3, metric="pearson")
+    yield "LightGCN", LightGCN(n_factors=3, **NEURAL)
     yield "MatrixFactorization", MatrixFactorization(n_factors=3, **NEURAL)
     yield "ImplicitMatrixFactorization", ImplicitMatrixFactorization(n_factors=3, **NEURAL)
     yield "MultDAE", MultDAE(n_factors=3, **NEURAL)
