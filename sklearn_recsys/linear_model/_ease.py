@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
-from sklearn_recsys.linear_model._base import LinearMixin, normalized
+from sklearn_recsys.linear_model._base import LinearMixin
 from sklearn_recsys.linear_model._gram import inverse_gram, is_inverse
 from sklearn_recsys.linear_model._new_users import (
     add_users,
@@ -24,6 +24,7 @@ from sklearn_recsys.linear_model._new_users import (
     times_inverse,
 )
 from sklearn_recsys.preprocessing._feature_matrix import feature_matrix
+from sklearn_recsys.utils._cells import normalized
 from sklearn_recsys.utils._sklearn import HasMethods, Interval
 from sklearn_recsys.utils._state import Array, Maybe, Number, Optional
 from sklearn_recsys.utils.validation import check_memory

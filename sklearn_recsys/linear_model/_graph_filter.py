@@ -15,8 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.extmath import randomized_svd
 
 from sklearn_recsys.base import ExplainMixin, RecommenderMixin
-from sklearn_recsys.linear_model._base import normalized
-from sklearn_recsys.utils._cells import with_values
+from sklearn_recsys.utils._cells import normalized, with_values
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Array, Sparse
 from sklearn_recsys.utils._threads import map_blocks, n_threads, rows_per_block, sparse_dot

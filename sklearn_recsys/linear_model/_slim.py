@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
 from sklearn_recsys.exceptions import ConvergenceWarning
-from sklearn_recsys.linear_model._base import LinearMixin, normalized
+from sklearn_recsys.linear_model._base import LinearMixin
 from sklearn_recsys.linear_model._elastic_net import ElasticNets
 from sklearn_recsys.linear_model._slim_columns import (
     AllItems,
@@ -20,6 +20,7 @@ from sklearn_recsys.linear_model._slim_columns import (
     HybridGram,
     dense_gram,
 )
+from sklearn_recsys.utils._cells import normalized
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Number
 from sklearn_recsys.utils._threads import map_blas_blocks

@@ -7,7 +7,7 @@ Filtering", RecSys 2022.
 from __future__ import annotations
 
 from dataclasses import KW_ONLY
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from sklearn_recsys.neural._base.inductive import InductiveRanker
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._data.row_batches import RowBatches, RowDataset
 from sklearn_recsys.neural._nn.ranking import RankingModule
-from sklearn_recsys.utils._cells import cell_rows, item_counts, products_at
+from sklearn_recsys.utils._cells import cell_rows, item_counts, normalized, products_at
 from sklearn_recsys.utils._neighbors import unit_rows
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._threads import sparse_dot
@@ -124,6 +124,9 @@ class ELSA(ExplainMixin, FactorsMixin, InductiveRanker):
     ----------
     n_factors : int, default=256
         Length of the item vectors. Larger values are more accurate, and slower.
+    item_normalization : float, default=0.0
+        The exponent b: to train, the column of each item is divided by the b-th power of the sum of
+        its absolute values, so that popular items count less. 0: not at all.
     lr : float, default=0.3
         Learning rate. Elements of the vectors start with a size of about 1 and grow, which lowers
         the effective rate: a good one is far greater than those of other networks.
@@ -197,7 +200,9 @@ class ELSA(ExplainMixin, FactorsMixin, InductiveRanker):
     and no matrix of users × items is ever computed. The authors' code also sets negative outputs to
     zero in the loss, for which there is no such shortcut.
 
-    The values of `X` are weights of the interactions; the loss does not depend on their scale.
+    The values of `X` are weights of the interactions. The loss does not depend on their scale, nor
+    on that of a row: there is nothing to gain from a normalization of the users. With b the model
+    is trained on the columns divided by powers of the items' degrees, and scores plain rows.
 
     References
     ----------
@@ -218,6 +223,7 @@ class ELSA(ExplainMixin, FactorsMixin, InductiveRanker):
 
     n_factors: int = 256
     _: KW_ONLY
+    item_normalization: float = 0.0
     lr: float = 0.3
     max_epochs: int = 30
     batch_size: int = 512
@@ -225,6 +231,7 @@ class ELSA(ExplainMixin, FactorsMixin, InductiveRanker):
     _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
+        "item_normalization": [Interval(Real, 0, 1, closed="both")],
     }
 
     def __sklearn_tags__(self):
@@ -238,7 +245,8 @@ class ELSA(ExplainMixin, FactorsMixin, InductiveRanker):
 
     def _make_datasets(self, train, valid):
         """Return data sets of rows of unit length: their scale, which may be any, is irrelevant."""
-        train = RowDataset.of_filled_rows(unit_rows(train.X))
+        X = normalized(train.X, 0, self.item_normalization)
+        train = RowDataset.of_filled_rows(unit_rows(X))
         return train, valid and RowDataset(unit_rows(valid.X), valid.targets)
 
     def _make_module(self, X):

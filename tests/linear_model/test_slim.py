@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from sklearn_recsys import SLIM
 from sklearn_recsys.exceptions import ConvergenceWarning
-from sklearn_recsys.linear_model._base import normalized
 from sklearn_recsys.linear_model._slim_columns import Candidates, HybridGram
+from sklearn_recsys.utils._cells import normalized
 
 
 def random_matrix(n_users=150, n_items=30, density=0.15, kind="ratings", seed=0):

@@ -16,6 +16,7 @@ from sklearn_recsys import ELSA, PopularityRecommender  # noqa: E402
 from sklearn_recsys.datasets import make_interactions  # noqa: E402
 from sklearn_recsys.neural import RowDataset, SparseRows  # noqa: E402
 from sklearn_recsys.neural._elsa import ELSAModule, ValidationBatches  # noqa: E402
+from sklearn_recsys.utils._cells import normalized  # noqa: E402
 
 
 def interactions(n_users=120, n_items=40, seed=0):
@@ -124,6 +125,16 @@ def test_weights_matter():
     assert np.abs(small().fit(R).item_factors_ - small().fit(ones).item_factors_).max() > 0.01
 
 
+def test_normalized_items_are_learned_and_plain_rows_are_scored():
+    R, params = weighted(), {"early_stopping": False}
+    model = small(item_normalization=0.5, **params).fit(R)
+    plain = small(**params).fit(normalized(R, 0, 0.5))
+    assert_allclose(model.item_factors_, plain.item_factors_, atol=1e-6)
+    assert_allclose(model.predict(R), plain.predict(R), atol=1e-5)
+    of_users = small(**params).fit(normalized(R, 0.5, 0))  # as the docstring says
+    assert_allclose(of_users.item_factors_, small(**params).fit(R).item_factors_, atol=1e-4)
+
+
 def test_empty_rows_are_not_trained_on():
     R = interactions()
     padded = sp.vstack([R, sp.csr_array((30, 40), dtype=R.dtype)], format="csr")
@@ -177,6 +188,7 @@ def test_saving(tmp_path):
     ("params", "match"),
     [
         ({"n_factors": 0}, "The 'n_factors' parameter of ELSA"),
+        ({"item_normalization": -0.5}, "The 'item_normalization' parameter of ELSA"),
         ({"lr": 0.0}, "The 'lr' parameter of ELSA"),
         ({"device": "gpu"}, "device='gpu' is unknown"),
     ],
