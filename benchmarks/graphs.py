@@ -20,13 +20,12 @@ from sklearn_recsys.utils._content_split import hold_out_by_content
 # chosen on validation cells out of train: a tenth of each user's on Yelp2018, ten of each user's on
 # ml-100k, one of each user's in NCF's split
 _ML_100K = {
-    "RP3beta": RP3beta(0.7, 0.5),
+    "RP3beta": RP3beta(0.7, 0.2),
     "GraphFilter": GraphFilter(32, low_pass=0.1, random_state=0),
 }
 _NCF = {"RP3beta": RP3beta(), "GraphFilter": GraphFilter(random_state=0)}
 _YELP2018 = {
-    "RP3beta": RP3beta(0.6, 0.5),
-    "RP3beta, every weight": RP3beta(0.6, 0.5, n_neighbors=None),
+    "RP3beta": RP3beta(0.6, 0.5, n_neighbors=None, normalize=False),
     "GF-CF, as published": GraphFilter(256, low_pass=0.3, sharpening=0, random_state=0),
     "Turbo-CF, as published": GraphFilter(low_pass=0, sharpening=0.5, user_normalization=0.6),
     "GraphFilter": GraphFilter(256, sharpening=0.8, user_normalization=0.6, random_state=0),
@@ -77,7 +76,7 @@ def _latency(model, X, n_users=50):
 _GRIDS = {
     "RP3beta": (
         RP3beta(),
-        {"alpha": [0.7, 1.0], "beta": [0.2, 0.4, 0.5], "n_neighbors": [100, 500]},
+        {"alpha": [0.6, 0.75, 0.9], "beta": [0.2, 0.4], "n_neighbors": [100, 200]},
     ),
     "GraphFilter": (
         GraphFilter(32, random_state=0),

@@ -184,7 +184,7 @@ VARIANTS = [
     ItemKNN(shrinkage=0),
     ItemKNN(n_neighbors=3),
     GraphFilter(low_pass=0, sharpening=0, user_normalization=0.7),
-    RP3beta(alpha=0.5, beta=0, n_neighbors=None),
+    RP3beta(alpha=0.5, beta=0, n_neighbors=None, normalize=False),
     SLIM(l1_ratio=1, positive=False),
     checked(NCF).set_params(pretrain=True),
     UserKNN(metric="jaccard"),

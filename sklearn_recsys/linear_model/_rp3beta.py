@@ -37,16 +37,19 @@ class RP3beta(LinearMixin, BaseEstimator):
 
     Parameters
     ----------
-    alpha : float, default=1.0
+    alpha : float, default=0.75
         Exponent of the transition probabilities. Below 1, steps through users with long histories
         and from popular items weigh more.
-    beta : float, default=0.4
-        Exponent of the number of users of an item, by which its weights are divided: with 0, which
-        is P3alpha, popular items are on top; 1 ranks down everything popular.
-    n_neighbors : int or None, default=500
-        Weights stored for each item of a history, the largest ones: memory grows with items ×
-        neighbors. None: all that are not zero, which may come close to a dense items × items
+    beta : float, default=0.3
+        Exponent of the number of users of an item, by which its weights are divided: with 0 popular
+        items are on top, 1 ranks down everything popular.
+    n_neighbors : int or None, default=100
+        Items of histories that count for each item, those with the largest weights: memory grows
+        with items × neighbors. None: all of them, which may come close to a dense items × items
         matrix.
+    normalize : bool, default=True
+        Whether the stored weights of each item of a history are divided by their sum, so that all
+        items of a history have the same influence.
 
     Attributes
     ----------
@@ -82,12 +85,17 @@ class RP3beta(LinearMixin, BaseEstimator):
 
     .. math:: W_{ij} = d_j^{-\beta} \sum_u q_{iu}^{\alpha} p_{uj}^{\alpha}, \quad i \ne j,
 
-    where :math:`d_j` is the number of users of item j. The scores are x W: as in most
-    implementations, the first step is weighted by the values of the history themselves. For
-    histories of ones, this ranks as the walk does for every `alpha`.
+    where :math:`d_j` is the number of users of item j. The largest weights of each column are
+    stored, then each row is divided by its sum (Ferrari Dacrema et al. [3]_). Without these two
+    steps, that is with ``n_neighbors=None, normalize=False``, W is that of the papers, and with
+    ``beta=0`` P3alpha.
 
-    Where histories are short, many small weights matter: on Yelp2018, 500 neighbors are as good as
-    all, 200 cost 6 % of recall@20, and 100 cost 15 %.
+    The scores are x W: as in most implementations, the first step is weighted by the values of the
+    history themselves. For histories of ones, this ranks as the walk does for every `alpha`.
+
+    Where histories are long, as on MovieLens, the cap and the normalization make the model more
+    accurate. Where they are short, as on Yelp2018, many small weights matter, and the cap costs
+    accuracy.
 
     References
     ----------
@@ -96,6 +104,9 @@ class RP3beta(LinearMixin, BaseEstimator):
     .. [2] Bibek Paudel, Fabian Christoffel, Chris Newell, Abraham Bernstein. "Updatable, accurate,
        diverse, and scalable recommendations for interactive applications". ACM Transactions on
        Interactive Intelligent Systems 7(1), 2017.
+    .. [3] Maurizio Ferrari Dacrema, Simone Boglio, Paolo Cremonesi, Dietmar Jannach. "A Troubling
+       Analysis of Reproducibility and Progress in Recommender Systems Research". ACM Transactions
+       on Information Systems 39(2), 2021. https://arxiv.org/abs/1911.07698
 
     Examples
     --------
@@ -111,14 +122,16 @@ class RP3beta(LinearMixin, BaseEstimator):
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "beta": [Interval(Real, 0, None, closed="left")],
         "n_neighbors": [Interval(Integral, 1, None, closed="left"), None],
+        "normalize": ["boolean"],
     }
 
     _sparse_coef = True
 
-    def __init__(self, alpha=1.0, beta=0.4, *, n_neighbors=500):
+    def __init__(self, alpha=0.75, beta=0.3, *, n_neighbors=100, normalize=True):
         self.alpha = alpha
         self.beta = beta
         self.n_neighbors = n_neighbors
+        self.normalize = normalize
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -132,14 +145,17 @@ class RP3beta(LinearMixin, BaseEstimator):
 
     def _fit(self, X):
         n_items = X.shape[1]
-        to_users = _transitions(X.T.tocsr(), self.alpha)
-        to_items = _transitions(X, self.alpha)
-        n_users = np.maximum(item_counts(X), 1)
-        to_items.data *= (n_users ** -float(self.beta)).astype(np.float32)[X.indices]
-        self.coef_ = similar_rows(
-            to_users,
-            to_items,
-            lambda items: items @ to_items,
+        from_users = _transitions(X.T.tocsr(), self.alpha).T.tocsr()  # users × items, qᵀ
+        weights = similar_rows(
+            _transitions(X, self.alpha).T.tocsr(),
+            from_users,
+            lambda items: items @ from_users,
             self.n_neighbors or n_items,
             skip=np.arange(n_items),
-        )
+        )  # a row for each item that is scored
+        popularity = np.maximum(item_counts(X), 1) ** float(self.beta)
+        weights.data /= popularity.astype(np.float32)[cell_rows(weights)]
+        self.coef_ = weights.T.tocsr()
+        if self.normalize:
+            rows = cell_rows(self.coef_)
+            self.coef_.data /= np.bincount(rows, self.coef_.data, n_items)[rows]

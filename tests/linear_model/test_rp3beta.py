@@ -20,6 +20,9 @@ def random_matrix(n_users, n_items, density=0.1, weighted=True, seed=0):
     return X
 
 
+EVERYTHING = {"n_neighbors": None, "normalize": False}
+
+
 def walk(X, alpha, beta):
     """Return d_j^(−β) Σ_u q_iu^α p_uj^α off the diagonal."""
     X = X.toarray().astype(np.float64)
@@ -36,7 +39,7 @@ def walk(X, alpha, beta):
 @pytest.mark.parametrize("n_items", [1, 2, 37, 120])
 def test_weights_are_those_of_the_walk(n_items, alpha, beta, weighted):
     X = random_matrix(300, n_items, weighted=weighted)
-    coef = RP3beta(alpha, beta, n_neighbors=None).fit(X).coef_
+    coef = RP3beta(alpha, beta, **EVERYTHING).fit(X).coef_
     assert coef.dtype == np.float32
     assert_allclose(coef.toarray(), walk(X, alpha, beta), rtol=1e-5, atol=1e-9)
 
@@ -51,7 +54,7 @@ def test_p3alpha_is_the_probability_of_the_end_of_three_steps():
     graph /= graph.sum(axis=1, keepdims=True)
     ends = np.linalg.matrix_power(graph, 3)[:n_users, n_users:]
     shares = sp.csr_array(graph[:n_users, n_users:])
-    model = RP3beta(beta=0, n_neighbors=None).fit(X)
+    model = RP3beta(1.0, 0, **EVERYTHING).fit(X)
     unseen = X.toarray() == 0
     assert_allclose(model.predict(shares)[unseen], ends[unseen], rtol=1e-5)
 
@@ -60,19 +63,31 @@ def test_p3alpha_is_the_probability_of_the_end_of_three_steps():
 @pytest.mark.parametrize(
     "n_items, density", [(400, 0.01), (60, 0.3)], ids=["few in common", "all in common"]
 )
-def test_the_largest_weights_of_each_row_are_stored(n_items, density, n_neighbors):
+def test_the_largest_weights_of_each_item_are_stored(n_items, density, n_neighbors):
     X = random_matrix(500, n_items, density=density)
     expected = walk(X, 1.0, 0.4)
-    smaller = -np.sort(-expected, axis=1)[:, [n_neighbors]]
+    smaller = -np.sort(-expected, axis=0)[n_neighbors]
     expected[expected <= smaller * (1 + 1e-6)] = 0
-    coef = RP3beta(n_neighbors=n_neighbors).fit(X).coef_
-    assert np.diff(coef.indptr).max() == n_neighbors
+    coef = RP3beta(1.0, 0.4, n_neighbors=n_neighbors, normalize=False).fit(X).coef_
+    assert np.bincount(coef.indices).max() == n_neighbors
     found = coef.toarray()
     stored = expected > 0
     assert_allclose(found[stored], expected[stored], rtol=1e-5)
     # what else is stored ties with the first weight that is not
     others = np.where(stored, 0, found)
     assert np.all((others == 0) | (np.abs(others - smaller) <= 1e-5 * smaller))
+
+
+@pytest.mark.parametrize("n_neighbors", [5, None])
+def test_normalized_weights_of_an_item_of_a_history_sum_to_one(n_neighbors):
+    X = random_matrix(100, 30)
+    params = {"alpha": 0.7, "beta": 0.5, "n_neighbors": n_neighbors}
+    plain = RP3beta(**params, normalize=False).fit(X).coef_.toarray().astype(np.float64)
+    coef = RP3beta(**params).fit(X).coef_
+    assert coef.dtype == np.float32
+    sums = plain.sum(axis=1, keepdims=True)
+    assert np.any(sums > 0)
+    assert_allclose(coef.toarray(), plain / np.where(sums > 0, sums, 1), rtol=1e-5)
 
 
 def test_a_cap_that_reaches_every_item_changes_nothing():
@@ -85,8 +100,8 @@ def test_a_cap_that_reaches_every_item_changes_nothing():
 
 def test_scores_run_from_the_history_to_the_item():
     X = random_matrix(60, 20, density=0.4)
-    model = RP3beta(n_neighbors=None).fit(X)
-    weights = walk(X, 1.0, 0.4)
+    model = RP3beta(0.75, 0.3, **EVERYTHING).fit(X)
+    weights = walk(X, 0.75, 0.3)
     assert np.abs(weights - weights.T).max() > 0.01
     assert_allclose(model.predict(X), X.toarray() @ weights, rtol=1e-5)
 
@@ -95,16 +110,17 @@ def test_beta_ranks_down_popular_items():
     # item 1 is in every history with item 0, item 2 in half of them; but item 1 is popular
     X = np.array([[1, 1, 0]] * 2 + [[1, 1, 1]] * 2 + [[0, 1, 0]] * 30)
     history = [[1, 0, 0]]
-    assert RP3beta(beta=0).fit(X).recommend(history, n=1)[0, 0] == 1
-    assert RP3beta(beta=1).fit(X).recommend(history, n=1)[0, 0] == 2
+    assert RP3beta(1.0, 0, normalize=False).fit(X).recommend(history, n=1)[0, 0] == 1
+    assert RP3beta(1.0, 1, normalize=False).fit(X).recommend(history, n=1)[0, 0] == 2
 
 
 def test_items_without_users_and_users_without_items():
     X = random_matrix(50, 20, density=0.3).toarray()
     X[:, [0, 7]] = 0
     X[[3, 20]] = 0
-    coef = RP3beta(n_neighbors=None).fit(X).coef_.toarray()
+    coef = RP3beta(1.0, 0.4, **EVERYTHING).fit(X).coef_.toarray()
     assert_allclose(coef, walk(sp.csr_array(X), 1.0, 0.4), rtol=1e-5)
+    coef = RP3beta().fit(X).coef_.toarray()
     assert not coef[[0, 7]].any() and not coef[:, [0, 7]].any()
 
 
