@@ -146,7 +146,7 @@ def test_negatives_where_they_make_no_sense(container):
         (np.full(12, 0.5), "integers"),
         (np.full(12, "a"), "integers"),
         (np.full((12, 8), np.nan), "NaN"),
-        (np.zeros((12, 8)), "y holds out nothing"),
+        (np.zeros((12, 8)), "y has no held-out interaction"),
     ],
 )
 def test_y_that_does_not_fit(recommender, y, match):
@@ -195,7 +195,7 @@ def test_recommend_out_of_range(recommender, kwargs, match):
         ([-1], [0], "rows must hold row indices in 0 … 11"),
         ([0], [8], "items must hold item indices in 0 … 7"),
         ([0], [-1], "items must hold item indices in 0 … 7"),
-        ([0, 1], [0], "one length; got 2 and 1"),
+        ([0, 1], [0], "the same length; got 2 and 1"),
         ([0.5], [0], "integers"),
         ([0], [np.inf], "items must hold"),
         ([[0]], [[0]], "1-D"),

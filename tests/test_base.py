@@ -571,7 +571,7 @@ def test_score_needs_a_row_with_two_interactions():
 
 def test_score_needs_something_held_out():
     model = Fixed().fit(np.eye(4))
-    with pytest.raises(ValueError, match="y holds out nothing"):
+    with pytest.raises(ValueError, match="y has no held-out interaction"):
         model.score(np.eye(4), np.zeros((4, 4)))
 
 

@@ -124,7 +124,7 @@ def test_without_features_it_is_a_recommender_like_any_other(data):
         (np.ones(N_USERS), "Expected 2D array"),
         (np.full((N_USERS, 2), np.nan), "contains NaN"),
         ([["a", "b"]] * N_USERS, "could not convert string"),
-        (None, "pass those of the rows"),
+        (None, "pass those of these users"),
     ],
 )
 def test_bad_features_are_refused(data, model, features, message):
@@ -240,7 +240,7 @@ def test_a_pipeline_hands_the_features_to_its_model(data, routing):
     )
     right = pipe.score(X, held_out, user_features=features)
     assert right > 1.5 * pipe.score(X, held_out, user_features=swapped)
-    with pytest.raises(ValueError, match="pass those of the rows"):
+    with pytest.raises(ValueError, match="pass those of these users"):
         pipe.predict(X)
     with pytest.raises(ValueError, match="fit it on all users"):
         pipe.partial_fit(X)
@@ -325,7 +325,7 @@ def test_deep_autoencoder_round_trips_with_features(data, deep, tmp_path):
     before = model.history_.shape[0]
     model.partial_fit(X, user_features=features)
     assert model.history_.shape[0] > before
-    with pytest.raises(ValueError, match="pass those of the rows"):
+    with pytest.raises(ValueError, match="pass those of these users"):
         model.partial_fit(X)
     assert model.recommend(n=1).shape == (N_USERS, 1)
 

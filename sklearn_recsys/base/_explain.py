@@ -1,4 +1,4 @@
-"""explain: what each item of a history adds to a score."""
+"""`explain`: how much each item of a history contributes to a score."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sklearn_recsys.utils.validation import check_finite, check_indices, check_m
 class ExplainMixin:
     """Mixin of the models whose scores are sums over the items of the history.
 
-    A model whose scores are linear in the history, f(x) = Σ_j x_j f(e_j), needs to write nothing.
-    Others, and those that know f(e_j) without computing all scores, write ``_contributions(X, rows,
-    items)``, which returns what each stored cell of ``X[rows]`` adds to the score of the pair's
-    item: a float array of that many cells.
+    A model whose scores are linear in the history, f(x) = Σ_j x_j f(e_j), needs no further method.
+    Other models, and those that can compute single entries of f(e_j), implement
+    ``_contributions(X, rows, items)``, which returns a float array with the contribution of each
+    stored cell of ``X[rows]`` to the score of its pair's item.
 
     See Also
     --------
@@ -47,14 +47,14 @@ class ExplainMixin:
         ----------
         users : None, int, 1-D array-like of int or bool, or matrix
             As in `recommend`: training rows, or histories of any users.
-        items : int or array-like of int of shape (n_asked,) or (n_rows, n)
+        items : int or array-like of int of shape (n_queries,) or (n_rows, n)
             The items whose scores are to be explained: the same for all users, or a row for each
             user, such as the lists that `recommend` returns, with −1 in empty slots.
 
         Returns
         -------
         contributions : DataFrame
-            A row for each item of each history and each item asked for, the largest contribution
+            A row for each item of each history and each of `items`, the largest contribution
             first. The columns are ``"user"``, the training row or the row of the matrix; ``"item"``
             and ``"history_item"``, item indices; and ``"contribution"``, in float32. The
             contributions to an item sum to its score, as `recommend` returns it. A user without a
@@ -78,20 +78,20 @@ class ExplainMixin:
         1     0     2             0
         """
         histories = self._histories(users)
-        rows, items = asked_pairs(items, *histories.X.shape)
+        rows, items = requested_pairs(items, *histories.X.shape)
         labels = histories.training_rows
         labels = np.arange(len(histories)) if labels is None else labels
         names = "user", "item", "history_item"
         return self._explained(histories, rows, items).frame(names, labels[rows], items)
 
     def _explained(self, histories, rows, items):
-        """Return what explains the scores of pairs of users and items."""
+        """Return the contributions to the scores of pairs of users and items."""
         X = self._as_read(histories).X
         lengths = np.diff(X.indptr)[rows]
         n_cells = int(lengths.sum(dtype=np.int64))
         what = f"An explanation of {len(rows):,} scores by {n_cells:,} items of histories"
         check_memory(60 * n_cells, what, "Ask for fewer users or items at once.")
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # check_finite refuses the result
             contributions = self._contributions(X, rows, items).astype(np.float32, copy=False)
         check_finite(contributions, f"{type(self).__name__} scores items as")
         pairs = np.repeat(np.arange(len(rows)), lengths)
@@ -103,11 +103,11 @@ class ExplainMixin:
     def _contributions(self, X, rows, items):
         X = take_rows(X, rows)
         columns = np.repeat(items, np.diff(X.indptr))
-        distinct, places = np.unique(X.indices, return_inverse=True)
+        distinct, inverse = np.unique(X.indices, return_inverse=True)
         ones = np.ones(len(distinct), dtype=np.float32)
         shape = (len(distinct), X.shape[1])
-        alone = sp.csr_array((ones, distinct, np.arange(len(distinct) + 1)), shape=shape)
-        return X.data * self._score_pairs(alone, places, columns)
+        unit_rows = sp.csr_array((ones, distinct, np.arange(len(distinct) + 1)), shape=shape)
+        return X.data * self._score_pairs(unit_rows, inverse, columns)
 
 
 class _Explanation:
@@ -120,23 +120,23 @@ class _Explanation:
     history_items : ndarray of int64 of shape (n_contributions,)
         The item of the history.
     contributions : ndarray of float32 of shape (n_contributions,)
-        What it adds to the score.
+        Its contribution to the score.
     """
 
     def __init__(self, pairs, history_items, contributions):
         self.pairs, self.history_items, self.contributions = pairs, history_items, contributions
 
     def frame(self, names, users, items, item_ids=None):
-        """Return a frame, given what the users and the items of the pairs are called.
+        """Return a frame, given the labels of the users and the items of the pairs.
 
         Parameters
         ----------
         names : tuple of three hashables
             The names of the columns of users, items and items of the history.
         users, items : ndarray or Index of shape (n_pairs,)
-            What stands in the columns of users and items.
+            The labels of each pair's user and item.
         item_ids : ndarray or Index of shape (n_items,), default=None
-            What stands for the items of the history; None: their indices.
+            The labels of all items, for the items of the history; None: their indices.
         """
         import pandas as pd  # imported only here, because it is slow to import
 
@@ -147,12 +147,12 @@ class _Explanation:
         )
 
 
-def asked_pairs(items, n_rows, n_items):
-    """Return the row and the item of each pair that `items` asks for, row by row."""
+def requested_pairs(items, n_rows, n_items):
+    """Return the row and the item of each requested pair, row by row."""
     items = np.asarray(items)
     if items.ndim < 2:
-        asked = check_indices(np.atleast_1d(items), n_items, name="items")
-        return np.repeat(np.arange(n_rows), len(asked)), np.tile(asked, n_rows)
+        items = check_indices(np.atleast_1d(items), n_items, name="items")
+        return np.repeat(np.arange(n_rows), len(items)), np.tile(items, n_rows)
     if items.ndim > 2 or len(items) != n_rows:
         raise ValueError(
             f"items must be one item, a 1-D array, or have a row for each of the {n_rows} users; "
@@ -168,7 +168,7 @@ def weights_at(weights, X, rows, items):
     Parameters
     ----------
     weights : ndarray or csr_array of shape (n_items, n_items)
-        W: row j holds what item j of a history adds to the scores.
+        W: row j holds the contributions of item j of a history to all scores.
     X : csr_array of shape (n_rows, n_items)
         Histories.
     rows, items : ndarray of int of shape (n_pairs,)
@@ -176,5 +176,5 @@ def weights_at(weights, X, rows, items):
     """
     X = take_rows(X, rows)
     columns = np.repeat(items, np.diff(X.indptr))
-    found = weights[X.indices, columns]
-    return X.data * (found.toarray().ravel() if sp.issparse(found) else found)
+    values = weights[X.indices, columns]
+    return X.data * (values.toarray().ravel() if sp.issparse(values) else values)

@@ -16,8 +16,9 @@ class FactorsMixin(
 ):
     """Vectors of users for other models, and neighbors among users and among items.
 
-    A recommender has `item_factors_` and `user_factors_`, float32 arrays with a vector for each,
-    and writes ``_user_factors(X)``, which returns those of canonical histories.
+    A model sets `item_factors_` and `user_factors_`, float32 arrays with a vector for each item
+    and each training user, and implements ``_user_factors(X)``, which returns the vectors of users
+    with canonical histories.
 
     See Also
     --------
@@ -61,7 +62,7 @@ class FactorsMixin(
         return self.item_factors_.shape[1]
 
     def transform(self, X):
-        """Return the vectors of users, given those of the items.
+        """Return the vectors of users, known or new, given the vectors of the items.
 
         Parameters
         ----------
@@ -71,7 +72,7 @@ class FactorsMixin(
         Returns
         -------
         vectors : ndarray of float32 of shape (n_rows, n_factors)
-            What the model scores the rows by.
+            The user vectors that the model scores items with.
         """
         return self._factors_of(self._checked_histories(X))
 
@@ -80,7 +81,7 @@ class FactorsMixin(
 
     def _factors_of(self, histories):
         histories = self._as_read(histories)
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # check_finite refuses the result
             vectors = self._user_factors(histories.X, **histories.features)
         return self._finite_vectors(vectors)
 

@@ -1,4 +1,4 @@
-"""Whom a call is about: training users, or histories of any users."""
+"""The users of a call: training users, or users given by their histories."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sklearn_recsys.utils._threads import row_blocks
 from sklearn_recsys.utils.validation import check_indices, check_interactions
 
 
-@dataclass(eq=False, slots=True)  # frozen, it would take longer to make
+@dataclass(eq=False, slots=True)  # frozen would be slower to construct
 class Histories:
     """Users as a model sees them, one per row; a slice or an array of rows takes some of them.
 
@@ -26,7 +26,7 @@ class Histories:
     user_features : ndarray of float32 of shape (n_rows, n_user_features), default=None
         Encoded features of the users, if the model was fitted with some.
     training_rows : ndarray of int64 of shape (n_rows,), default=None
-        The rows of the training matrix, if the caller asked for these.
+        The rows of the training matrix, if the caller named training users.
     """
 
     X: sp.csr_array
@@ -37,7 +37,7 @@ class Histories:
         return self.X.shape[0]
 
     def __getitem__(self, rows):
-        if isinstance(rows, slice) and rows == slice(0, len(self)):  # no copy for a single block
+        if isinstance(rows, slice) and rows == slice(0, len(self)):  # avoids a copy
             return self
         values = (self.X, self.user_features, self.training_rows)
         return Histories(*(None if value is None else value[rows] for value in values))
@@ -47,21 +47,21 @@ class Histories:
         return self if X is self.X else Histories(X, self.user_features, self.training_rows)
 
     def blocks(self):
-        """Yield slices of rows whose dense scores take bounded memory, and these rows."""
+        """Yield slices of rows whose dense scores take bounded memory, with their `Histories`."""
         for rows in row_blocks(len(self), 4 * self.X.shape[1]):
             yield rows, self[rows]
 
     @property
     def features(self):
-        """The features as the keyword that a model's methods take; none for other models."""
+        """The keyword arguments that pass the features to a model's methods; {} without any."""
         return {} if self.user_features is None else {"user_features": self.user_features}
 
     @property
-    def is_unknown(self):
-        """Whether nothing is known of each user: the history is empty and there are no features."""
+    def is_cold(self):
+        """Whether each user is a cold start: the history is empty and there are no features."""
         if self.user_features is not None:
             return np.zeros(len(self), dtype=bool)
-        return self.X.indptr[1:] == self.X.indptr[:-1]  # np.diff takes longer
+        return self.X.indptr[1:] == self.X.indptr[:-1]  # faster than np.diff
 
     def joined(self):
         """Return histories and features as one csr_array."""
@@ -71,9 +71,9 @@ class Histories:
 
 
 class HistoriesMixin:
-    """What `RecommenderMixin` has for users: whom a call is about, and which of them it knows."""
+    """The part of `RecommenderMixin` that resolves users, and recognizes training users."""
 
-    # fitted attributes that follow from the others, and are neither pickled nor saved
+    # fitted attributes that are computed from the others, and neither pickled nor saved
     _derived = ("_cache_",)
 
     def __getstate__(self):
@@ -90,11 +90,11 @@ class HistoriesMixin:
         self._set_derived()
 
     def _set_derived(self):
-        """Set what is not saved of a fitted model."""
+        """Set the attributes that are not saved."""
         if "interactions_" in vars(self):
             self._cache_ = {}
 
-    # ---------------------------------------------------------------- whom a call is about
+    # ---------------------------------------------------------------- the users of a call
 
     def _checked(self, X, *, reset=False, copy=False, name="X"):
         """Return `X`, the caller's argument `name`, as a canonical matrix."""
@@ -109,7 +109,7 @@ class HistoriesMixin:
     def _histories(self, users, user_features=None):
         """Return the users that a caller's `users` stands for, as in `recommend`."""
         if not self.__sklearn_is_fitted__():
-            check_is_fitted(self)  # raises; it takes as long as a user's scores
+            check_is_fitted(self)  # raises; too slow to call always
         return self._with_features(self._users(users), user_features)
 
     _has_features = False
@@ -154,28 +154,28 @@ class HistoriesMixin:
     def _training_users(self, rows):
         return Histories(take_rows(self.interactions_, rows), training_rows=rows)
 
-    # ---------------------------------------------------------------- which users are known
+    # ---------------------------------------------------------------- training users
 
     def _as_read(self, histories):
-        """Return users with their histories as the model reads them."""
+        """Return the users with their histories as the model reads them."""
         return histories.with_X(self._read(histories.X))
 
     def _training_rows(self, X, user_features=None):
-        """Return the training row that each row of `X` is, as int64, or −1 for new users.
+        """Return the training row that equals each row of `X`, as int64, or −1 for new users.
 
-        `X` is what the model reads. A training row has the same items and values, and the same
-        `user_features`; among duplicates it is the first.
+        `X` is what the model reads. Rows are equal if their items, their values and their
+        `user_features` are; of equal training rows the first is returned.
         """
         return self._index().lookup(Histories(X, user_features).joined())
 
     def _index(self):
-        """Return the index of the training rows, which is made when it is first asked for."""
-        # of one state of the model: a partial_fit in another thread replaces all attributes
+        """Return the index of the training rows, which is built when it is first needed."""
+        # a snapshot: a partial_fit in another thread replaces all attributes at once
         state = vars(self)
         X, features = state["interactions_"], state.get("user_features_")
-        cache = state["_cache_"]  # a dict, as predictions must not set attributes
-        made_of_X, made_of_features, index = cache.get("index", (None, None, None))
-        if made_of_X is not X or made_of_features is not features:
+        cache = state["_cache_"]  # a dict, because predictions must not set attributes
+        indexed_X, indexed_features, index = cache.get("index", (None, None, None))
+        if indexed_X is not X or indexed_features is not features:
             index = HistoryIndex(Histories(self._read(X), features).joined())
             cache["index"] = X, features, index
         return index

@@ -8,23 +8,23 @@ from scipy.special import gammaln
 from sklearn_recsys.utils._cells import in_cells, support, take_cells
 from sklearn_recsys.utils._history_index import HistoryIndex
 
-_BITS = 10  # by which a history must tell more than which user it is of, to be told from others'
-_SAMPLE = 2000  # rows that are enough to tell whether two matrices are of the same users
+_BITS = 10  # information in a history, beyond that of a user's number, that makes it identifying
+_SAMPLE = 2000  # rows that are compared to decide whether two matrices hold the same users
 
 
 def leaked_share(X, y, interactions):
-    """Return the share of the held-out cells that a model was fitted on, as far as it shows.
+    """Return the share of the held-out cells that a model was fitted on, as far as detectable.
 
-    It shows where the rows are those of `fit` in their order, and where a row's known and held-out
-    cells together are a training row, whatever its place. Popular items that new users share with
-    those of `fit` don't count, nor do as many equal rows as chance brings where rows are short.
+    A leak is detected if the rows are those of `fit` in the same order, or if a row's given and
+    held-out cells together equal a training row at any position. Popular items that new users share
+    with training users don't count, nor do as many equal rows as chance explains if rows are short.
 
     Parameters
     ----------
     X : csr_array of shape (n_rows, n_items)
-        What is known of each row, canonical.
+        The interactions of each row that the model is given, canonical.
     y : csr_array of shape (n_rows, n_items)
-        What was held out, canonical. Cells that `X` holds, too, are not counted as leaked.
+        The held-out interactions, canonical. Cells that are also in `X` don't count as leaked.
     interactions : csr_array of shape (n_users, n_items)
         The training matrix.
 
@@ -48,47 +48,47 @@ def leaked_share(X, y, interactions):
 
 
 def _same_users(X, interactions):
-    """Return whether row by row `X` holds what the training matrix does, more than other rows do.
+    """Return whether the rows of `X` overlap with the same training rows far more than with others.
 
-    The matrices may have been cut differently: one may hold fewer cells of each row.
+    The matrices may be different splits of the same data: one may hold fewer cells of each row.
     """
     n = X.shape[0]
     if interactions.shape[0] != n or n < 2 or not X.nnz:
         return False
     rows = np.arange(n) if n <= _SAMPLE else np.linspace(0, n - 1, _SAMPLE).astype(np.int64)
-    part = X[rows]
+    sampled = X[rows]
 
     def common(others):
-        """Return the share of the smaller part that is in the other."""
+        """Return the share of the smaller matrix's cells that are in the other."""
         fitted = interactions[others]
-        smaller = min(part.nnz, fitted.nnz)
-        return np.count_nonzero(in_cells(part, fitted)) / smaller if smaller else 0
+        smaller = min(sampled.nnz, fitted.nnz)
+        return np.count_nonzero(in_cells(sampled, fitted)) / smaller if smaller else 0
 
-    # neighboring rows are the fair comparison where users come sorted, by whatever
+    # compared with neighboring rows, which are the most similar ones if users are sorted
     chance = max(common((rows + shift) % n) for shift in (1, 2, 3))
     return common(rows) > (1 + chance) / 2
 
 
 def _refitted_share(X, whole, interactions, values):
-    """Return the share of the cells outside of `X` whose row as a `whole` is a training row.
+    """Return the share of the held-out cells whose row equals a training row as a `whole`.
 
-    Rows that are training rows without what was held out of them don't count.
+    Rows that equal a training row even without their held-out cells don't count.
     """
-    asked = np.flatnonzero(np.diff(whole.indptr) > np.diff(X.indptr))
-    X, whole = X[asked], whole[asked]
+    scored = np.flatnonzero(np.diff(whole.indptr) > np.diff(X.indptr))
+    X, whole = X[scored], whole[scored]
     lengths, fitted_lengths = np.diff(whole.indptr), np.diff(interactions.indptr)
-    # a row tells which of all sets of its length it is, and something by each value
+    # the information in a row: which of all sets of its length it is, and a bit for each value
     vary = values and np.any(interactions.data != interactions.data[0])
     bits = _log2_choose(X.shape[1], lengths) + (lengths if vary else 0)
-    telling = bits > np.log2(interactions.shape[0]) + _BITS
-    if not telling.any():
+    identifying = bits > np.log2(interactions.shape[0]) + _BITS
+    if not identifying.any():
         return 0.0
     candidates = np.isin(fitted_lengths, np.union1d(lengths, np.diff(X.indptr)))
     fitted, fitted_lengths = interactions[candidates], fitted_lengths[candidates]
     if not values:
         X, whole, fitted = (support(matrix) for matrix in (X, whole, fitted))
     index = HistoryIndex(fitted)
-    found = (index.lookup(whole) >= 0) & (index.lookup(X) < 0)
+    refitted = (index.lookup(whole) >= 0) & (index.lookup(X) < 0)
     # a new user's row equals a training row as often as training rows equal each other
     equal = index.hashes[1:] == index.hashes[:-1]
     twin = np.zeros(len(fitted_lengths), dtype=bool)
@@ -96,16 +96,16 @@ def _refitted_share(X, whole, interactions, values):
     size = max(lengths.max(), fitted_lengths.max(initial=0)) + 1
     counts = np.bincount(fitted_lengths, minlength=size)
     twins = np.bincount(fitted_lengths, weights=twin, minlength=size)
-    expected = (twins / np.maximum(counts, 1))[lengths[telling]].sum()
-    # more than chance and chance again; of few rows, all of them where none was to be expected
-    chance = max(expected + 3 * np.sqrt(expected + 1), 0.1 * np.count_nonzero(telling))
-    everything = expected < 0.1 and found[telling].all()
-    if np.count_nonzero(found & telling) <= chance and not everything:
+    expected = (twins / np.maximum(counts, 1))[lengths[identifying]].sum()
+    # three standard deviations above chance; of very few rows, all of them if none was expected
+    chance = max(expected + 3 * np.sqrt(expected + 1), 0.1 * np.count_nonzero(identifying))
+    everything = expected < 0.1 and refitted[identifying].all()
+    if np.count_nonzero(refitted & identifying) <= chance and not everything:
         return 0.0
     n_held_out = lengths - np.diff(X.indptr)
-    return n_held_out[found].sum() / n_held_out.sum()
+    return n_held_out[refitted].sum() / n_held_out.sum()
 
 
 def _log2_choose(n, k):
-    """Return the logarithm of the number of sets of `k` of `n` things."""
+    """Return the logarithm of the number of sets of `k` out of `n` elements."""
     return (gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)) / np.log(2)

@@ -9,7 +9,7 @@ from sklearn_recsys.utils.validation import check_finite, check_indices, check_m
 
 
 class PredictionMixin:
-    """What `RecommenderMixin` has for scores."""
+    """The part of `RecommenderMixin` that predicts scores."""
 
     def predict(self, X):
         """Predict every item's score for every row.
@@ -43,7 +43,7 @@ class PredictionMixin:
         return self._in_rating_range(scores)
 
     def predict_pairs(self, X, rows, items):
-        """Predict the scores of the asked (row, item) cells only.
+        """Predict the scores of the given (row, item) pairs only.
 
         Parameters
         ----------
@@ -57,7 +57,7 @@ class PredictionMixin:
         Returns
         -------
         scores : ndarray of float32 of shape (n_pairs,)
-            What `predict` returns at these cells.
+            The values of `predict` at these cells.
         """
         return self._predict_pairs(self._checked_histories(X), rows, items)
 
@@ -67,20 +67,20 @@ class PredictionMixin:
         items = check_indices(items, n_items, name="items")
         if len(rows) != len(items):
             raise ValueError(
-                f"rows and items must have one length; got {len(rows)} and {len(items)}."
+                f"rows and items must have the same length; got {len(rows)} and {len(items)}."
             )
         return self._in_rating_range(self._scores_at(histories, rows, items))
 
     # ---------------------------------------------------------------- scores of histories
 
     def _scores(self, histories):
-        """Return the scores of a block of users, those included of whom nothing is known."""
+        """Return the scores of a block of users, including cold-start users."""
         histories = self._as_read(histories)
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # _refuse_nan checks the result
             scores = self._refuse_nan(self._score_items(histories.X, **histories.features))
-        unknown = histories.is_unknown
-        if unknown.any():
-            scores[unknown] = self._fallback_
+        cold = histories.is_cold
+        if cold.any():
+            scores[cold] = self._fallback_
         return self._in_units_of_X(scores)
 
     def _scores_at(self, histories, rows, items):
@@ -90,34 +90,34 @@ class PredictionMixin:
         if len(distinct) < len(histories):
             histories = histories[distinct]
         pairs = histories.X, rows, items
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # _refuse_nan checks the result
             scores = self._refuse_nan(self._score_pairs(*pairs, **histories.features))
-        unknown = histories.is_unknown[rows]
-        if unknown.any():
-            scores[unknown] = self._fallback_[items[unknown]]
+        cold = histories.is_cold[rows]
+        if cold.any():
+            scores[cold] = self._fallback_[items[cold]]
         return self._in_units_of_X(scores)
 
     def _score_pairs(self, X, rows, items, user_features=None):
-        """Score the asked cells only; models that can do so in less work override this."""
+        """Score the given cells only; models that can do so with less work override this."""
         scores = np.empty(len(rows), dtype=np.float32)
         order = np.argsort(rows, kind="stable")
         ordered = rows[order]
-        for block, asked in Histories(X, user_features).blocks():
+        for block, users in Histories(X, user_features).blocks():
             cells = order[slice(*np.searchsorted(ordered, [block.start, block.stop]))]
-            dense = self._score_items(asked.X, **asked.features)
+            dense = self._score_items(users.X, **users.features)
             scores[cells] = dense[rows[cells] - block.start, items[cells]]
         return scores
 
     def _refuse_nan(self, scores):
-        """Return `scores`, which must be comparable: finite."""
+        """Return `scores`; raise if they are not finite, because they could not be compared."""
         return check_finite(scores, f"{type(self).__name__} scores items as")
 
     def _in_units_of_X(self, scores):
-        """Return what the model says of what it reads in the unit that `X` came in."""
+        """Return the model's scores, converted to the unit of the caller's `X`."""
         return scores
 
     def _in_rating_range(self, scores):
-        """Clip what is reported in rating units; rankings use the unclipped scores."""
+        """Clip predicted ratings to the training range; rankings use the unclipped scores."""
         if hasattr(self, "rating_range_"):
             np.clip(scores, *self.rating_range_, out=scores)
         return scores

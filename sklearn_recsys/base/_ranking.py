@@ -1,4 +1,4 @@
-"""Top-n lists: which items may be in them, and their ranking in blocks of bounded memory."""
+"""Top-n lists: the eligible items, and their ranking in blocks of bounded memory."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from sklearn_recsys.utils._topk import top_n, top_n_cells
 from sklearn_recsys.utils.validation import check_length, check_list_memory
 
 
-@dataclass(eq=False, slots=True)  # frozen, it would take longer to make
+@dataclass(eq=False, slots=True)  # frozen would be slower to construct
 class EligibleItems:
     """The items that may be recommended; a slice of rows takes those of some users.
 
     Parameters
     ----------
     exclude_seen : bool, default=True
-        Whether the items of the user's own history are left out.
+        Whether the items of the user's own history are excluded.
     candidates : ndarray of bool of shape (n_items,) or csr_array, default=None
-        The only items for everyone, or with a row of items for each user.
+        The items to choose from: the same for all users, or a row for each user.
     exclude : ndarray of bool of shape (n_items,) or csr_array, default=None
-        Items to leave out; forms as in `candidates`.
+        Items to exclude, in the same forms.
     held_out : csr_array of shape (n_rows, n_items), default=None
-        Items that join the candidates.
+        Items that are added to the candidates of each user.
     """
 
     exclude_seen: bool = True
@@ -43,7 +43,7 @@ class EligibleItems:
 
     @property
     def are_cells(self):
-        """Whether each user has candidates of their own, which are fewer than all items."""
+        """Whether each user has their own candidates, which are scored instead of all items."""
         return sp.issparse(self.candidates)
 
     def cells(self, X):
@@ -77,7 +77,7 @@ class EligibleItems:
 
 
 class RankingMixin:
-    """What `RecommenderMixin` has for ranked lists."""
+    """The part of `RecommenderMixin` that ranks items."""
 
     def recommend(
         self,
@@ -96,15 +96,15 @@ class RankingMixin:
         users : None, int, 1-D array-like of int or bool, or matrix, default=None
             None: every training user. An integer, or a 1-D array of integers: rows of the training
             matrix; a 1-D boolean array: a mask over them. Anything 2-D, or a 1-D *sparse* array:
-            the histories of anyone, known or new, with a column per item.
+            the histories of any users, known or new, with a column per item.
         n : int, default=10
             Items per row.
         exclude_seen : bool, default=True
-            Whether to leave out the items of the row's own history.
+            Whether to exclude the items of the row's own history.
         candidates : array-like or sparse, default=None
             Recommend nothing but these items. 1-D item indices (or a boolean mask over the items)
-            for everyone; or a row each: 2-D item indices, −1 for an empty slot, or a sparse or
-            boolean matrix of shape (n_rows, n_items).
+            for all users; or a row for each user: 2-D item indices, −1 for an empty slot, or a
+            sparse or boolean matrix of shape (n_rows, n_items).
         exclude : array-like or sparse, default=None
             Never recommend these items; forms as in `candidates`.
         return_scores : bool, default=False
@@ -113,7 +113,7 @@ class RankingMixin:
         Returns
         -------
         ids : ndarray of int64 of shape (n_rows, n)
-            Item indices by falling score, ties by index; −1 in slots that no item is left for.
+            Item indices by descending score, ties by index; −1 in empty slots at the end.
         scores : ndarray of float32 of shape (n_rows, n)
             Their scores, not clipped, −inf in empty slots. Only if `return_scores`.
         """
@@ -129,7 +129,7 @@ class RankingMixin:
         return self._rank(histories, n, EligibleItems(exclude_seen, candidates, exclude))
 
     def _checked_sets(self, items, shape, name, users=None):
-        """Return checked `candidates` or `exclude`; `users` are whom a frame has a row each for."""
+        """Return checked `candidates` or `exclude`; a frame has a row for each of `users`."""
         if items is None:
             return None
         if hasattr(items, "columns"):

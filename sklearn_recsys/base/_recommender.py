@@ -22,20 +22,20 @@ from sklearn_recsys.utils._state import Array, Interactions, Labels, Maybe, Opti
 from sklearn_recsys.utils._suggest import MissingMethodError
 from sklearn_recsys.utils._warnings import warn
 
-_SPAN = 100  # of weights: two orders of magnitude
-_SHRINKAGE = 10.0  # ratings of the global mean that a shrunk item mean starts from
+_SPAN = 100  # largest ratio of weights without a warning
+_SHRINKAGE = 10.0  # pseudo-count of the global mean in the mean rating of an item
 
 
 class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMixin):
     """Mixin for recommenders on a sparse user × item matrix.
 
-    A recommender inherits from it and from :class:`sklearn.base.BaseEstimator`, and writes
+    A recommender inherits from it and from :class:`sklearn.base.BaseEstimator`, and implements
 
     - ``_fit(X)``, which learns from a matrix and sets fitted attributes (names ending in ``_``);
     - ``_score_items(X)``, which returns a new float32 array ``(n_rows, n_items)`` of scores,
       greater is better, for a block of histories;
-    - and, where it saves work, ``_score_pairs(X, rows, items)``, the same at the asked cells only,
-      of which each row of ``X`` has at least one.
+    - and, where it saves work, ``_score_pairs(X, rows, items)``, the same for the given cells only;
+      each row of ``X`` has at least one.
 
     Their ``X`` is validated: a canonical float32 csr_array, for models whose tag says that they
     read ``"binary"`` values with a one in each positive cell. The mixin owns everything else:
@@ -75,12 +75,12 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
         return hasattr(self, "interactions_")
 
     def _validate_params(self):
-        """Validate the parameters; True is an integer to scikit-learn, and no number here."""
+        """Validate the parameters; unlike in scikit-learn, True is not an integer."""
         super()._validate_params()
         for name, value in self.get_params(deep=False).items():
             accepted = self._parameter_constraints.get(name, "no_validation")
             may_be_bool = accepted == "no_validation" or any(
-                one in accepted for one in ("boolean", "verbose", bool, object)
+                constraint in accepted for constraint in ("boolean", "verbose", bool, object)
             )
             if isinstance(value, (bool, np.bool_)) and not may_be_bool:
                 raise ValueError(
@@ -88,18 +88,18 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
                     f"{value} instead."
                 )
 
-    if not TYPE_CHECKING:  # type checkers would take every name for an attribute
+    if not TYPE_CHECKING:  # type checkers would accept any attribute
 
         def __getattr__(self, name):
-            if name.startswith("_") or name.endswith("_"):  # no method of ours
-                return object.__getattribute__(self, name)  # raises what it raised before
+            if name.startswith("_") or name.endswith("_"):  # not a public method
+                return object.__getattribute__(self, name)  # raises the original error
             try:
                 return object.__getattribute__(self, name)
             except AttributeError as error:
                 raise MissingMethodError(error, name, type(self)) from error.__cause__
 
     def _fitted_state(self):
-        """Return what fitted attributes must be; see `sklearn_recsys.utils._state`."""
+        """Return the rules for fitted attributes; see `sklearn_recsys.utils._state`."""
         rules = {
             "interactions_": Interactions(),
             "n_features_in_": Size("n_items"),
@@ -169,13 +169,13 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
             self._forget()
             raise
 
-    # Raw ids of the columns, which a pipeline with an encoder sets while it fits the model: a pair
-    # of the ids and the name that a column of them would have.
+    # While a pipeline with an encoder fits the model: a pair of the raw ids of the columns, and the
+    # name of a column that holds such ids.
     _item_labels = None
     _item_order_ = None
 
     def _align_item_features(self, n_items, labels):
-        """Set which row of `item_features` stands for each item, or refuse what cannot be told."""
+        """Set the row of `item_features` for each item; raise if they cannot be matched."""
         features = self.item_features
         if self._item_labels is not None and is_frame(features):
             ids, column = self._item_labels
@@ -192,12 +192,12 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
         return features if self._item_order_ is None else features.iloc[self._item_order_]
 
     def _refit(self, X, **params):
-        """Fit again, to a canonical matrix of our own; a failure leaves the model as it was.
+        """Fit again, to a canonical matrix that is not the caller's; on failure nothing changes.
 
-        A copy is fitted, and its attributes take the place of the former ones all at once: whoever
-        predicts meanwhile, in another thread, has the one model or the other.
+        A copy is fitted, and all attributes are replaced at once, so that a prediction in another
+        thread uses either the old model or the new one.
         """
-        self._validate_params()  # scikit-learn leaves them out where a fitted model is fitted on
+        self._validate_params()  # scikit-learn skips that in partial_fit of a fitted model
         states = [
             (param, param.get_state())
             for param in self.get_params().values()
@@ -214,7 +214,7 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
         return self
 
     def _working_copy(self):
-        """Return a model with the attributes of this one, which can be fitted without touching it.
+        """Return a model with the same attributes, which can be fitted without changing this one.
 
         The attributes are shared: `_fit` replaces them, and changes none in place.
         """
@@ -223,7 +223,7 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
         return new
 
     def _fit_interactions(self, X, **params):
-        """Fit to a canonical matrix of our own; `params` are what a model's `fit` adds."""
+        """Fit to a canonical matrix that is not the caller's; `params` are passed to `_fit`."""
         if not X.nnz:
             raise ValueError("X holds no interaction: every cell is zero (not observed).")
         if self._values == "rating":
@@ -237,8 +237,8 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
         tags = self.__sklearn_tags__().recommender_tags
         if tags.values == "weight" and tags.personalized:
             _warn_of_counts(X.data, type(self).__name__)
-        for part in (X.data, X.indices, X.indptr):  # whatever a model does to its input shows
-            part.flags.writeable = False
+        for array in (X.data, X.indices, X.indptr):  # a model that writes to its input fails
+            array.flags.writeable = False
         read = self._read(X)
         if not read.nnz:
             raise ValueError(f"X holds no positive value, which {type(self).__name__} reads.")
@@ -248,7 +248,7 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
         return self
 
     def _set_rating_range(self, X, resume):
-        """Set the range of the ratings; it grows where training goes on with other ones."""
+        """Set the range of the ratings; resumed training can only widen it."""
         low, high = float(X.data.min()), float(X.data.max())
         if resume:
             low, high = min(low, self.rating_range_[0]), max(high, self.rating_range_[1])
@@ -285,7 +285,7 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
         Parameters
         ----------
         path : str or path-like
-            The file; one that exists is replaced, at once and as a whole.
+            The file; an existing file is replaced atomically.
 
         See Also
         --------
@@ -297,10 +297,10 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
 
 
 def _warn_of_counts(values, name):
-    """Warn if the greatest of some weights is far above nearly all: a few would decide.
+    """Warn if the greatest weight is far above the 5th percentile: a few cells would dominate.
 
-    Nearly all: 19 of 20. A few tiny weights do no harm, as those that BM25 and TF-IDF give to what
-    everyone has.
+    Smaller weights are ignored, because a few tiny ones do no harm, such as those that BM25 and
+    TF-IDF give to items that nearly everyone has.
     """
     values = np.abs(values)
     greatest = float(values.max())
@@ -311,7 +311,7 @@ def _warn_of_counts(values, name):
         warn(
             f"{name} reads values as weights, and those of X span more than two orders of "
             f"magnitude: from {low:g} (19 of 20 are at least that) to {greatest:g}. The few "
-            "greatest ones will decide. If they are counts, put a LogTransformer, a "
+            "greatest ones will dominate. If they are counts, put a LogTransformer, a "
             "BM25Transformer or a Binarizer before the model in a RecommenderPipeline; see "
             '"Counts and weights" in the user guide.',
             ValuesWarning,

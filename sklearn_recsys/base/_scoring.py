@@ -1,4 +1,4 @@
-"""Scoring of recommenders: what is known of a row against what was held out of it."""
+"""Scoring of recommenders: predictions from histories against held-out interactions."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sklearn_recsys.utils._warnings import warn
 
 
 class ScoringMixin:
-    """What `RecommenderMixin` has for scoring."""
+    """The part of `RecommenderMixin` that scores predictions."""
 
-    # how to score is the caller's choice, not data to be routed; candidates may follow the rows
+    # settings of the score, not data to be routed; candidates can be, as they may have rows
     __metadata_request__score = {"metric": UNUSED, "k": UNUSED, "exclude_seen": UNUSED}
 
     def score(self, X, y=None, *, metric=None, k=10, exclude_seen=True, candidates=None):
@@ -31,13 +31,13 @@ class ScoringMixin:
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            What is known of each row.
+            The history of each row, without its held-out interactions.
         y : {sparse matrix, sparse array, array-like}, default=None
-            What was held out of each row: a matrix of the shape of `X`, or a 1-D integer array with
-            one held-out item per row. None: 20 % of each row with at least two interactions (at
-            least one) is held out here, chosen by a hash of the row's items and of the order of
-            their values; the latest of them for models that read the order. That is for rows which
-            were not in `fit`, as in cross-validation.
+            The held-out interactions of each row: a matrix of the shape of `X`, or a 1-D integer
+            array with one held-out item per row. None: 20 % of each row with at least two
+            interactions (at least one) is held out here, chosen by a hash of the row's items and of
+            the order of their values; the latest ones for models that read the order. That is for
+            rows which were not in `fit`, as in cross-validation.
         metric : str, default=None
             ``"ndcg"``, ``"hr"``, ``"recall"``, ``"precision"``, ``"map"`` or ``"mrr"``; with the
             held-out values as gains ``"ndcg-linear"`` or ``"ndcg-exponential"``; also with the
@@ -60,8 +60,8 @@ class ScoringMixin:
         Warns
         -----
         LeakWarning
-            If the model was fitted on held-out cells, as far as it shows: see the user guide. Or if
-            they are in `X`, too.
+            If the model was fitted on held-out cells, as far as that can be detected: see the user
+            guide. Also if they are in `X`.
         """
         return self._score(X, y, metric, k=k, exclude_seen=exclude_seen, candidates=candidates)
 
@@ -78,9 +78,9 @@ class ScoringMixin:
         return self._evaluate(X, y, parsed, **options)[0]
 
     def _evaluate(self, X, y, parsed, *, exclude_seen=True, candidates=None, user_features=None):
-        """Return a dict of scores, and what they were computed from.
+        """Return a dict of scores, the histories, and the ranked items.
 
-        That is what is known of the rows, and the ranked items (None without a ranking metric).
+        The latter are None without a ranking metric.
         """
         rating = any(depth is None for *_, depth in parsed)
         one_each = _is_one_each(y)
@@ -98,31 +98,31 @@ class ScoringMixin:
             and any(name in _scorer.GRADED for _, name, _ in parsed)
         ):
             raise ValueError(
-                f"The values that {type(self).__name__} reads are positions, which make no gains: "
+                f"The values that {type(self).__name__} reads are positions, not gains: "
                 "pass held-out ratings as y, or use a metric of binary gains."
             )
         check_same_rows(X, user_features, "user_features")
         ranking = depth is not None
-        known, held_out = self._known_and_held_out(X, y, warn_overlap=exclude_seen and ranking)
-        histories = self._with_features(Histories(known), user_features)
-        self._warn_of_leaks(known, held_out, given=y is not None)
+        X_given, held_out = self._given_and_held_out(X, y, warn_overlap=exclude_seen and ranking)
+        histories = self._with_features(Histories(X_given), user_features)
+        self._warn_of_leaks(X_given, held_out, given=y is not None)
         values, ids = {}, None
         if rating:
             predicted = self._scores_at(histories, cell_rows(held_out), held_out.indices)
             predicted = self._in_rating_range(predicted)
             values.update(_scorer.rating_scores(parsed, held_out.data, predicted))
         if ranking:
-            candidates = self._checked_sets(candidates, known.shape, "candidates", X)
-            depth = min(depth, known.shape[1])  # what lists lack is a miss
+            candidates = self._checked_sets(candidates, X_given.shape, "candidates", X)
+            depth = min(depth, X_given.shape[1])  # longer lists would only add empty slots
             eligible = EligibleItems(exclude_seen, candidates, held_out=held_out)
             ids, _ = self._rank(histories, depth, eligible)
             if candidates is not None:
                 _warn_if_all_fit(parsed, held_out, ids)
             values.update(_scorer.ranking_scores(parsed, held_out, ids))
-        return {label: values.get(label) for label, *_ in parsed}, known, ids
+        return {label: values.get(label) for label, *_ in parsed}, X_given, ids
 
-    def _known_and_held_out(self, X, y, *, warn_overlap):
-        """Return canonical matrices of what is known and what is held out."""
+    def _given_and_held_out(self, X, y, *, warn_overlap):
+        """Return canonical matrices of the given and the held-out interactions."""
         check_is_fitted(self)
         check_item_labels(self, y, "y")
         check_same_labels(X, y, "y")
@@ -130,13 +130,13 @@ class ScoringMixin:
         if y is not None:
             y = check_held_out(y, X.shape)
             if not y.nnz:
-                raise ValueError("y holds out nothing: it has no stored cell.")
+                raise ValueError("y has no held-out interaction: it has no stored cell.")
         else:
             X, y = hold_out_by_content(X, latest=self._values == "order")
             if not y.nnz:
                 raise ValueError(
-                    "No row of X has the two interactions that a hold-out needs; pass what was "
-                    "held out as y."
+                    "No row of X has two interactions, so none can be held out: pass the held-out "
+                    "interactions as y."
                 )
         overlap = in_cells(y, X).mean()
         if overlap and warn_overlap:
@@ -146,10 +146,10 @@ class ScoringMixin:
                 "users come back to items.",
                 LeakWarning,
             )
-        elif overlap == 1:  # a part may be items that users came back to
+        elif overlap == 1:  # fewer may be repeated interactions
             warn(
-                "All held-out interactions are in X, too: the model reads what it is to find. Hold "
-                "them out of X.",
+                "All held-out interactions are in X, too: the model is given what it should "
+                "predict. Hold them out of X.",
                 LeakWarning,
             )
         return X, y
@@ -159,11 +159,11 @@ class ScoringMixin:
         leaked = leaked_share(X, y, self.interactions_)
         if leaked:
             advice = (
-                "Fit on what stays known: `train, test = random_holdout(R)`, then "
+                "Fit on the training part only: `train, test = random_holdout(R)`, then "
                 "`model.fit(train).score(train, test)`."
                 if given
-                else "Score other users, as cross-validation does, or pass what was held out "
-                "before fit as y."
+                else "Score other users, as cross-validation does, or hold out interactions before "
+                "fit and pass them as y."
             )
             warn(
                 f"{type(self).__name__} was fitted on {leaked:.1%} of the held-out interactions: "
@@ -178,7 +178,7 @@ def _is_one_each(y):
 
 
 def _warn_if_all_fit(parsed, y, ids):
-    """Warn of metrics that are the same for every model, as the list has a place for everything."""
+    """Warn of metrics that are equal for all models because the list holds all candidates."""
     scored = np.diff(y.indptr) > 0
     same = [
         label

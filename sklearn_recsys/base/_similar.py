@@ -1,4 +1,4 @@
-"""similar_items and similar_users: the nearest neighbors in the space of a model."""
+"""`similar_items` and `similar_users`: nearest neighbors by the similarity of a model."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sklearn_recsys.utils.validation import check_indices, check_length
 
 
 class SimilarItemsMixin:
-    """Mixin of the models that compare items.
+    """Mixin for models with item similarities.
 
-    A model writes ``_item_neighbors(items, n)``, which returns the ids and the similarities of the
-    `n` nearest items of each of the `items`, as `similar_items` does.
+    A model implements ``_item_neighbors(items, n)``, which returns the ids and the similarities of
+    the `n` nearest items of each of the `items`, as `similar_items` does.
     """
 
     def similar_items(self, items, n=10):
@@ -20,18 +20,18 @@ class SimilarItemsMixin:
 
         Parameters
         ----------
-        items : int or array-like of int of shape (n_asked,)
+        items : int or array-like of int of shape (n_queries,)
             Item indices.
         n : int, default=10
             Items per row. ItemKNN has at most the `n_neighbors` that `fit` stored.
 
         Returns
         -------
-        ids : ndarray of int64 of shape (n_asked, n)
+        ids : ndarray of int64 of shape (n_queries, n)
             Nearest first, except the item itself and items without a similarity: those with a zero
             vector, and, in ItemKNN and ContentRecommender, those with a similarity of 0 or less. −1
             in empty slots.
-        similarities : ndarray of float32 of shape (n_asked, n)
+        similarities : ndarray of float32 of shape (n_queries, n)
             Their similarities, −inf in empty slots: the cosines of the vectors or profiles of the
             items, or the `metric` of ItemKNN.
         """
@@ -42,11 +42,11 @@ class SimilarItemsMixin:
 
 
 class SimilarUsersMixin:
-    """Mixin of the models that compare users.
+    """Mixin for models with user similarities.
 
-    A model writes ``_user_neighbors(histories, n, skip)``, which returns the training rows and the
-    similarities of the `n` nearest training users of each of the `Histories`, as `similar_users`
-    does; `skip` is the training row of each of them, or −1.
+    A model implements ``_user_neighbors(histories, n, skip)``, which returns the training rows and
+    the similarities of the `n` nearest training users of each of the `Histories`, as
+    `similar_users` does; `skip` is the training row of each of them, or −1.
     """
 
     def similar_users(self, users=None, n=10):

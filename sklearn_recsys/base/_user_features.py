@@ -28,13 +28,13 @@ class UserFeaturesMixin(RecommenderMixin):
     """Mixin for recommenders that read features of users in addition to their histories.
 
     `fit`, `predict`, `predict_pairs`, `recommend` and `score` take ``user_features``, a row for
-    each row of `X`; scikit-learn's metadata routing hands them through searches. A model fitted
-    without features asks for none and is a recommender like any other. A model inherits from this
+    each row of `X`; scikit-learn's metadata routing passes them through searches. A model fitted
+    without features needs none and is a recommender like any other. A model inherits from this
     mixin before its other bases, reads the training users' features from `user_features_` (None
-    without features) while it is fitted, and writes ``_score_items(X, user_features=None)``.
-    Features may be anything that ``_encode_features(features, reset)`` makes a float32 array of;
-    here they are numbers. Users with an empty history are scored by the model, if it has features
-    to go by.
+    without features) while it is fitted, and implements ``_score_items(X, user_features=None)``.
+    Features may be anything that ``_encode_features(features, reset)`` turns into a float32 array;
+    by default they are numbers. Users with an empty history are scored by the model if they have
+    features.
 
     See Also
     --------
@@ -71,7 +71,7 @@ class UserFeaturesMixin(RecommenderMixin):
             Exists so that scikit-learn's tools can carry held-out cells to `score`.
         user_features : {array-like, sparse matrix, sparse array, DataFrame} of shape \
                 (n_users, n_user_features), default=None
-            A row for each row of `X`, in its order. None: the model has histories alone to go by.
+            A row for each row of `X`, in its order. None: the model uses the histories alone.
 
         Returns
         -------
@@ -84,7 +84,7 @@ class UserFeaturesMixin(RecommenderMixin):
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, *, user_features=None):
-        """Train for more epochs, on what is handed in.
+        """Train for more epochs on the given interactions.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class UserFeaturesMixin(RecommenderMixin):
         return super()._fit_interactions(X, **params)
 
     def _make_features(self, features, n_rows, reset):
-        """Return features as a model reads them; those of another length raise ValueError."""
+        """Return features as the model reads them; raise ValueError if the lengths differ."""
         if features is None:
             return None
         if is_frame(features):
@@ -139,7 +139,7 @@ class UserFeaturesMixin(RecommenderMixin):
         """Return features as a float32 array; `reset` is True in `fit`."""
         names = column_labels(features)
         names = get_feature_names(features) if names is None else names
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+        with np.errstate(over="ignore"):  # check_array refuses values too large for float32
             features = check_array(
                 features,
                 accept_sparse="csr",
@@ -151,11 +151,11 @@ class UserFeaturesMixin(RecommenderMixin):
             self.n_user_features_in_ = features.shape[1]
             if names is not None:
                 self.user_feature_names_in_ = names
-        known = getattr(self, "user_feature_names_in_", None)
-        if names is not None and known is not None and not same_labels(names, known):
+        fitted = getattr(self, "user_feature_names_in_", None)
+        if names is not None and fitted is not None and not same_labels(names, fitted):
             raise ValueError(
                 "The columns of user_features must be those seen in fit, in their order: "
-                f"{list(known)}; got {list(names)}."
+                f"{list(fitted)}; got {list(names)}."
             )
         if features.shape[1] != self.n_user_features_in_:
             raise ValueError(
@@ -184,8 +184,8 @@ class UserFeaturesMixin(RecommenderMixin):
             return Histories(X, self._make_features(user_features, len(histories), False), rows)
         if rows is None:
             raise ValueError(
-                f"{type(self).__name__} was fitted with user_features: pass those of the rows that "
-                "are asked for, too."
+                f"{type(self).__name__} was fitted with user_features: pass those of these users, "
+                "too."
             )
         return Histories(X, self.user_features_[rows], rows)
 
@@ -235,6 +235,6 @@ class UserFeaturesMixin(RecommenderMixin):
 
 
 def check_aligned(X, features):
-    """Refuse frames of users and of features whose indices differ."""
+    """Raise ValueError if the index of a frame of features differs from that of the histories."""
     if hasattr(X, "columns"):  # a Series holds training rows
         check_same_rows(X, features, "user_features")

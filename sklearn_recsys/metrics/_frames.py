@@ -9,7 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
-from sklearn_recsys.utils._ids import says_nothing
+from sklearn_recsys.utils._ids import is_default_index
 
 _EXPECTED = "a user, the rank from 1, an item and optionally a score, as `recommend` returns them"
 
@@ -138,7 +138,7 @@ class Frames:
                 f"{type(item_features).__name__}."
             )
         item_features = as_pandas_frame(item_features, "item_features")
-        if says_nothing(item_features.index) and self.item in item_features.columns:
+        if is_default_index(item_features.index) and self.item in item_features.columns:
             item_features = item_features.set_index(self.item)
         positions = item_features.index.get_indexer(self.items)
         if np.any(positions < 0):

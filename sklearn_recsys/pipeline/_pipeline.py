@@ -16,7 +16,7 @@ from sklearn_recsys.pipeline._raw_ids import RawIdsMixin
 from sklearn_recsys.pipeline._translation import RawIds
 from sklearn_recsys.preprocessing import InteractionEncoder
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
-from sklearn_recsys.utils._ids import as_index, missing_ids, says_nothing
+from sklearn_recsys.utils._ids import as_index, is_default_index, missing_ids
 from sklearn_recsys.utils._sklearn import clone_parametrized
 from sklearn_recsys.utils._state import Interactions, Labels, Optional, Size
 from sklearn_recsys.utils._warnings import warn
@@ -34,9 +34,9 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
     steps : list of tuple of (str, estimator)
         Transformers and a recommender, as in :class:`sklearn.pipeline.Pipeline`.
     encoder : InteractionEncoder, default=None
-        A fitted encoder whose `transform` made the training matrix. It is no step (a search would
-        split events): it only translates, so that every method takes and returns raw ids. Clones
-        share it. Frames of features, of users and of items, are aligned with its ids.
+        A fitted encoder whose `transform` made the training matrix. It is not a step, because a
+        search splits users, not events: it translates, so that every method takes and returns raw
+        ids. Clones share it. Frames of user and item features are aligned with its ids.
     transform_input : list of str, default=None
         As in :class:`sklearn.pipeline.Pipeline`.
     memory : str or object with the joblib.Memory interface, default=None
@@ -53,13 +53,13 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
     feature_names_in_ : ndarray of shape (n_items,)
         Names of the items, if `X` was a DataFrame with string columns.
     user_ids_ : ndarray of shape (n_users,)
-        Raw ids of the training users, if `partial_fit` added some whom the encoder does not know.
+        Raw ids of the training users, if `partial_fit` added users that the encoder does not have.
     item_labels_ : ndarray of shape (n_items,)
         Labels of the items, of any type, if `X` was a DataFrame whose columns had some.
 
     See Also
     --------
-    make_recommender_pipeline : The same with names made for the steps.
+    make_recommender_pipeline : Make a pipeline with generated names of the steps.
     sklearn_recsys.preprocessing.InteractionEncoder : Events to matrices and back.
 
     Examples
@@ -86,7 +86,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
 
     def __sklearn_clone__(self):
         clone = clone_parametrized(self)
-        clone.encoder = self.encoder  # fitted: it stands for the meaning of rows and columns
+        clone.encoder = self.encoder  # fitted: it defines what rows and columns mean
         return clone
 
     def __sklearn_tags__(self):
@@ -142,7 +142,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         return super().set_params(**kwargs)
 
     def set_output(self, *, transform=None):
-        """Do nothing: the steps hand sparse matrices to the model, whatever is configured.
+        """Do nothing: the steps always pass sparse matrices to the model.
 
         Parameters
         ----------
@@ -163,17 +163,17 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         steps = self.steps[ind]
         if not steps or steps[-1] is not self.steps[-1]:
             return Pipeline(steps, memory=self.memory, verbose=self.verbose)
-        part = type(self)(steps, self.encoder, memory=self.memory, verbose=self.verbose)
+        last_steps = type(self)(steps, self.encoder, memory=self.memory, verbose=self.verbose)
         if self.__sklearn_is_fitted__():
             X = self.interactions_.copy()
             with config_context(transform_output="default"):
                 for _, step in self.steps[: -len(steps)]:
                     X = X if step in (None, "passthrough") else step.transform(X)
-            part._set_interactions(check_csr(X, dtype=np.float32))
-            part.n_features_in_ = self.n_features_in_
-        return part
+            last_steps._set_interactions(check_csr(X, dtype=np.float32))
+            last_steps.n_features_in_ = self.n_features_in_
+        return last_steps
 
-    # Pipeline looks both up in its first step; here they belong to the raw matrix.
+    # Pipeline delegates these attributes to its first step; here they describe the raw matrix.
 
     @property
     def n_features_in_(self):
@@ -210,8 +210,8 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             Exists so that scikit-learn's tools can carry held-out cells to `score`.
         user_features : array-like of shape (n_users, n_user_features), default=None
             Features of the users, for the recommender at the end; if metadata routing is enabled,
-            it has to ask for them. With an encoder the rows of a frame are found by the raw user
-            ids of its index, in any order.
+            it has to request them. With an encoder the rows of a frame are matched by the raw user
+            ids in its index, in any order.
         **params : dict
             Parameters of the steps' `fit`, as in :class:`sklearn.pipeline.Pipeline`.
 
@@ -223,14 +223,14 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         Raises
         ------
         TypeError
-            If a step changes the shape of the matrix, or the last step is no recommender.
+            If a step changes the shape of the matrix, or the last step is not a recommender.
         """
         if not self.steps:
             raise ValueError("The pipeline has no steps; its last one must be a recommender.")
-        pairs = isinstance(self.steps, (list, tuple)) and all(
+        are_pairs = isinstance(self.steps, (list, tuple)) and all(
             isinstance(step, (list, tuple)) and len(step) == 2 for step in self.steps
         )
-        if not pairs:
+        if not are_pairs:
             raise TypeError(
                 f"steps must be a list of (name, estimator) pairs; got {self.steps!r:.100}."
             )
@@ -242,7 +242,8 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         self._refuse_events(X)
         if self.encoder is not None:
             X, user_features = self._aligned(X, user_features)
-        check_aligned(X, user_features)
+        else:
+            check_aligned(X, user_features)
         if user_features is not None:
             routed = get_config()["enable_metadata_routing"]
             name = "user_features" if routed else f"{self.steps[-1][0]}__user_features"
@@ -252,14 +253,14 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
     def partial_fit(self, X, y=None):
         """Add new users, as if they had been the last rows of `X` in `fit`.
 
-        Copies of the steps are fitted to all rows, and take the places of the former ones.
+        Copies of the steps are fitted to all rows, and replace the steps.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_new_users, n_items)
             The raw interactions of the new users. The first call is a `fit`. With an encoder a
-            frame of their events, or of histories with raw user ids as its index; the pipeline is
-            then asked about them by these ids.
+            frame of their events, or of histories with raw user ids as its index; other methods
+            then accept these ids.
         y : Ignored
             As in `fit`.
 
@@ -284,20 +285,21 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
     def _new_users(self, X):
         """Return the histories of new users, and the raw ids of all users."""
         raw = RawIds(self)
-        asked = raw.asked(as_pandas_frame(X, "X")) if is_frame(X) else None
-        if asked is None or (asked.name == "row" and says_nothing(asked.labels)):
+        users = raw.users(as_pandas_frame(X, "X")) if is_frame(X) else None
+        if users is None or (users.name == "row" and is_default_index(users.labels)):
             raise ValueError(
                 "New users need raw ids, which a matrix does not have: pass a frame of their "
                 "events, or of histories with the users as its index."
             )
-        before, new = as_index(raw.user_ids, "user"), as_index(asked.labels, "user")
-        again = new[new.duplicated() | new.isin(before)]
-        if len(again):
+        fitted, new = as_index(raw.user_ids, "user"), as_index(users.labels, "user")
+        repeated = new[new.duplicated() | new.isin(fitted)]
+        if len(repeated):
             raise ValueError(
-                f"partial_fit adds new users, but it was fitted to {len(again)} of these: "
-                f"{missing_ids(again)}. Fit on all events for new ones of former users."
+                f"partial_fit adds new users, but {len(repeated)} of these ids are repeated or are "
+                f"training users: {missing_ids(repeated)}. To add events of training users, fit on "
+                "all events."
             )
-        return asked.users, np.asarray(before.append(new))
+        return users.argument, np.asarray(fitted.append(new))
 
     def _working_copy(self):
         new = super()._working_copy()
@@ -324,8 +326,9 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             )
 
     def _aligned(self, X, user_features):
-        """Return what is fitted to in the encoder's order, frames being matched by raw ids."""
-        if not hasattr(self.encoder, "item_ids_"):  # unfitted: said when it is asked for ids
+        """Return `X` and the features in the encoder's order, matching frames by raw ids."""
+        if not hasattr(self.encoder, "item_ids_"):  # unfitted: an error once ids are needed
+            check_aligned(X, user_features)
             return X, user_features
         raw = RawIds(self, fitting=True)
         if is_frame(X):
@@ -333,14 +336,15 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             if X.shape[1] == len(self.encoder.item_ids_):
                 X = raw.matrix(X, "X")
             users = as_index(self.encoder.user_ids_, "user")
-            if not says_nothing(X.index) and not X.index.equals(users):
+            if not is_default_index(X.index) and not X.index.equals(users):
                 labels = as_index(X.index, "user")
                 if len(labels) == len(users) and not labels.equals(users):
                     raise ValueError(
                         "The index of X must be the encoder's users, in their order: pass "
                         "X.loc[encoder.user_ids_]."
                     )
-                return X, user_features  # aligned with each other, or refused
+                check_aligned(X, user_features)
+                return X, user_features
         n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
         return X, raw.features_of_rows(user_features, n_rows)
 
@@ -358,7 +362,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             with config_context(transform_output="default"):  # frames can't hold sparse matrices
                 Pipeline.fit(self, X.copy(), None, **params)  # a step may work in place
         except Exception:
-            self._check_shapes(X)  # a step that changed the shape is the likelier reason
+            self._check_shapes(X)  # if a step changed the shape, say so instead
             raise
         finally:
             del model._item_labels
@@ -374,7 +378,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         return self
 
     def _item_labels_of(self, X):
-        """Return the ids of the columns, for frames of `item_features`, and their name."""
+        """Return the raw ids of the columns and their name, to match frames of `item_features`."""
         ids = getattr(self.encoder, "item_ids_", None)
         if ids is None or len(ids) != X.shape[1]:
             return None
@@ -455,7 +459,7 @@ def make_recommender_pipeline(
     Returns
     -------
     pipeline : RecommenderPipeline
-        Its steps are called after their classes, in lower case.
+        Its steps have the names of their classes, in lower case.
 
     See Also
     --------

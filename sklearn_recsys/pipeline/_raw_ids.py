@@ -1,4 +1,4 @@
-"""The methods of a pipeline, which speak raw ids if it has an encoder."""
+"""The methods of a pipeline, with raw ids if it has an encoder."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def _model_has(name):
 
 
 class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
-    """What a pipeline answers: indices without an encoder, raw ids with one.
+    """Mixin with the public methods of a pipeline: on indices, or on raw ids with an encoder.
 
-    `_model`, `_transformed` and the hooks of a recommender are the pipeline's.
+    The pipeline provides `_model`, `_transformed` and the hooks of a recommender.
     """
 
     def recommend(
@@ -46,20 +46,20 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
         ----------
         users : None, raw ids, matrix or DataFrame, default=None
             Without an encoder as in every recommender. With one: None for every training user; a
-            raw user id or a collection of them; a frame of events, the histories of anyone; or
+            raw user id or a collection of them; a frame of events, the histories of any users; or
             histories as a matrix, or as a frame whose columns are raw item ids. Unknown ids raise
-            ValueError, or are passed over if the encoder's `unknown` is ``"ignore"``.
+            ValueError, or are skipped if the encoder's `unknown` is ``"ignore"``.
         n : int, default=10
             Items per row.
         user_features : array-like of shape (n_rows, n_user_features), default=None
             The features of `users`, if the model was fitted with some. Training users keep those
-            of `fit` if none are passed. With an encoder the rows of a frame are found by the raw
-            user ids of its index, in any order.
+            of `fit` if none are passed. With an encoder the rows of a frame are matched by the raw
+            user ids in its index, in any order.
         exclude_seen : bool, default=True
-            Whether to leave out the items of the row's own raw history.
+            Whether to exclude the items of the row's own raw history.
         candidates : array-like, set, dict, DataFrame or sparse, default=None
             Recommend nothing but these items. Without an encoder as in every recommender. With one:
-            a collection of raw item ids for everyone; a dict of users to collections of items or a
+            a collection of raw item ids for all users; a dict of users to collections of items or a
             frame with a column of each, matched by user id; a boolean mask over the items, or a
             sparse or boolean matrix with a row for each of `users`, in their order. A user that a
             dict or frame does not list has no candidates. Unknown ids as in `users`.
@@ -71,30 +71,34 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
         Returns
         -------
         ids : ndarray of int64 of shape (n_rows, n), or DataFrame
-            Item indices by falling score, −1 in empty slots. With an encoder: a frame of the user,
-            the rank from 1 and the item, as raw ids, with the score if `return_scores`; for a
-            matrix of histories its row takes the place of the user.
+            Item indices by descending score, −1 in empty slots. With an encoder: a frame of the
+            user, the rank from 1 and the item, as raw ids, with the score if `return_scores`; for a
+            matrix of histories, the row instead of the user.
         scores : ndarray of float32 of shape (n_rows, n)
             Only if `return_scores` and there is no encoder.
         """
-        ask = super().recommend
-        options = {"exclude_seen": exclude_seen, "return_scores": return_scores}
         if self.encoder is None:
-            options |= {"candidates": candidates, "exclude": exclude}
-            return ask(users, n, user_features=user_features, **options)
+            return super().recommend(
+                users,
+                n,
+                user_features=user_features,
+                exclude_seen=exclude_seen,
+                candidates=candidates,
+                exclude=exclude,
+                return_scores=return_scores,
+            )
         raw = RawIds(self)
-        asked = raw.asked(users)
-        options["return_scores"] = True
-        ids, scores = ask(
-            asked.users,
+        users = raw.users(users)
+        ids, scores = self._recommend(
+            users.argument,
+            self._histories_of(raw, users, user_features),
             n,
-            user_features=raw.features(user_features, asked),
-            candidates=raw.sets(candidates, asked, "candidates"),
-            exclude=raw.sets(exclude, asked, "exclude"),
-            **options,
+            exclude_seen=exclude_seen,
+            candidates=raw.sets(candidates, users, "candidates"),
+            exclude=raw.sets(exclude, users, "exclude"),
         )
-        found = {self.encoder.item: (raw.item_ids, ids)}
-        return _tidy(asked.name, asked.labels, found, scores if return_scores else None)
+        ranked = {self.encoder.item: (raw.item_ids, ids)}
+        return _tidy(users.name, users.labels, ranked, scores if return_scores else None)
 
     def predict(self, X, *, user_features=None):
         """Predict every item's score for every row.
@@ -116,15 +120,15 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
         if self.encoder is None:
             return super().predict(X, user_features=user_features)
         raw = RawIds(self)
-        asked = raw.asked(X)
-        scores = self._predict(self._histories_of(raw, asked, user_features))
-        if asked.name == "row" and not is_frame(X):
+        users = raw.users(X)
+        scores = self._predict(self._histories_of(raw, users, user_features))
+        if users.name == "row" and not is_frame(X):
             return scores
-        rows = index(asked.labels).rename(asked.name if asked.name != "row" else None)
+        rows = index(users.labels).rename(users.name if users.name != "row" else None)
         return pd.DataFrame(scores, rows, index(raw.item_ids).rename(self.encoder.item))
 
     def predict_pairs(self, X, rows=None, items=None, *, user_features=None):
-        """Predict the scores of the asked pairs only.
+        """Predict the scores of the given pairs only.
 
         Parameters
         ----------
@@ -136,13 +140,13 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
         items : array-like of shape (n_pairs,), default=None
             Item indices; raw item ids if there is an encoder.
         user_features : array-like of shape (n_rows, n_user_features), default=None
-            The features of the rows of `X`, if the model was fitted with some; of a user who is
-            in several pairs once, in a frame whose index holds the raw user ids.
+            The features of the rows of `X`, if the model was fitted with some. For raw user ids, a
+            frame whose index holds them, with one row for a user who is in several pairs.
 
         Returns
         -------
         scores : ndarray of float32 of shape (n_pairs,)
-            What `predict` returns at these cells; NaN for unknown ids that the encoder ignores.
+            The values of `predict` at these cells; NaN for unknown ids that the encoder ignores.
 
         Examples
         --------
@@ -162,33 +166,32 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
             return super().predict_pairs(X, rows, items, user_features=user_features)
         raw = RawIds(self)
         if rows is None or items is None:
-            users, items = X, rows if items is None else items
+            user_ids, items = X, rows if items is None else items
             if items is None:
                 raise TypeError("predict_pairs needs raw items: predict_pairs(users, items).")
-            users = index([users]) if raw.is_one(users) else users
-            places = raw.rows(users)
-            listed, rows = np.unique(places[places >= 0], return_inverse=True)
-            places[places >= 0] = rows
-            asked = raw.asked(raw.user_ids[listed])
+            rows = raw.rows(index([user_ids]) if raw.is_one(user_ids) else user_ids)
+            distinct, inverse = np.unique(rows[rows >= 0], return_inverse=True)
+            rows[rows >= 0] = inverse
+            users = raw.users(raw.user_ids[distinct])
         else:
-            asked = raw.asked(X)
-            if asked.name == "row":
-                places = check_indices(rows, len(asked.labels), name="rows", what="row")
+            users = raw.users(X)
+            if users.name == "row":
+                rows = check_indices(rows, len(users.labels), name="rows", what="row")
             else:
-                places = find(index(asked.labels), index(rows), "user", "error")
+                rows = find(index(users.labels), index(rows), "user", "error")
         columns = raw.columns([items] if raw.is_one(items) else items)
-        if 1 in (len(places), len(columns)):
-            places, columns = np.broadcast_arrays(places, columns)
-        if len(places) != len(columns):
+        if 1 in (len(rows), len(columns)):
+            rows, columns = np.broadcast_arrays(rows, columns)
+        if len(rows) != len(columns):
             raise ValueError(
-                f"Users and items must be pairs; got {len(places)} and {len(columns)} of them."
+                f"Users and items must be pairs; got {len(rows)} users and {len(columns)} items."
             )
-        histories = self._histories_of(raw, asked, user_features)
-        found = (places >= 0) & (columns >= 0)
-        scores = np.full(len(places), np.nan, dtype=np.float32)
-        if found.any():
-            pairs = places[found], columns[found]
-            scores[found] = self._in_rating_range(self._scores_at(histories, *pairs))
+        histories = self._histories_of(raw, users, user_features)
+        valid = (rows >= 0) & (columns >= 0)
+        scores = np.full(len(rows), np.nan, dtype=np.float32)
+        if valid.any():
+            pairs = rows[valid], columns[valid]
+            scores[valid] = self._in_rating_range(self._scores_at(histories, *pairs))
         return scores
 
     def score(
@@ -207,11 +210,11 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array, DataFrame} of shape (n_rows, n_items)
-            What is known of each row; with an encoder also what `recommend` takes as users, None
-            for every training user.
+            The history of each row, without its held-out interactions; with an encoder also what
+            `recommend` takes as users, None for every training user.
         y : {sparse matrix, sparse array, array-like, DataFrame}, default=None
-            What was held out of each row, as in every recommender. With an encoder also a frame of
-            events, matched by user id, and if it is 1-D the raw id of an item for each row.
+            The held-out interactions of each row, as in every recommender. With an encoder also a
+            frame of events, matched by user id, or a 1-D array with a raw item id for each row.
         user_features : array-like of shape (n_rows, n_user_features), default=None
             As in `recommend`.
         metric : str, default=None
@@ -238,19 +241,19 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
     def _evaluate(self, X, y, parsed, *, candidates=None, user_features=None, **options):
         if self.encoder is not None:
             raw = RawIds(self)
-            asked = raw.asked(X)
-            y = raw.held_out(y, asked)
-            candidates = raw.sets(candidates, asked, "candidates")
-            user_features = raw.features(user_features, asked)
-            X = self._users(asked.users).X
+            users = raw.users(X)
+            y = raw.held_out(y, users)
+            candidates = raw.sets(candidates, users, "candidates")
+            user_features = raw.features(user_features, users)
+            X = self._users(users.argument).X
         options |= {"candidates": candidates, "user_features": user_features}
         return super()._evaluate(X, y, parsed, **options)
 
-    def _histories_of(self, raw, asked, user_features):
-        """Return those asked about, with their features."""
-        return self._histories(asked.users, raw.features(user_features, asked))
+    def _histories_of(self, raw, users, user_features):
+        """Return the histories of the users, with their features."""
+        return self._histories(users.argument, raw.features(user_features, users))
 
-    # ---------------------------------------------------------------- neighbors and reasons
+    # ---------------------------------------------------------------- neighbors and explanations
 
     @available_if(_model_has("similar_items"))
     def similar_items(self, items, n=10):
@@ -258,18 +261,18 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
 
         Parameters
         ----------
-        items : scalar or array-like of shape (n_asked,)
+        items : scalar or array-like of shape (n_queries,)
             Item indices; raw item ids if there is an encoder, unknown ones as in `recommend`.
         n : int, default=10
             Items per row.
 
         Returns
         -------
-        ids : ndarray of int64 of shape (n_asked, n)
+        ids : ndarray of int64 of shape (n_queries, n)
             Nearest first, except the item itself; −1 in empty slots.
-        similarities : ndarray of float32 of shape (n_asked, n)
-            Their similarities, −inf in empty slots. With an encoder, one frame takes the place of
-            both: the raw item, the rank from 1, the raw id of the similar item, the score.
+        similarities : ndarray of float32 of shape (n_queries, n)
+            Their similarities, −inf in empty slots. With an encoder, one frame instead of the
+            two arrays: the raw item, the rank from 1, the raw id of the similar item, the score.
         """
         check_is_fitted(self)
         if self.encoder is None:
@@ -279,8 +282,8 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
         columns = columns[columns >= 0]
         ids, scores = self._model.similar_items(columns, n)
         item = self.encoder.item
-        found = {f"similar_{item}": (raw.item_ids, ids)}
-        return _tidy(item, raw.item_ids[columns], found, scores)
+        ranked = {f"similar_{item}": (raw.item_ids, ids)}
+        return _tidy(item, raw.item_ids[columns], ranked, scores)
 
     @available_if(_model_has("similar_users"))
     def similar_users(self, users=None, n=10, *, user_features=None):
@@ -300,18 +303,18 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
         ids : ndarray of int64 of shape (n_rows, n)
             Training rows, nearest first, except the user; −1 in empty slots.
         similarities : ndarray of float32 of shape (n_rows, n)
-            Their similarities, −inf in empty slots. With an encoder, one frame takes the place of
-            both: the user (or row), the rank from 1, the raw id of the similar user, the score.
+            Their similarities, −inf in empty slots. With an encoder, one frame instead of the two
+            arrays: the user (or row), the rank from 1, the raw id of the similar user, the score.
         """
         check_is_fitted(self)
         if self.encoder is None:
             return self._similar_users(users, n, user_features)
         raw = RawIds(self)
-        asked = raw.asked(users)
-        features = raw.features(user_features, asked)
-        ids, scores = self._similar_users(asked.users, n, features)
-        found = {f"similar_{self.encoder.user}": (raw.user_ids, ids)}
-        return _tidy(asked.name, asked.labels, found, scores)
+        users = raw.users(users)
+        features = raw.features(user_features, users)
+        ids, scores = self._similar_users(users.argument, n, features)
+        ranked = {f"similar_{self.encoder.user}": (raw.user_ids, ids)}
+        return _tidy(users.name, users.labels, ranked, scores)
 
     def _similar_users(self, users, n, features):
         histories = self._users(users)
@@ -339,7 +342,7 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
         Returns
         -------
         contributions : DataFrame
-            A row for each item of each history and each item asked for, the largest contribution
+            A row for each item of each history and each of `items`, the largest contribution
             first. The columns are the user (or the row of a matrix), the item, the item of the
             history and the contribution; with an encoder they have the encoder's names, as in
             ``"user"``, ``"item"``, ``"history_item"``, and hold raw ids. The contributions to an
@@ -348,13 +351,13 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
         if self.encoder is None:
             return super().explain(users, items)
         raw = RawIds(self)
-        asked = raw.asked(users)
-        histories = self._users(asked.users)
-        rows, columns = raw.pairs(items, asked)
+        users = raw.users(users)
+        histories = self._users(users.argument)
+        rows, columns = raw.pairs(items, users)
         item = self.encoder.item
         return self._explained(histories, rows, columns).frame(
-            (asked.name, item, f"history_{item}"),
-            asked.labels.take(rows),
+            (users.name, item, f"history_{item}"),
+            users.labels.take(rows),
             raw.item_ids.take(columns),
             raw.item_ids,
         )
@@ -365,11 +368,11 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
         return self._model._explained(histories, rows, items)
 
 
-def _tidy(name, labels, found, scores):
+def _tidy(name, labels, ranked, scores):
     """Return ranked ids as a tidy frame, without empty slots."""
-    ((column, (raw_ids, ids)),) = found.items()
+    ((column, (raw_ids, ids)),) = ranked.items()
     rows, slots = np.nonzero(ids != -1)
     frame = {name: labels.take(rows), "rank": slots + 1, column: raw_ids[ids[rows, slots]]}
     if scores is not None:
         frame["score"] = scores[rows, slots]
-    return pd.DataFrame(frame, copy=False)  # the arrays are new ones
+    return pd.DataFrame(frame, copy=False)  # the arrays are new

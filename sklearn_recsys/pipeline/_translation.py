@@ -1,4 +1,4 @@
-"""What callers say in raw ids, as what models take: rows, matrices and item indices."""
+"""Translation of arguments with raw ids into training rows, matrices and item indices."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sklearn_recsys.utils._ids import (
     find,
     index,
     index_of,
+    is_default_index,
     is_scalar,
     missing_ids,
-    says_nothing,
 )
 from sklearn_recsys.utils._labels import item_labels
 
@@ -28,81 +28,83 @@ _COLLECTIONS = (list, tuple, set, frozenset, np.ndarray, pd.Index, pd.Series)
 
 
 @dataclass
-class Asked:
-    """The users that a call is about.
+class Users:
+    """The users of a call.
 
     Parameters
     ----------
-    users : None, ndarray of int or matrix
-        What a recommender takes: None for every training user, training rows, or histories.
+    argument : None, ndarray of int or matrix
+        The argument `users` of a recommender: None for every training user, training rows, or
+        histories.
     labels : ndarray or Index
-        What each row is called: a raw id, or for a matrix its row.
+        The label of each row: a raw id, or the row itself for a matrix.
     name : hashable
         Name of the labels: the encoder's column of users, or "row".
-    places : ndarray of int, default=None
-        Where the rows are in what the caller listed, if some of that was dropped as unknown.
+    positions : ndarray of int, default=None
+        Positions of the users in the caller's list, if unknown ones were dropped from it.
     n_listed : int, default=0
-        How many the caller listed, if some were dropped.
+        Length of the caller's list, if users were dropped.
     """
 
-    users: object
+    argument: object
     labels: object
     name: object
-    places: np.ndarray | None = None
+    positions: np.ndarray | None = None
     n_listed: int = 0
 
-    def rows_of(self, values):
-        """Return what goes with the rows, given something with a row for each of the listed."""
-        if self.places is None or np.shape(values)[0] != self.n_listed:
+    def drop_unknown(self, values):
+        """Return values with a row for each listed user without the rows of dropped users."""
+        if self.positions is None or np.shape(values)[0] != self.n_listed:
             return values
-        return (values if sp.issparse(values) else np.asarray(values))[self.places]
+        return (values if sp.issparse(values) else np.asarray(values))[self.positions]
 
 
 class RawIds:
-    """The raw ids of a pipeline.
+    """Translator of the arguments of a pipeline with an encoder.
 
     Parameters
     ----------
     pipeline : RecommenderPipeline
-        With an encoder.
+        The pipeline.
     fitting : bool, default=False
-        Whether the pipeline is about to be fitted, and has nothing to compare the encoder with.
+        Whether the pipeline is about to be fitted, so that its shape cannot be compared with the
+        encoder's.
     """
 
     def __init__(self, pipeline, fitting=False):
         if not (fitting or pipeline.__sklearn_is_fitted__()):
-            check_is_fitted(pipeline)  # raises; it takes as long as a user's scores
+            check_is_fitted(pipeline)  # raises; too slow to call always
         self.pipeline = pipeline
         self.fitting = fitting
         self.encoder = pipeline.encoder
-        self.ignores = self.encoder.unknown == "ignore"
+        self.ignores_unknown = self.encoder.unknown == "ignore"
 
-    # ---------------------------------------------------------------- the ids themselves
+    # ---------------------------------------------------------------- ids
 
     @property
     def user_ids(self):
         """Return the raw ids of the training rows."""
         ids = getattr(self.pipeline, "user_ids_", None)
         if ids is None:
-            ids = self._of_encoder("user_ids_")
+            ids = self._encoder_attribute("user_ids_")
         if len(ids) != self.pipeline.interactions_.shape[0]:
-            self._refuse()
+            self._raise_mismatch()
         return ids
 
     @property
     def item_ids(self):
         """Return the raw ids of the columns."""
-        ids = self._of_encoder("item_ids_")
+        ids = self._encoder_attribute("item_ids_")
         if not self.fitting and len(ids) != self.pipeline.n_features_in_:
-            self._refuse()
+            self._raise_mismatch()
         return ids
 
-    def _of_encoder(self, name):
+    def _encoder_attribute(self, name):
         if not hasattr(self.encoder, name):
             check_is_fitted(self.encoder)  # raises
         return getattr(self.encoder, name)
 
-    def _refuse(self):
+    def _raise_mismatch(self):
         raise ValueError(
             f"The encoder knows {len(self.encoder.user_ids_)} users and "
             f"{len(self.encoder.item_ids_)} items, but the pipeline was fitted on a matrix of "
@@ -123,39 +125,40 @@ class RawIds:
     def _unknown(self):
         return self.encoder.unknown
 
-    # ---------------------------------------------------------------- who is asked about
+    # ---------------------------------------------------------------- users
 
-    def asked(self, users):
-        """Return whom `users` stands for."""
+    def users(self, users):
+        """Return the users that the argument `users` of a call describes."""
         user = self.encoder.user
         if users is None:
-            return Asked(None, self.user_ids, user)
+            return Users(None, self.user_ids, user)
         if is_frame(users):
             frame = as_pandas_frame(users, "users")
             if self.holds_events(frame):
-                return Asked(*self.encoder.transform_histories(frame), user)
+                return Users(*self.encoder.transform_histories(frame), user)
             if user in frame.columns:
-                return self.asked(frame[user])
-            return Asked(self.matrix(frame, "users"), frame.index, "row")
+                return self.users(frame[user])
+            return Users(self.matrix(frame, "users"), frame.index, "row")
         if self._is_matrix(users):
             n_rows = 1 if np.ndim(users) == 1 else np.shape(users)[0]
-            return Asked(users, np.arange(n_rows), "row")
+            return Users(users, np.arange(n_rows), "row")
         rows = self.rows(index([users]) if self.is_one(users) else users)
-        if not self.ignores or not len(rows) or rows.min() >= 0:
-            return Asked(rows, self.user_ids[rows], user)
-        places = np.flatnonzero(rows >= 0)
-        return Asked(rows[places], self.user_ids[rows[places]], user, places, len(rows))
+        if not self.ignores_unknown or not len(rows) or rows.min() >= 0:
+            return Users(rows, self.user_ids[rows], user)
+        positions = np.flatnonzero(rows >= 0)
+        rows, n_listed = rows[positions], len(rows)
+        return Users(rows, self.user_ids[rows], user, positions, n_listed)
 
     def is_one(self, raw):
         """Return whether `raw` is one user id or item id."""
-        if isinstance(raw, tuple):  # which may be an id itself
+        if isinstance(raw, tuple):  # may itself be an id
             return raw in index_of(self.encoder, self.user_ids) or raw in index_of(
                 self.encoder, self.item_ids
             )
         return is_scalar(raw)
 
     def _is_matrix(self, values):
-        """Return whether values are histories, or sets with a row each, rather than ids."""
+        """Return whether values have a row for each user, rather than being ids."""
         if isinstance(values, (list, tuple)):
             if not len(values) or not isinstance(values[0], (list, tuple, np.ndarray)):
                 return False
@@ -167,13 +170,13 @@ class RawIds:
         return {self.encoder.user, self.encoder.item} <= set(frame.columns)
 
     def matrix(self, frame, name):
-        """Return a frame with a column per item with its columns in the encoder's order.
+        """Return a frame of items in columns, reordered and completed to the encoder's items.
 
-        Columns are matched by raw id, and items without a column have not been observed; default
-        columns, 0, 1, …, stand for the items in their order.
+        Columns are matched by raw id, and missing ones are filled with zeros, for not observed;
+        default columns, 0, 1, …, stand for the items in their order.
         """
         ids, columns = index_of(self.encoder, self.item_ids), frame.columns
-        if says_nothing(columns) and len(columns) == len(ids):
+        if is_default_index(columns) and len(columns) == len(ids):
             if not columns.equals(ids) and len(columns.intersection(ids)) == len(ids):
                 raise ValueError(
                     f"The columns of {name} are 0, 1, …, and so are the item ids, but in another "
@@ -182,52 +185,52 @@ class RawIds:
             return frame
         columns = as_index(columns, "item")
         if columns.has_duplicates:
-            twice = columns[columns.duplicated()].unique()
-            raise ValueError(f"{name} has several columns of one item: {missing_ids(twice)}.")
-        places = find(ids, columns, "item", self._unknown)
-        if not np.any(places >= 0):
+            repeated = columns[columns.duplicated()].unique()
+            raise ValueError(f"{name} has several columns of one item: {missing_ids(repeated)}.")
+        positions = find(ids, columns, "item", self._unknown)
+        if not np.any(positions >= 0):
             raise ValueError(
                 f"None of the columns of {name} is a known item: {missing_ids(columns)}. Events "
                 f"have the columns {self.encoder.user!r} and {self.encoder.item!r}."
             )
-        if not np.array_equal(places, np.arange(len(ids))):
-            frame = frame.iloc[:, np.flatnonzero(places >= 0)]
-            frame = frame.set_axis(places[places >= 0], axis=1)
+        if not np.array_equal(positions, np.arange(len(ids))):
+            frame = frame.iloc[:, np.flatnonzero(positions >= 0)]
+            frame = frame.set_axis(positions[positions >= 0], axis=1)
             frame = frame.reindex(columns=np.arange(len(ids)), fill_value=0)
         named = self.fitting or item_labels(self.pipeline) is not None
         return frame.set_axis(ids if named else pd.RangeIndex(len(ids)), axis=1)
 
-    # ---------------------------------------------------------------- what goes with the users
+    # ---------------------------------------------------------------- features and held-out cells
 
-    def features(self, features, asked):
-        """Return features of users with a row for each of those asked about."""
+    def features(self, features, users):
+        """Return features with a row for each of the users."""
         if features is None or not is_frame(features):
-            return features if features is None else asked.rows_of(features)
+            return features if features is None else users.drop_unknown(features)
         frame = as_pandas_frame(features, "user_features")
-        if asked.name != "row":
-            return aligned_rows(frame, asked.labels, "user_features", "user", self.encoder.user)
-        if not says_nothing(asked.labels) and isinstance(asked.labels, pd.Index):
-            return aligned_rows(frame, asked.labels, "user_features", "row")
-        return self.features_of_rows(frame, asked.labels.shape[0])
+        if users.name != "row":
+            return aligned_rows(frame, users.labels, "user_features", "user", self.encoder.user)
+        if not is_default_index(users.labels) and isinstance(users.labels, pd.Index):
+            return aligned_rows(frame, users.labels, "user_features", "row")
+        return self.features_of_rows(frame, users.labels.shape[0])
 
     def features_of_rows(self, features, n_rows):
-        """Return features of the users of a matrix without labels.
+        """Return features of the rows of a matrix without labels.
 
-        As many rows as the encoder has users are those users. Of others, such as a fold of a
-        search, no more can be told than that their order should be the encoder's.
+        If there are as many rows as the encoder has users, these are the users. Of other rows, such
+        as a fold of a search, only the order can be checked: it must be the encoder's.
         """
         if not is_frame(features):
             return features
         frame, ids = as_pandas_frame(features, "user_features"), self.encoder.user_ids_
-        labels, named = frame.index, self.encoder.user in frame.columns
-        if says_nothing(labels) and not named:
+        labels, has_ids = frame.index, self.encoder.user in frame.columns
+        if is_default_index(labels) and not has_ids:
             return frame
-        if says_nothing(labels):
+        if is_default_index(labels):
             labels = frame[self.encoder.user]
-        places = index_of(self.encoder, ids).get_indexer(as_index(labels, "user"))
-        if n_rows == len(ids) and np.any(places >= 0):
+        positions = index_of(self.encoder, ids).get_indexer(as_index(labels, "user"))
+        if n_rows == len(ids) and np.any(positions >= 0):
             return aligned_rows(frame, ids, "user_features", "user", self.encoder.user)
-        if len(places) and places.max() >= 0 and not np.all(np.diff(places) > 0):
+        if len(positions) and positions.max() >= 0 and not np.all(np.diff(positions) > 0):
             raise ValueError(
                 f"X has {n_rows} rows without labels, and the rows of user_features are labeled "
                 "with users that are not in the encoder's order, so their rows may stand for "
@@ -236,24 +239,24 @@ class RawIds:
             )
         return frame
 
-    def held_out(self, y, asked):
-        """Return held-out interactions as a matrix with a row for each of those asked about."""
+    def held_out(self, y, users):
+        """Return held-out interactions with a row of a matrix, or one item, for each user."""
         if y is None or sp.issparse(y):
-            return y if y is None else asked.rows_of(y)
+            return y if y is None else users.drop_unknown(y)
         if is_frame(y):
             frame = as_pandas_frame(y, "y")
             if not self.holds_events(frame):
                 return self.matrix(frame, "y")
-            return self._held_out_events(frame, asked)
+            return self._held_out_events(frame, users)
         if np.ndim(y) != 1:
-            return asked.rows_of(y)
-        y = asked.rows_of(y)
+            return users.drop_unknown(y)
+        y = users.drop_unknown(y)
         return find(index_of(self.encoder, self.item_ids), as_index(y, "item"), "item", "error")
 
-    def _held_out_events(self, events, asked):
-        labels = asked.labels
-        if asked.name == "row":
-            if not isinstance(labels, pd.Index) or says_nothing(labels):
+    def _held_out_events(self, events, users):
+        labels = users.labels
+        if users.name == "row":
+            if not isinstance(labels, pd.Index) or is_default_index(labels):
                 if len(labels) != len(self.user_ids):
                     raise ValueError(
                         f"y is a frame of events, but the {len(labels)} rows of X have no user "
@@ -261,9 +264,9 @@ class RawIds:
                         "as user ids or as a frame of events, too."
                     )
                 labels = self.user_ids
-        strangers = ~events[self.encoder.user].isin(labels)
-        if strangers.any() and not self.ignores:
-            missing = events.loc[strangers, self.encoder.user].unique()
+        unknown = ~events[self.encoder.user].isin(labels)
+        if unknown.any() and not self.ignores_unknown:
+            missing = events.loc[unknown, self.encoder.user].unique()
             raise ValueError(
                 f"y holds events of {len(missing)} user(s) who are not in X: "
                 f'{missing_ids(missing)}. Drop them, or encode with unknown="ignore".'
@@ -272,27 +275,31 @@ class RawIds:
 
     # ---------------------------------------------------------------- candidates and exclude
 
-    def sets(self, items, asked, name):
+    def sets(self, items, users, name):
         """Return `candidates` or `exclude` as a mask, or as a matrix with a row for each user."""
         if items is None:
             return None
         if is_frame(items):
-            return self._frame_sets(as_pandas_frame(items, name), asked, name)
+            return self._frame_sets(as_pandas_frame(items, name), users, name)
         if sp.issparse(items):
-            return asked.rows_of(items)
+            return users.drop_unknown(items)
         if isinstance(items, pd.Series) and items.dtype == object and not items.empty:
             first = items.iloc[0]
-            if isinstance(first, _COLLECTIONS) and not self.is_one(first):  # of groups, by user
+            if isinstance(first, _COLLECTIONS) and not self.is_one(first):  # items by user
                 items = dict(items)
         if isinstance(items, Mapping):
-            return self._sets_by_user(items, asked, name)
-        if isinstance(items, pd.Series) and items.dtype == bool and not says_nothing(items.index):
+            return self._sets_by_user(items, users, name)
+        if (
+            isinstance(items, pd.Series)
+            and items.dtype == bool
+            and not is_default_index(items.index)
+        ):
             items = items.index[items.to_numpy()]
         if self.is_one(items):
             return self._mask([items])
         if isinstance(items, (list, np.ndarray)) and np.size(items) and _first_is(items, bool):
             items = np.asarray(items)
-            return items if items.ndim == 1 else asked.rows_of(items)
+            return items if items.ndim == 1 else users.drop_unknown(items)
         if self._is_matrix(items):
             raise ValueError(
                 f"With an encoder {name} with items for each user is a dict {{user: items}} or a "
@@ -301,10 +308,10 @@ class RawIds:
             )
         return self._mask(items)
 
-    def pairs(self, items, asked):
-        """Return the row and the column of each user and item that `items` asks for, row by row."""
+    def pairs(self, items, users):
+        """Return the row and the column of each requested user and item, row by row."""
         if is_frame(items) or isinstance(items, Mapping):
-            sets = self.sets(items, asked, "items")
+            sets = self.sets(items, users, "items")
             if sp.issparse(sets):
                 sets.sort_indices()
                 return cell_rows(sets), sets.indices
@@ -312,7 +319,7 @@ class RawIds:
         else:
             columns = self.columns([items] if self.is_one(items) else items)
             columns = columns[columns >= 0]
-        n_rows = len(asked.labels)
+        n_rows = len(users.labels)
         return np.repeat(np.arange(n_rows), len(columns)), np.tile(columns, n_rows)
 
     def _mask(self, raw):
@@ -321,53 +328,53 @@ class RawIds:
         mask[columns[columns >= 0]] = True
         return mask
 
-    def _frame_sets(self, frame, asked, name):
+    def _frame_sets(self, frame, users, name):
         user, item = self.encoder.user, self.encoder.item
         if item in frame.columns and user in frame.columns:
-            return self._cells(frame[user], frame[item], asked, name)
+            return self._cells(frame[user], frame[item], users, name)
         if item in frame.columns:
             return self._mask(frame[item])
         frame = self.matrix(frame, name)
-        if not says_nothing(frame.index):
-            frame = aligned_rows(frame, asked.labels, name, "user")
-        return sp.csr_array(asked.rows_of(frame.to_numpy()).astype(bool))
+        if not is_default_index(frame.index):
+            frame = aligned_rows(frame, users.labels, name, "user")
+        return sp.csr_array(users.drop_unknown(frame.to_numpy()).astype(bool))
 
-    def _sets_by_user(self, sets, asked, name):
-        users, items = [], []
-        for user, ids in sets.items():
-            ids = [ids] if self.is_one(ids) else list(ids)
-            users.extend([user] * len(ids))
-            items.extend(ids)
-        return self._cells(users, items, asked, name, keys=list(sets))
+    def _sets_by_user(self, sets, users, name):
+        user_ids, item_ids = [], []
+        for user, items in sets.items():
+            items = [items] if self.is_one(items) else list(items)
+            user_ids.extend([user] * len(items))
+            item_ids.extend(items)
+        return self._cells(user_ids, item_ids, users, name, keys=list(sets))
 
-    def _cells(self, users, items, asked, name, keys=None):
-        """Return pairs of a user and an item as a matrix with a row for each of those asked."""
-        labels, copies = index(asked.labels), None
+    def _cells(self, user_ids, item_ids, users, name, keys=None):
+        """Return pairs of a user and an item as a boolean matrix with a row for each user."""
+        labels, inverse = index(users.labels), None
         if labels.has_duplicates:
-            copies, labels = pd.factorize(labels)
+            inverse, labels = pd.factorize(labels)
             labels = index(labels)
-        users = as_index(users, "user")
-        if not self.ignores and asked.name != "row":
-            given = users if keys is None else as_index(keys, "user")
-            strangers = given[(labels.get_indexer(given) < 0)]
-            strangers = strangers[index_of(self.encoder, self.user_ids).get_indexer(strangers) < 0]
-            if len(strangers):
-                strangers = strangers.unique()
+        user_ids = as_index(user_ids, "user")
+        if not self.ignores_unknown and users.name != "row":
+            named = user_ids if keys is None else as_index(keys, "user")
+            unknown = named[(labels.get_indexer(named) < 0)]
+            unknown = unknown[index_of(self.encoder, self.user_ids).get_indexer(unknown) < 0]
+            if len(unknown):
+                unknown = unknown.unique()
                 raise ValueError(
-                    f"{name} names {len(strangers)} unknown user id(s): {missing_ids(strangers)}. "
-                    'An encoder with unknown="ignore" passes over them.'
+                    f"{name} names {len(unknown)} unknown user id(s): {missing_ids(unknown)}. "
+                    'An encoder with unknown="ignore" skips them.'
                 )
-        rows, columns = labels.get_indexer(users), self.columns(items)
-        found = (rows >= 0) & (columns >= 0)
+        rows, columns = labels.get_indexer(user_ids), self.columns(item_ids)
+        valid = (rows >= 0) & (columns >= 0)
         shape = (len(labels), len(self.item_ids))
-        ones = np.ones(np.count_nonzero(found), dtype=np.int8)
-        cells = sp.csr_array((ones, (rows[found], columns[found])), shape=shape)
-        cells.data[:] = 1  # a pair listed twice is one pair
-        return cells if copies is None else cells[copies]
+        ones = np.ones(np.count_nonzero(valid), dtype=np.int8)
+        cells = sp.csr_array((ones, (rows[valid], columns[valid])), shape=shape)
+        cells.data[:] = 1  # a repeated pair counts once
+        return cells if inverse is None else cells[inverse]
 
 
 def _first_is(values, type_):
-    """Return whether the first of the innermost values is of a type."""
+    """Return whether the first scalar of nested values has a type."""
     if isinstance(values, np.ndarray):
         return values.dtype == type_
     first = values[0]

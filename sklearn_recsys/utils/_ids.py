@@ -99,7 +99,7 @@ def find(vocabulary, raw, kind, unknown):
     return positions.astype(np.int64, copy=False)
 
 
-def says_nothing(labels):
+def is_default_index(labels):
     """Return whether labels are the default index of a frame, 0, 1, 2 and so on."""
     return isinstance(labels, pd.RangeIndex) and labels.start == 0 and labels.step == 1
 
@@ -132,9 +132,9 @@ def row_order(frame, ids, name, kind, column=None):
         ids.
     """
     ids, labels = as_index(ids, kind), frame.index
-    if says_nothing(labels) and column is not None and column in frame.columns:
+    if is_default_index(labels) and column is not None and column in frame.columns:
         labels = as_index(frame[column], kind)
-    elif says_nothing(labels) and len(labels) == len(ids):
+    elif is_default_index(labels) and len(labels) == len(ids):
         if not labels.equals(ids) and len(labels.intersection(ids)) == len(ids):
             raise ValueError(
                 f"The index of {name} is 0, 1, …, and so are the {kind} ids, but in another "

@@ -241,7 +241,7 @@ def test_every_candidate_of_a_search_sees_one_split():
     seen = []
 
     def spy(estimator, X, y=None):
-        known, held_out = estimator._known_and_held_out(X, y, warn_overlap=False)
+        given, held_out = estimator._given_and_held_out(X, y, warn_overlap=False)
         seen.append(held_out.toarray())
         return 0.0
 

@@ -556,9 +556,9 @@ def test_similar_items_and_users():
     about = pd.DataFrame({"club": ["red", "blue"], "age": [40, 40]})
     ids, _ = model.similar_users(nobody, n=5, user_features=about)
     assert np.all(ids % 2 == [[0], [1]])
-    with pytest.raises(ValueError, match="pass those of the rows"):
+    with pytest.raises(ValueError, match="pass those of these users"):
         model.similar_users(nobody)
-    with pytest.raises(ValueError, match="pass those of the rows"):
+    with pytest.raises(ValueError, match="pass those of these users"):
         model.transform(X)
 
 
@@ -837,7 +837,7 @@ def test_partial_fit_goes_on(loss, user_ids):
     assert model.user_factors_.shape == (70, 8) and model.user_features_.shape[0] == 70
     assert_array_equal(model.transform(X[50:], user_features=users[50:]), model.user_factors_)
     assert_array_equal(model.recommend(3), model.recommend(X[[53]], user_features=users[53:54]))
-    with pytest.raises(ValueError, match="pass those of the rows"):
+    with pytest.raises(ValueError, match="pass those of these users"):
         model.partial_fit(X)
     with pytest.raises(ValueError, match="fitted without any"):
         small(loss=loss).fit(X).partial_fit(X, user_features=users)
@@ -909,7 +909,7 @@ def test_a_pipeline_hands_the_features_on():
         pipe.recommend(nobody, n=4, user_features=users[:1]),
         alone.recommend(nobody, n=4, user_features=users[:1]),
     )
-    with pytest.raises(ValueError, match="pass those of the rows"):
+    with pytest.raises(ValueError, match="pass those of these users"):
         pipe.predict(X)
 
 

@@ -519,6 +519,27 @@ def test_user_features_are_aligned_by_label(kind):
         pipe.fit(R, user_features=shuffled.iloc[1:])
 
 
+def test_features_by_id_fit_histories_with_a_default_index():
+    """Features indexed by user id are matched once; no method compares row labels again."""
+    encoder = InteractionEncoder()
+    R = encoder.fit_transform(make_events())
+    features = user_features(encoder)
+    histories = pd.DataFrame(R.toarray(), columns=encoder.item_ids_)
+    model = DeepAutoencoder(hidden_layer_sizes=[4], max_epochs=1, random_state=0)
+    expected = clone(model).fit(R, user_features=features)
+    pipe = RecommenderPipeline([("model", model)], encoder=encoder)
+    shuffled = {"user_features": features.sample(frac=1, random_state=2)}
+    pipe.fit(histories, **shuffled)
+    scores = expected.predict(R, user_features=features)
+    assert_allclose(pipe.predict(histories, **shuffled), scores, rtol=1e-5)
+    ids = expected.recommend(R, n=3, user_features=features)
+    frame = pipe.recommend(histories, n=3, **shuffled)
+    assert frame["item"].tolist() == encoder.item_ids_[ids].ravel().tolist()
+    other = histories.set_axis(encoder.user_ids_)
+    with pytest.raises(ValueError, match="no row for 1 of"):
+        pipe.recommend(other, user_features=features.iloc[1:])
+
+
 def test_folds_of_misordered_features_are_refused():
     events = make_events()
     encoder = InteractionEncoder()

@@ -209,8 +209,8 @@ class ArrayScore(Sound):
 
 
 class SilentOverlap(Sound):
-    def _known_and_held_out(self, X, y, *, warn_overlap):
-        return super()._known_and_held_out(X, y, warn_overlap=False)
+    def _given_and_held_out(self, X, y, *, warn_overlap):
+        return super()._given_and_held_out(X, y, warn_overlap=False)
 
 
 class AnswersAnything(Sound):
