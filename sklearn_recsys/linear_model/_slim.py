@@ -181,7 +181,7 @@ class SLIM(LinearMixin, BaseEstimator):
         order = np.argsort(-counts, kind="stable")  # popular items first
         penalties = self.alpha * X.shape[0] * np.array([self.l1_ratio, 1 - self.l1_ratio])
         columns = self._columns(X.T.tocsr()[order].T.tocsr(), *penalties)
-        width = X.shape[1] if self.max_neighbors is None else self.max_neighbors**2
+        width = max(X.shape[1], min(self.max_neighbors or 0, X.shape[1]) ** 2)
 
         def block(items):
             problem = columns(items)
@@ -192,7 +192,7 @@ class SLIM(LinearMixin, BaseEstimator):
             weights = solution.weights[mask].astype(np.float32)
             return solution, mask.sum(axis=1), neighbors, weights
 
-        size = max(1, min(_COLUMNS, _CELLS // max(1, width)))
+        size = max(1, min(_COLUMNS, _CELLS // width))
         results = map_blas_blocks(block, X.shape[1], size)
         solutions, lengths, neighbors, weights = zip(*results, strict=True)
         targets = np.repeat(order, np.concatenate(lengths))

@@ -10,9 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_recsys.linear_model._gram import lower_gram, mirror_lower
-from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils._threads import map_blocks
-from sklearn_recsys.utils._topk import top_n_cells
+from sklearn_recsys.utils._topk import top_n
 from sklearn_recsys.utils.validation import check_memory
 
 _DENSE = 2**14  # items whose Gram matrix is always dense
@@ -80,19 +79,21 @@ class Candidates:
 
     def __init__(self, gram, columns, n_candidates, l1, l2, positive):
         n_items = gram.X.shape[1]
-        rows = gram.rows(columns)
-        excess = (rows.data if positive else np.abs(rows.data)) - np.float32(l1)
-        gains = np.maximum(excess, 0) ** 2 / (gram.diagonal[rows.indices] + np.float32(l2))
-        own = rows.indices == cell_rows(rows) + columns.start
-        ids, gains = top_n_cells(rows, np.where(own, 0, gains), min(n_candidates, n_items))
+        q = gram.rows(columns).toarray()
+        q[np.arange(len(q)), np.arange(columns.start, columns.stop)] = 0
+        gains = (q if positive else np.abs(q)) - np.float32(l1)
+        np.maximum(gains, 0, out=gains)
+        # the square roots of the gains, which do not overflow; the least number is for empty items
+        gains /= np.sqrt(gram.diagonal + np.float32(l2) + np.finfo(np.float32).tiny)
+        ids, gains = top_n(gains, min(n_candidates, n_items))
         self.candidates = np.sort(np.where(gains > 0, ids, n_items), axis=1)
         self.candidates = self.candidates[:, : max(1, int((gains > 0).sum(axis=1).max()))]
         is_candidate = self.candidates < n_items
-        self.G = gram.pairs(np.minimum(self.candidates, n_items - 1))
+        slots = np.minimum(self.candidates, n_items - 1)
+        self.q = np.where(is_candidate, np.take_along_axis(q, slots, axis=1), 0)
+        self.G = gram.pairs(slots)
         self.G *= is_candidate[:, :, None]
         self.G *= is_candidate[:, None, :]
-        q = np.take_along_axis(rows.toarray(), np.minimum(self.candidates, n_items - 1), axis=1)
-        self.q = np.where(is_candidate, q, 0)
 
     def products(self, rows, members, weights):
         dense = np.zeros((len(rows), self.q.shape[1] + 1), dtype=np.float32)  # + 1: empty slots
@@ -165,16 +166,21 @@ class HybridGram:
 
     def pairs(self, items):
         """Return the values of all pairs of each row of items, of shape (n_rows, k, k)."""
-        first, second = items[:, :, None], items[:, None, :]
-        lower, upper = np.minimum(first, second), np.maximum(first, second)
+        if items.max(initial=0) < self.n_dense:
+            at = items[:, :, None] * np.int64(self.n_dense) + items[:, None, :]
+            return self.dense.reshape(-1).take(at)
+        first, second = np.tril_indices(items.shape[1])  # each pair once
+        lower = np.minimum(items[:, first], items[:, second])
+        upper = np.maximum(items[:, first], items[:, second])
         is_dense = upper < self.n_dense
-        if is_dense.all():
-            return self.dense.reshape(-1).take(upper * self.n_dense + lower)
         values = np.empty(upper.shape, dtype=np.float32)
-        at = upper[is_dense] * self.n_dense + lower[is_dense]
+        at = upper[is_dense] * np.int64(self.n_dense) + lower[is_dense]
         values[is_dense] = self.dense.reshape(-1).take(at)
         values[~is_dense] = self._lookup(upper[~is_dense] - self.n_dense, lower[~is_dense])
-        return values
+        pairs = np.empty((*items.shape, items.shape[1]), dtype=np.float32)
+        pairs[:, first, second] = values
+        pairs[:, second, first] = values
+        return pairs
 
     def _lookup(self, rows, columns):
         """Return values of the sparse part: a binary search in all rows at once."""

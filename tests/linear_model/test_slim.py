@@ -168,7 +168,7 @@ def test_items_without_users_have_no_weights(max_neighbors):
     X[:, [0, 7, 29]] = 0
     X[10] = 0
     X = sp.csr_array(X)
-    model = SLIM(alpha=0.01, max_neighbors=max_neighbors).fit(X)
+    model = SLIM(alpha=0.01, l1_ratio=1, max_neighbors=max_neighbors).fit(X)
     W = model.coef_.toarray()
     assert W.any()
     assert not W[[0, 7, 29]].any() and not W[:, [0, 7, 29]].any()
