@@ -178,6 +178,7 @@ VARIANTS = [
     ALS(solver="cg"),
     EASE(l2=1e-2),
     EASE(l2=5, dropout=0.3, max_diagonal=0.2),
+    EASE(l2=1, density=0.3),
     EASE(l2=1, user_normalization=0.5, item_normalization=0.5, max_diagonal=1),
     ItemKNN(metric="jaccard"),
     ItemKNN(metric="pearson"),
