@@ -88,6 +88,8 @@ def recommenders():
         DeepAutoencoder(hidden_layer_sizes=(4, 3), n_refeeds=2, l2=1.0, **NEURAL),
     )
     yield "EASE", EASE(l2=2.0)
+    relative = {"dropout": 0.2, "max_diagonal": 0.1, "user_normalization": 0.5}
+    yield "EASE_relative", EASE(l2=2.0, item_features=FEATURES, **relative)
     yield "ELSA", ELSA(n_factors=3, **NEURAL)
     yield "EmbeddingNet", EmbeddingNet(n_factors=3, hidden_layer_sizes=(4,), **NEURAL)
     yield "GraphFilter", GraphFilter(n_factors=3, random_state=0)
