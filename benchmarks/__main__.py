@@ -19,6 +19,7 @@ from benchmarks import (
     autorec,
     deep_autoencoder,
     ease_large,
+    elsa,
     graphs,
     latency,
     linear,
@@ -88,6 +89,8 @@ SECTIONS = {
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
     "ease-relatives": (linear.ease_relatives, "EASE, EDLAE, RDLAE, ridge and normalization, tuned"),
     "ease-yelp2018": (linear.ease_yelp2018, "the same on Yelp2018, full ranking"),
+    "elsa": (elsa.accuracy, "ELSA on Yelp2018 and in NCF's split of ml-1m"),
+    "elsa-scale": (elsa.scale, "ELSA on 100,000 and 1,000,000 items"),
     "graphs": (graphs.movielens, "RP3beta and GraphFilter on ml-100k and in NCF's split of ml-1m"),
     "graphs-new-users": (graphs.new_users, "new users on ml-1m: RP3beta, GraphFilter and EASE"),
     "graphs-yelp2018": (graphs.yelp2018_test, "RP3beta and graph filters on Yelp2018"),
@@ -106,7 +109,7 @@ NEURAL = (
 )
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
-LONG |= {"ease-relatives", "ease-yelp2018", "ease-new-users"}
+LONG |= {"ease-relatives", "ease-yelp2018", "ease-new-users", "elsa", "elsa-scale"}
 LONG |= {"graphs", "graphs-new-users", "graphs-yelp2018", "linear-scale"}
 LONG |= {"ease-20k", "ease-large", "ease-ml20m", "memory", "threads"}
 

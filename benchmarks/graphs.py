@@ -57,12 +57,12 @@ def yelp2018_test():
     rows = {}
     for name, model in _YELP2018.items():
         rows[name] = _row(model, X, y, ("recall@20", "ndcg@20"))
-        rows[name]["one new user, ms"] = _latency(model, X)
+        rows[name]["one new user, ms"] = latency(model, X)
         print(name, rows[name], flush=True)
     return pd.DataFrame(rows).T.round(4)
 
 
-def _latency(model, X, n_users=50):
+def latency(model, X, n_users=50):
     """Return the median milliseconds of a top-10 for histories that the model was not fitted to."""
     rows = np.random.default_rng(0).choice(X.shape[0], n_users, replace=False)
     times = []
@@ -120,7 +120,7 @@ def new_users(n_splits=5):
     return pd.DataFrame(rows).T
 
 
-def _zipf(n_users, n_items, n_cells):
+def zipf_interactions(n_users, n_items, n_cells):
     """Return a matrix of ones: popularity falls by a power of the rank, lengths are lognormal."""
     rng = np.random.default_rng(0)
     popularity = np.arange(1, n_items + 1) ** -0.8
@@ -147,14 +147,16 @@ def linear_scale():
     }
     for size, shape in shapes.items():
         for model in (RP3beta(), ItemKNN()):
-            result = in_child(partial(_zipf, *shape), partial(_fit_and_ask, model=model))
-            (weights, fit, latency), before, above, _ = result
+            result = in_child(
+                partial(zipf_interactions, *shape), partial(_fit_and_ask, model=model)
+            )
+            (weights, fit, ask), before, above, _ = result
             rows[f"{type(model).__name__}, {size}"] = {
                 "seconds of fit": fit,
                 "weights": weights,
                 "interactions, GiB": before,
                 "peak above, GiB": above,
-                "one new user, ms": latency,
+                "one new user, ms": ask,
             }
             print(rows, flush=True)
     return pd.DataFrame(rows).T.round(2)
@@ -165,4 +167,4 @@ def _fit_and_ask(X, model):
         elapsed = seconds(lambda: model.fit(X))
     weights = model.coef_ if hasattr(model, "coef_") else model.similarity_
     with threadpool_limits(1):
-        return weights.nnz, elapsed, _latency(model, X)
+        return weights.nnz, elapsed, latency(model, X)

@@ -1,0 +1,70 @@
+"""ELSA: accuracy on Yelp2018 and MovieLens-1M, and fits to large catalogs."""
+
+from functools import partial
+
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from benchmarks._measure import in_child, seconds
+from benchmarks.accuracy import ncf_split
+from benchmarks.graphs import latency, zipf_interactions
+from benchmarks.linear import yelp2018
+from sklearn_recsys import EASE, ELSA
+from sklearn_recsys.model_selection import evaluate
+
+# chosen on a tenth of each user's training cells; all users are trained on
+_YELP2018 = {
+    "item_normalization": 0.5,
+    "batch_size": 1024,
+    "max_epochs": 6,
+    "early_stopping": False,
+    "random_state": 0,
+}
+_LARGE = {
+    "100,000 items": ((300_000, 100_000, 20_000_000), {"batch_size": 4096, "max_epochs": 5}),
+    "1,000,000 items": ((500_000, 1_000_000, 30_000_000), {"batch_size": 8192, "max_epochs": 3}),
+}
+
+
+def accuracy():
+    """Recall@20 and NDCG@20 on Yelp2018, HR@10 and NDCG@10 in NCF's split of ml-1m."""
+    rows = {}
+    X, y = yelp2018()
+    for n_factors in (128, 256, 512):
+        model = ELSA(n_factors, **_YELP2018)
+        rows["Yelp2018", f"ELSA({n_factors})"] = _row(model, X, y, ["recall@20", "ndcg@20"])
+    X, items, negatives = ncf_split()
+    for model in (EASE(l2=1320), ELSA(random_state=0)):
+        metrics, options = ["hr@10", "ndcg@10"], {"candidates": negatives}
+        rows["ml-1m NCF, 1 + 99", str(model)] = _row(model, X, items, metrics, **options)
+    return pd.DataFrame(rows).T.round(4)
+
+
+def _row(model, X, y, metrics, **options):
+    row = {"seconds of fit": seconds(lambda: model.fit(X))}
+    row |= evaluate(model, X, y, metrics, **options).iloc[0].to_dict()
+    print(model, row, flush=True)
+    return row
+
+
+def scale():
+    """Seconds and peak memory of fits to large catalogs, in a process each, on two threads."""
+    rows = {}
+    for name, (shape, params) in _LARGE.items():
+        model = ELSA(64, early_stopping=False, random_state=0, verbose=1, **params)
+        run = partial(_fit_and_ask, model=model)
+        (fit, ask), before, above, _ = in_child(partial(zipf_interactions, *shape), run)
+        rows[name] = {
+            "seconds of fit": fit,
+            "epochs": model.max_epochs,
+            "interactions, GiB": before,
+            "peak above, GiB": above,
+            "one new user, ms": ask,
+        }
+        print(rows, flush=True)
+    return pd.DataFrame(rows).T.round(2)
+
+
+def _fit_and_ask(X, model):
+    with threadpool_limits(2):
+        return seconds(lambda: model.fit(X)), latency(model, X)
