@@ -23,7 +23,12 @@ _ML_100K = {
     "RP3beta": RP3beta(0.7, 0.2),
     "GraphFilter": GraphFilter(32, low_pass=0.1, random_state=0),
 }
-_NCF = {"RP3beta": RP3beta(), "GraphFilter": GraphFilter(random_state=0)}
+_NCF = {
+    "RP3beta": RP3beta(0.8, 0.6, n_neighbors=200),
+    "GraphFilter": GraphFilter(
+        64, low_pass=0.3, sharpening=0.6, user_normalization=0.6, random_state=0
+    ),
+}
 _YELP2018 = {
     "RP3beta": RP3beta(0.6, 0.5, n_neighbors=None, normalize=False),
     "GF-CF, as published": GraphFilter(256, low_pass=0.3, sharpening=0, random_state=0),
