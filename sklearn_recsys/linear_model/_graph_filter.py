@@ -16,6 +16,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from sklearn_recsys.base import ExplainMixin, RecommenderMixin
 from sklearn_recsys.utils._cells import normalized, with_values
+from sklearn_recsys.utils._neighbors import is_sparse_enough
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Array, Sparse
 from sklearn_recsys.utils._threads import map_blocks, n_threads, rows_per_block, sparse_dot
@@ -181,25 +182,38 @@ class GraphFilter(ExplainMixin, RecommenderMixin, BaseEstimator):
         return np.ascontiguousarray(components[in_space].T, dtype=np.float32)
 
     def _score_items(self, X):
-        scores = sparse_dot(X @ self._transposed_, self.adjacency_)
+        near = X @ self._transposed_
+        if is_sparse_enough(near):
+            scores = sparse_dot(near, self.adjacency_)
+        else:
+            scores = self._from_users(X.shape[0], lambda rows: near[rows].T.toarray())
         if self.low_pass:
             data = (X.data / self._item_scale_[X.indices]).astype(np.float32)
             ideal = (with_values(X, data) @ self.components_) @ self.components_.T
             ideal *= (self.low_pass * self._item_scale_).astype(np.float32)
             scores += ideal
         if self.sharpening:
-            scores -= np.float32(self.sharpening) * self._smoothed(scores)
+            smoothed = self._from_users(
+                X.shape[0], lambda rows: self.adjacency_ @ np.ascontiguousarray(scores[rows].T)
+            )
+            scores -= np.float32(self.sharpening) * smoothed
         return scores
 
-    def _smoothed(self, scores):
-        """Return the product of dense rows with P."""
-        out = np.empty_like(scores)
+    def _from_users(self, n_rows, signals):
+        """Move signals on users to the items: the product of R̃ᵀ with blocks of columns.
+
+        Parameters
+        ----------
+        n_rows : int
+            The number of signals.
+        signals : callable
+            ``signals(rows)`` returns a dense array of shape (n_users, n_rows_of_the_slice).
+        """
+        out = np.empty((n_rows, self.adjacency_.shape[1]), dtype=np.float32)
 
         def block(rows):
-            columns = np.ascontiguousarray(scores[rows].T)
-            out[rows] = (self._transposed_ @ (self.adjacency_ @ columns)).T
+            out[rows] = (self._transposed_ @ signals(rows)).T
 
-        n_rows = len(scores)
         size = min(rows_per_block(8 * sum(self.adjacency_.shape)), -(-n_rows // n_threads()))
-        map_blocks(block, n_rows, size)
+        map_blocks(block, n_rows, max(1, size))
         return out
