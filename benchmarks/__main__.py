@@ -95,6 +95,7 @@ SECTIONS = {
     "graphs-new-users": (graphs.new_users, "new users on ml-1m: RP3beta, GraphFilter and EASE"),
     "graphs-yelp2018": (graphs.yelp2018_test, "RP3beta and graph filters on Yelp2018"),
     "linear-scale": (graphs.linear_scale, "sparse models on 100,000 and 1,000,000 items"),
+    "ease-density": (linear.ease_density, "EASE with a share of its weights on Yelp2018"),
     "ease-new-users": (linear.ease_new_users, "EASE's partial_fit against fit on all rows"),
     "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
 }
@@ -109,7 +110,7 @@ NEURAL = (
 )
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
-LONG |= {"ease-relatives", "ease-yelp2018", "ease-new-users", "elsa", "elsa-scale"}
+LONG |= {"ease-relatives", "ease-yelp2018", "ease-density", "ease-new-users", "elsa", "elsa-scale"}
 LONG |= {"graphs", "graphs-new-users", "graphs-yelp2018", "linear-scale"}
 LONG |= {"ease-20k", "ease-large", "ease-ml20m", "memory", "threads"}
 

@@ -151,7 +151,10 @@ def linear_scale():
         "1,000,000 items": (500_000, 1_000_000, 30_000_000),
     }
     for size, shape in shapes.items():
-        for model in (RP3beta(), ItemKNN()):
+        models = [RP3beta(), ItemKNN()]
+        if shape[1] <= 100_000:
+            models.append(EASE(density=0.005))
+        for model in models:
             result = in_child(
                 partial(zipf_interactions, *shape), partial(_fit_and_ask, model=model)
             )

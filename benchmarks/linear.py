@@ -1,6 +1,7 @@
 """Linear models on real data: accuracy of the relatives of EASE, and the cost of new users."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.model_selection import ParameterGrid
 
-from benchmarks._measure import seconds
+from benchmarks._measure import in_child, seconds
 from benchmarks.accuracy import ncf_split
 from sklearn_recsys import EASE
 from sklearn_recsys.datasets import fetch_movielens, make_interactions
@@ -100,6 +101,31 @@ def ease_yelp2018():
     return pd.DataFrame(
         {name: _row((np.nan, params), X, y, metrics) for name, params in settings.items()}
     ).T.drop(columns="validation")
+
+
+def ease_density():
+    """Dense and sparse weights on Yelp2018, in a process each: figures, seconds and memory."""
+    rows = {}
+    for density in (0.005, 0.01, 0.02, None):
+        run = partial(_fit_density, density=density)
+        (row, weights), before, above, _ = in_child(yelp2018, run)
+        rows["dense" if density is None else f"density={density}"] = {
+            **row,
+            "share of weights": weights,
+            "interactions, GiB": before,
+            "peak above, GiB": above,
+        }
+        print(rows, flush=True)
+    return pd.DataFrame(rows).T.round(4)
+
+
+def _fit_density(data, density):
+    X, y = data
+    model = EASE(300, density=density)
+    row = {"seconds of fit": seconds(lambda: model.fit(X))}
+    for metric in ("recall@20", "ndcg@20"):
+        row[metric] = model.score(X, y, metric=metric)
+    return row, (model.coef_ != 0).sum() / X.shape[1] ** 2
 
 
 def ease_new_users():

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from sklearn_recsys.linear_model._gram import invert_in_place, lower_gram, mirror_lower
 from sklearn_recsys.linear_model._new_users import bounded_diagonal, column_factors
-from sklearn_recsys.utils._cells import cell_rows, item_counts, take_cells, with_values
+from sklearn_recsys.utils._cells import take_cells, with_values
 from sklearn_recsys.utils._neighbors import similar_rows
 from sklearn_recsys.utils._threads import batches, map_blas_blocks
 from sklearn_recsys.utils.validation import check_memory
@@ -55,10 +55,7 @@ def sparse_weights(X, penalty, n_neighbors, max_diagonal=0.0, *, share=_SHARE, n
         If a block is too close to singular even for float64.
     """
     n_items = X.shape[1]
-    # an item has at most as many neighbors as its users have items
-    lengths = np.diff(X.indptr)
-    n_others = np.bincount(X.indices, np.repeat(lengths, lengths), n_items)
-    n_weights = int(np.minimum(n_others, n_neighbors + 1).sum()) + n_items
+    n_weights = int(np.minimum(_n_others(X), n_neighbors + 1).sum()) + n_items
     check_memory(
         40 * n_weights + 4 * min(n_items, n_stored) ** 2,
         f"EASE with up to {n_neighbors:,} weights for each of {n_items:,} items",
@@ -158,8 +155,10 @@ class _BlockGram:
 
     def __init__(self, X, n_stored):
         self.X, self.Xt = X, X.T.tocsr()
-        frequent = np.argsort(-item_counts(X), kind="stable")[:n_stored]
-        self.slots = _positions(frequent, X.shape[1])
+        self.n_users = np.diff(self.Xt.indptr)
+        self.n_others = _n_others(X)
+        frequent = np.argsort(-self.n_users, kind="stable")[:n_stored]
+        self.slots = _positions(frequent, X.shape[1]).astype(np.int64)
         self.stored = mirror_lower(lower_gram(sp.csr_array(X[:, frequent])))
 
     def __call__(self, items, dtype):
@@ -167,17 +166,21 @@ class _BlockGram:
         if dtype != np.float32:
             rows = self.Xt[items].astype(dtype)
             return (rows @ rows.T).toarray()
-        out = np.zeros((len(items), len(items)), dtype=dtype)
         slots = self.slots[items]
-        stored, others = np.flatnonzero(slots >= 0), np.flatnonzero(slots < 0)
-        out[np.ix_(stored, stored)] = self.stored[np.ix_(slots[stored], slots[stored])]
+        # any value is taken for items that are not stored, and replaced
+        out = self.stored.reshape(-1).take(slots[:, None] * len(self.stored) + slots, mode="clip")
+        others = np.flatnonzero(slots < 0)
         if len(others):
-            products = self.Xt[items[others]] @ self.X
-            columns = _positions(items, self.X.shape[1])[products.indices]
-            is_inside = columns >= 0
-            rows, columns = others[cell_rows(products)[is_inside]], columns[is_inside]
-            out[rows, columns] = out[columns, rows] = products.data[is_inside]
+            out[others] = self._products(items, others).toarray()
+            out[:, others] = out[others].T
         return out
+
+    def _products(self, items, others):
+        """Return the rows `others` of the Gram matrix of the items, by the shorter way."""
+        if self.n_others[items[others]].sum() < self.n_users[items].sum():
+            return (self.Xt[items[others]] @ self.X)[:, items]
+        rows = self.Xt[items]
+        return rows[others] @ rows.T
 
 
 def _inverse(gram, items, penalty):
@@ -206,3 +209,9 @@ def _positions(items, n_items):
     positions = np.full(n_items, -1, dtype=np.int32)
     positions[items] = np.arange(len(items))
     return positions
+
+
+def _n_others(X):
+    """Return how many items the users of each item have, summed: a bound of those they share."""
+    lengths = np.diff(X.indptr)
+    return np.bincount(X.indices, np.repeat(lengths, lengths), X.shape[1])
