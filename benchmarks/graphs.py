@@ -135,7 +135,8 @@ def zipf_interactions(n_users, n_items, n_cells):
     lengths = rng.poisson(activity * (n_draws / activity.sum()))
     items = np.searchsorted(cumulative, rng.random(lengths.sum()), side="right")
     cells = np.repeat(np.arange(n_users) * n_items, lengths) + np.minimum(items, n_items - 1)
-    cells = np.unique(cells)
+    cells.sort()
+    cells = cells[np.diff(cells, prepend=-1) > 0]
     cells = cells[np.sort(rng.permutation(len(cells))[:n_cells])]
     rows, columns = np.divmod(cells, n_items)
     indptr = np.searchsorted(rows, np.arange(n_users + 1))
