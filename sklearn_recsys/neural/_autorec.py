@@ -67,21 +67,21 @@ class AutoRec(RatingAutoencoder):
         g in eq. 1: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"relu6"``,
         ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
     decoder_activation : str, default="identity"
-        f in eq. 1, of the same names. With ``"sigmoid"`` ratings are scaled to [0, 1].
+        f in eq. 1, from the same names. With ``"sigmoid"`` ratings are scaled to [0, 1].
     cold_value : {"midpoint", "mean"} or float, default="midpoint"
         The prediction for items without a training rating: the middle of the rating range (the
         paper's 3), the mean rating, or a rating.
     user_l2 : float, default=None
         Item-based: the penalty λ_f of the users' ridge regressions. None: chosen on the ratings
-        held out for early stopping, or 1000 where there are none.
+        held out for early stopping, or 1000 if there are none.
     lr : float, default=1e-3
-        Learning rate. ``optimizer="lbfgs"`` does without: its steps are found by a line search.
+        Learning rate. ``optimizer="lbfgs"`` ignores it: a line search finds its steps.
     max_epochs : int, default=200
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int, default=512
         Items (users) per update.
     optimizer : str or class, default="adam"
-        A name or class of :mod:`torch.optim`; ``"lbfgs"`` takes all rows at once, and an epoch is
+        A name or class of :mod:`torch.optim`; ``"lbfgs"`` uses all rows at once, and an epoch is
         20 of its iterations.
     l2 : float, default=50.0
         λ in eq. 2, the penalty on both weight matrices: λ/2 · (‖W‖² + ‖V‖²), added to the sum of
@@ -109,7 +109,7 @@ class AutoRec(RatingAutoencoder):
     net_ : skorch.NeuralNet
         The trained net; item-based with the decoder's rows of the training users.
     history_ : DataFrame
-        The training curve; losses of ratings are on the scale that is trained on, 1 to 5.
+        The training curve; losses of ratings are on the scale of training, 1 to 5.
     item_factors_ : ndarray of float32 of shape (n_items, n_factors)
         Item-based: the codes z = g(V r + μ) of the items.
     user_l2_ : float
@@ -131,17 +131,17 @@ class AutoRec(RatingAutoencoder):
     :math:`\lambda`, the learning rate and ``user_l2`` mean the same in every unit. All rating
     models on torch do so.
 
-    An item's input runs over the training users, so a new user has no place in it. But given the
+    An item's input has an entry for each training user, and none for a new user. But given the
     codes z_i, eq. 2 is a ridge regression for each user's row of the decoder,
 
     .. math:: v_u = \arg\min_v \sum_i (r_{ui} - v \cdot (z_i, 1))^2
               + \tfrac{\lambda_f}{2} (v - \bar v)^\top \Sigma^{-1} (v - \bar v),
 
     where :math:`v = (w, b)`. The mean :math:`\bar v` and the covariance :math:`\Sigma` of the
-    trained decoder's rows say what users are like; :math:`\Sigma` is scaled to a mean variance of
+    trained decoder's rows are a prior for users; :math:`\Sigma` is scaled to a mean variance of
     one, and half of it is the identity. A decoder activation other than the identity is replaced by
-    its tangent at the outputs of :math:`\bar v`. Every user takes that path, known or new: what is
-    predicted for a user depends on the user's ratings alone.
+    its tangent at the outputs of :math:`\bar v`. This holds for training users and new users alike:
+    predictions for a user depend on the user's ratings alone.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""CDAE: a denoising autoencoder with a node of its own for each user.
+"""CDAE: a denoising autoencoder with an input node for each user.
 
 Wu, DuBois, Zheng and Ester, "Collaborative Denoising Auto-Encoders for Top-N Recommender Systems",
 WSDM 2016.
@@ -27,7 +27,7 @@ class CDAEModule(RankingModule):
     """One hidden layer over the items and the user; a logit for each item.
 
     With the corrupted row ỹ, z = h(Wᵀ ỹ + V_u + b) and the logits are W' z + b'. The nodes V start
-    at zero, which is also the node of whoever has none: a user who was not trained on.
+    at zero, which is also the node of a user who was not in training.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class CDAEModule(RankingModule):
     normalize : bool
         Whether rows are scaled to a norm of one.
     n_negatives : int or None
-        Sampled negatives for each interaction; None: all items that are none.
+        Sampled negatives for each interaction; None: all items without an interaction.
     """
 
     def __init__(self, n_users, n_items, n_factors, activation, dropout, normalize, n_negatives):
@@ -62,14 +62,14 @@ class CDAEModule(RankingModule):
     def encode(self, rows):
         """Return the codes, of shape (n_rows, n_factors).
 
-        The `numbers` of the rows say whose node takes part; with None, or -1 for a row, it is zero.
+        The `numbers` of the rows select the nodes; if None, or -1 for a row, the node is zero.
         """
         if self.normalize:
             rows = rows.normalized()
         codes = corrupted(rows, self.dropout, self.training).matmul(self.encoder) + self.bias
         if rows.numbers is not None:
-            known = (rows.numbers >= 0)[:, None]
-            codes = codes + known * self.nodes[rows.numbers.clamp(min=0)]
+            is_trained = (rows.numbers >= 0)[:, None]
+            codes = codes + is_trained * self.nodes[rows.numbers.clamp(min=0)]
         return ACTIVATIONS[self.activation](codes)
 
     def forward(self, rows):
@@ -88,34 +88,34 @@ class CDAEModule(RankingModule):
             total = (cells.values.abs() * softplus(-cells.values.sign() * logits)).sum()
         return total / len(targets)
 
-    def validate(self, known, held_out):
-        """Return NDCG@100 of users who are not trained on: they have no node."""
-        return super().validate(replace(known, numbers=None), held_out)
+    def validate(self, inputs, held_out):
+        """Return NDCG@100 of held-out users, whose node is zero."""
+        return super().validate(replace(inputs, numbers=None), held_out)
 
 
 def with_negatives(rows, n):
-    """Return rows with the negatives drawn for them: `n` for each positive, at other items.
+    """Return rows with sampled negatives: `n` for each positive.
 
-    They are sampled again in each call, uniformly and with replacement, from the items that the row
-    does not hold; a row that holds every item gets none.
+    Each call samples new ones, uniformly and with replacement, from the items without an
+    interaction; a row that holds every item gets none.
 
     Parameters
     ----------
     rows : SparseRows of shape (n_rows, n_items)
         The positives.
     n : int
-        Negatives for each.
+        Negatives per positive.
 
     Returns
     -------
     cells : SparseRows of shape (n_rows, n_items)
-        Ones at the positives; at a negative, minus the number of times it was drawn.
+        Ones at the positives; at a negative, minus the number of times it was sampled.
     """
     n_items, owners = rows.shape[1], rows.rows
     items = NegativeSampler(rows.indptr, rows.indices, n_items).sample(owners, n)
-    drawn = (owners[:, None] * n_items + items)[items >= 0]
-    drawn, counts = drawn.unique(return_counts=True)
-    cells, order = torch.cat([owners * n_items + rows.indices, drawn]).sort()
+    negatives = (owners[:, None] * n_items + items)[items >= 0]
+    negatives, counts = negatives.unique(return_counts=True)
+    cells, order = torch.cat([owners * n_items + rows.indices, negatives]).sort()
     values = torch.cat([rows.values.new_ones(len(owners)), -counts])[order]
     owners, indices = cells // n_items, cells % n_items
     order = indices.argsort(stable=True)
@@ -131,7 +131,7 @@ def with_negatives(rows, n):
 
 
 def _starts(numbers, length):
-    """Return where each number begins among sorted ones."""
+    """Return the first position of each of the numbers 0, 1, … among sorted numbers."""
     counts = numbers.bincount(minlength=length)
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
@@ -140,7 +140,7 @@ def _starts(numbers, length):
 class CDAE(InductiveRanker):
     """CDAE, a collaborative denoising autoencoder with a logistic loss.
 
-    A user's row, corrupted by dropout, and a node of the user's own feed one hidden layer, which
+    A user's row, corrupted by dropout, and the user's own node feed one hidden layer, which
     predicts for each item whether the user interacts with it [1]_.
 
     Parameters
@@ -148,21 +148,21 @@ class CDAE(InductiveRanker):
     n_factors : int, default=200
         Width of the hidden layer.
     activation : str, default="tanh"
-        Of the hidden layer: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"relu6"``,
-        ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
+        Activation of the hidden layer: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``,
+        ``"relu6"``, ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
     dropout : float, default=0.5
         The corruption q, the share of the interactions dropped from the input while training; the
         others are scaled by 1 / (1 - q).
     normalize : bool, default=True
         Whether a row is divided by the root of its number of interactions.
     n_negatives : int, default=None
-        Items sampled for each interaction, again in each epoch, from those that the user has none
-        with; the paper takes 5. None: all of these items are negatives, which ranks better and
-        costs as much as there are cells in the dense matrix.
+        Negatives sampled for each interaction, again in each epoch; the paper uses 5. None: all
+        items without an interaction are negatives, which ranks better, at a cost linear in the
+        cells of the dense matrix.
     lr : float, default=5e-3
         Learning rate.
     max_epochs : int, default=200
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int, default=500
         Users per update.
     optimizer : str or class, default="adam"
@@ -210,15 +210,15 @@ class CDAE(InductiveRanker):
 
     Notes
     -----
-    A row that holds the same items as a training row takes that user's trained node; of equal
-    training rows the first one answers. The node of every other row is zero, and so is that of the
-    users held out for early stopping. `partial_fit` keeps the nodes of the rows that it finds among
-    the former training rows, and starts the others at zero.
+    A row that holds the same items as a training row has that user's trained node, the first one of
+    equal training rows. The node of every other row is zero, including those of users held out for
+    early stopping. `partial_fit` keeps the nodes of rows that equal previous training rows, and
+    starts the others at zero.
 
-    That rule was measured on MovieLens-1M, by the NDCG@100 of 750 validation users who were left
-    out of training: zero .4342; the mean of the trained nodes .4330; 1, 5 and 20 gradient steps of
-    .01 on the node alone .4347, .4345 and .4320. The same users trained in reach .4236 with their
-    own nodes, which learn from what is held out that it is not liked, and .4340 with zero.
+    The choice of zero was measured on MovieLens-1M, by the NDCG@100 of 750 validation users who
+    were not in training: zero .4342; the mean of the trained nodes .4330; 1, 5 and 20 gradient
+    steps of .01 on the node alone .4347, .4345 and .4320. If these users are in training, they
+    reach .4236 with their own nodes, which learn held-out items as negatives, and .4340 with zero.
 
     References
     ----------
@@ -267,17 +267,17 @@ class CDAE(InductiveRanker):
     def _prepare(self, X, resume):
         super()._prepare(X, resume)
         if resume:
-            self._hand_over_nodes(X)
+            self._assign_nodes(X)
 
-    def _hand_over_nodes(self, X):
-        """Give the rows of `X` that are known their nodes, the others new ones."""
+    def _assign_nodes(self, X):
+        """Assign their trained nodes to the training rows in `X`, and zero to new rows."""
         module, rows = self.net_.module_, self._training_rows(X)
         if np.array_equal(rows, np.arange(len(module.nodes))):
             return
         rows = torch.from_numpy(rows).to(module.nodes.device)
-        known = (rows >= 0)[:, None]
-        module.nodes = nn.Parameter(known * module.nodes.detach()[rows.clamp(min=0)])
-        self.net_.initialize_optimizer()  # the one there was holds the former nodes
+        is_trained = (rows >= 0)[:, None]
+        module.nodes = nn.Parameter(is_trained * module.nodes.detach()[rows.clamp(min=0)])
+        self.net_.initialize_optimizer()  # the optimizer refers to the old nodes
 
     def _sparse_rows(self, X):
         rows = super()._sparse_rows(X)

@@ -20,7 +20,7 @@ from sklearn_recsys.neural._nn.layers import ACTIVATIONS
 from sklearn_recsys.neural._nn.rating import RatingModule
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 
-# what ratings are scaled to, so that the last layer can reach them; others are centered
+# ranges of ratings that the last layer can reach; for other activations ratings are centered
 _REACH = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 _REACH |= dict.fromkeys(("relu", "relu6", "elu", "selu", "swish", "softplus"), (1.0, 5.0))
 
@@ -38,17 +38,17 @@ class DeepAutoencoderModule(RatingModule):
     hidden_layer_sizes : sequence of int
         Widths of the encoder's layers, the last one the code's.
     activation : str
-        Of all layers but the last one.
+        Activation of all layers except the last one.
     output_activation : str
-        Of the last one.
+        Activation of the last one.
     dropout : float
         Share of the code dropped while training.
     tied_weights : bool
         Whether the decoder's weights are the encoder's.
     n_refeeds : int
-        How often the dense output is fed in again while training.
+        Number of times that the dense output is fed in again while training.
     n_features : int, default=0
-        Length of what is joined to an input vector; zero for nothing.
+        Number of user features that are appended to an input vector.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class DeepAutoencoderModule(RatingModule):
     def encode(self, rows, features=None):
         """Return the codes, of shape (n_rows, hidden_layer_sizes[-1]).
 
-        Rows may be dense; `features` are theirs then.
+        If the rows are dense, `features` are passed separately.
         """
         code, features = rows, getattr(rows, "features", features)
         for weight, bias in zip(self.encoder_weights, self.encoder_biases, strict=True):
@@ -112,9 +112,8 @@ class DeepAutoencoderModule(RatingModule):
     def loss(self, inputs, targets):
         """Return the masked mean squared error (eq. 1), and that of the dense output fed in again.
 
-        f(f(x)) is compared with f(x), which is a constant there: it is input and target, and no
-        gradient goes through it. The sum of these means is multiplied by the ratings per row: it is
-        per row, to which the penalty on the weights is added.
+        f(f(x)) is compared with f(x), input and target, through which no gradient flows. These
+        means are multiplied by the ratings per row, so that the sum is a loss per row.
         """
         hidden = self.hidden(inputs)
         loss = self.squared_error(hidden, targets) / len(targets)
@@ -158,27 +157,28 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
     tied_weights : bool, default=False
         Whether the decoder's weights are the transposed weights of the encoder.
     activation : str, default="selu"
-        Of all layers but the last one: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``,
-        ``"relu6"``, ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
+        Activation of all layers except the last one: ``"identity"``, ``"sigmoid"``, ``"tanh"``,
+        ``"relu"``, ``"relu6"``, ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or
+        ``"softplus"``.
     output_activation : str, default="identity"
-        Of the last layer, of the same names. Ratings are centered for ``"identity"`` and
-        ``"leaky_relu"``, scaled to [0, 1] for ``"sigmoid"``, to [-1, 1] for ``"tanh"`` and to
+        Activation of the last layer, from the same names. Ratings are centered for ``"identity"``
+        and ``"leaky_relu"``, scaled to [0, 1] for ``"sigmoid"``, to [-1, 1] for ``"tanh"`` and to
         [1, 5] for the others, which the layer can reach.
     dropout : float, default=0.5
         Share of the code dropped while training.
     n_refeeds : int, default=1
-        How often the dense output f(x) is fed in again in an update. A pass adds the mean squared
-        error of f(f(x)) against f(x), over all outputs, to that of eq. 1.
+        Number of times that the dense output f(x) is fed in again in an update. Each pass adds the
+        mean squared error of f(f(x)) against f(x), over all outputs, to that of eq. 1.
     cold_value : {"midpoint", "mean"} or float, default="midpoint"
         The prediction for items without a training rating: the middle of the rating range, the
         mean rating, or a rating.
     user_l2 : float, default=None
         Item-based: the penalty λ_f of the users' ridge regressions. None: chosen on the ratings
-        held out for early stopping, or 1000 where there are none.
+        held out for early stopping, or 1000 if there are none.
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=200
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int, default=128
         Users (items) per update.
     optimizer : str or class, default="adam"
@@ -209,7 +209,7 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
     net_ : skorch.NeuralNet
         The trained net; item-based with the output rows of the training users.
     history_ : DataFrame
-        The training curve; losses of ratings are on the scale that is trained on, 1 to 5.
+        The training curve; losses of ratings are on the scale of training, 1 to 5.
     rating_range_ : tuple of float
         The lowest and the highest training rating.
     interactions_ : csr_array of shape (n_users, n_items)
@@ -321,4 +321,4 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
         reach = _REACH.get(self.output_activation)
         if reach is None:
             return super()._make_scale(X)
-        return self._reaching(*reach)
+        return self._scale_to(*reach)

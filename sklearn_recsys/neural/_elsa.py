@@ -131,7 +131,7 @@ class ELSA(ExplainMixin, FactorsMixin, InductiveRanker):
         Learning rate. Elements of the vectors start with a size of about 1 and grow, which lowers
         the effective rate: a good one is far greater than those of other networks.
     max_epochs : int, default=30
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int, default=512
         Users per update.
     optimizer : str or class, default="adam"

@@ -1,6 +1,6 @@
 """EmbeddingNet: ratings by a multilayer perceptron on vectors of users and items.
 
-The tabular way to recommend of Guo and Berkhahn, "Entity Embeddings of Categorical Variables",
+The tabular approach of Guo and Berkhahn, "Entity Embeddings of Categorical Variables",
 2016, with the two categories user and item.
 """
 
@@ -36,9 +36,9 @@ class EmbeddingNetModule(PairModule):
     l2 : float
         The penalty.
     unit : float
-        What one is in ratings.
+        The size of one unit, in ratings.
     intercept : float
-        What the outputs start at, before the sigmoid.
+        The initial output, before the sigmoid.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class EmbeddingNetModule(PairModule):
 class EmbeddingNet(TransductiveRatingRecommender):
     """EmbeddingNet, a multilayer perceptron on vectors of users and items, for ratings.
 
-    The vectors of a user and an item, side by side, go through hidden layers to a rating [1]_.
+    The concatenated vectors of a user and an item go through hidden layers to a rating [1]_.
 
     Parameters
     ----------
@@ -93,11 +93,11 @@ class EmbeddingNet(TransductiveRatingRecommender):
         The lowest and the highest rating; None: those of the first training matrix. Ratings come
         from a sigmoid that reaches an eighth of the range beyond it on either side.
     schedule : {"constant", "one_cycle"}, default="constant"
-        The learning rate: `lr`, or rising to it and falling to nothing over all epochs.
+        The learning rate: `lr`, or rising to it and falling to zero over all epochs.
     lr : float, default=3e-3
         Learning rate.
     max_epochs : int, default=100
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
         Ratings per update. "auto": a hundredth of them, from 32 to 4096.
     optimizer : str or class, default="adam"
@@ -128,7 +128,7 @@ class EmbeddingNet(TransductiveRatingRecommender):
     net_ : skorch.NeuralNet
         The trained net.
     history_ : DataFrame
-        The training curve; losses of ratings are on the scale that is trained on, 1 to 5.
+        The training curve; losses of ratings are on the scale of training, 1 to 5.
     rating_range_ : tuple of float
         The lowest and the highest training rating.
     interactions_ : csr_array of shape (n_users, n_items)
@@ -147,8 +147,8 @@ class EmbeddingNet(TransductiveRatingRecommender):
 
     Notes
     -----
-    A row that is a training row takes that user's trained vector. Any other row is folded in by 50
-    steps of Adam on the user's vector alone, in float64, on the row's ratings.
+    A row that equals a training row has that user's trained vector. Any other row is folded in by
+    50 steps of Adam on the user's vector alone, in float64, on the row's ratings.
 
     References
     ----------

@@ -55,24 +55,27 @@ class ImplicitMatrixFactorizationModule(DotProductModule):
     def row_losses(self, u, rows):
         """Return each row's logistic loss over all items, its penalty and its sum of weights.
 
-        An item with an interaction weighs 1; the others of a row together as much as `n_negatives`
-        drawn ones for each interaction.
+        An item with an interaction has weight 1; the others of a row have together the weight of
+        `n_negatives` sampled ones for each interaction.
         """
         lengths = rows.indptr.diff()
         free = rows.shape[1] - lengths
-        weights = self.n_negatives * lengths / free.clamp(min=1) * (free > 0)  # of a free item
+        # the weight of each item without an interaction
+        weights = self.n_negatives * lengths / free.clamp(min=1) * (free > 0)
         scores, owners = self.grid(u), rows.rows
         positives = scores[owners, rows.indices]
         squares = self.item_vectors.square().sum(dim=1)
 
-        def over_row(of_all, of_positives, of_negatives):
-            sums = weights * of_all
-            changes = of_positives - weights[owners] * of_negatives
+        def weighted_sums(all_items, positives, as_negatives):
+            sums = weights * all_items
+            changes = positives - weights[owners] * as_negatives
             return sums.index_add(0, owners, changes.to(sums.dtype))
 
-        losses = over_row(softplus(scores).sum(dim=1), softplus(-positives), softplus(positives))
-        touched = squares.index_select(0, rows.indices)  # its gradient has one order of sums
-        item_squares = over_row(squares.sum(), touched, touched)
+        losses = weighted_sums(
+            softplus(scores).sum(dim=1), softplus(-positives), softplus(positives)
+        )
+        touched = squares.index_select(0, rows.indices)  # index_select has a deterministic gradient
+        item_squares = weighted_sums(squares.sum(), touched, touched)
         totals = lengths + weights * free
         return losses, self.l2 / 2 * (totals * u.square().sum(dim=1) + item_squares), totals
 
@@ -82,8 +85,7 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
     r"""Matrix factorization for implicit feedback: logistic loss, or BPR.
 
     Items are ranked by :math:`s_{ui} = b_u + b_i + p_u \cdot q_i`. Every interaction (``x > 0``) is
-    a positive. The losses say how it is compared with the negatives, items that the user has no
-    interaction with:
+    a positive. The losses compare it with negatives, items that the user has no interaction with:
 
     ``"logistic"``
         Logistic matrix factorization [1]_: :math:`\sigma(s_{ui})` is the probability of an
@@ -100,20 +102,20 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
     loss : {"logistic", "bpr"}, default="logistic"
         The loss.
     negatives : {"all", "sampled"}, default="all"
-        With ``"logistic"``: all items that a user has no interaction with, weighing together as
-        much as `n_negatives` sampled ones for each interaction; or those, sampled again in each
-        epoch. The first is the expectation of the second, at the cost of users × items × factors,
+        With ``"logistic"``: all items that a user has no interaction with, with the total weight
+        of `n_negatives` sampled ones for each interaction; or sampled ones, again in each epoch.
+        The first is the expectation of the second, at the cost of users × items × factors,
         which is quick for catalogs of some ten thousand items. ``"bpr"`` always samples.
     n_negatives : int, default=4
         Negatives for each interaction.
     dropout : float, default=0.0
         Share of a user's factors that are dropped from an example while training.
     schedule : {"constant", "one_cycle"}, default="constant"
-        The learning rate: `lr`, or rising to it and falling to nothing over all epochs.
+        The learning rate: `lr`, or rising to it and falling to zero over all epochs.
     lr : float, default=0.01
         Learning rate.
     max_epochs : int, default=100
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
         Examples per update; users, where all items are negatives. "auto": a hundredth of the
         interactions, from 32 to 4096 examples; a twelfth of the users, at most 512.
@@ -121,7 +123,7 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
         A name or class of :mod:`torch.optim`.
     l2 : float, default=0.01
         Penalty on the vectors that an example touches: l2/2 · (‖u‖² + ‖v‖²), added to its loss, so
-        that frequent users and items are held by it as much as rare ones.
+        that frequent and rare users and items are shrunk equally.
     early_stopping : bool, default=True
         Whether to stop when the NDCG of held-out interactions stops rising, and keep the best
         weights.
@@ -136,7 +138,7 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
         one.
     random_state : int, RandomState instance or None, default=None
-        Seed of what is held out, the weights, the negatives and the batches.
+        Seed of the held-out data, the weights, the negatives and the batches.
     verbose : int, default=0
         Whether to print every epoch.
     net_params : dict, default=None
@@ -165,18 +167,18 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
 
     See Also
     --------
-    ALS : Squared loss over all items [4]_, solved in turns; no learning rate.
+    ALS : Squared loss over all items [4]_, by alternating least squares; no learning rate.
     MatrixFactorization : The same scores, trained to predict ratings.
     NCF : A multilayer perceptron in place of the dot product, or in addition to it.
 
     Notes
     -----
-    Johnson weighs an interaction by its count. Here all interactions weigh 1, and the negatives of
-    a user together `n_negatives` times as much as the interactions. Training is by minibatches and
-    Adam, not in turns for users and items.
+    Johnson weights an interaction by its count. Here all interactions have weight 1, and the
+    negatives of a user together `n_negatives` times the weight of the interactions. Training is by
+    minibatches and Adam, rather than alternating between users and items.
 
-    A row that is a training row takes the user's trained vector. Any other row is folded in by 50
-    steps of Adam on the user's vector alone, in float64, with negatives that follow from the row's
+    A row that equals a training row has the user's trained vector. Any other row is folded in by 50
+    steps of Adam on the user's vector alone, in float64, with negatives determined by the row's
     content.
 
     References

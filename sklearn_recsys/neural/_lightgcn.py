@@ -186,7 +186,7 @@ class LightGCN(FactorsMixin, NeuralRecommender):
     lr : float, default=0.03
         Learning rate.
     max_epochs : int, default=30
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
         Interactions per update, each of which propagates all embeddings. "auto": a twentieth of the
         interactions, from 32 to 131,072.
@@ -209,7 +209,7 @@ class LightGCN(FactorsMixin, NeuralRecommender):
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
         one.
     random_state : int, RandomState instance or None, default=None
-        Seed of what is held out, the weights, the negatives and the batches.
+        Seed of the held-out data, the weights, the negatives and the batches.
     verbose : int, default=0
         Whether to print every epoch.
     net_params : dict, default=None

@@ -19,7 +19,7 @@ from sklearn_recsys.neural._nn.layers import ACTIVATIONS, split_biases
 from sklearn_recsys.neural._nn.pair import DotProductModule
 from sklearn_recsys.utils._sklearn import Interval
 
-_USER_L2 = 50.0  # where no ratings are held out to choose it on; of errors on 1 to 5
+_USER_L2 = 50.0  # if no ratings are held out to choose it; for errors on a scale from 1 to 5
 
 
 class MatrixFactorizationModule(DotProductModule):
@@ -38,7 +38,7 @@ class MatrixFactorizationModule(DotProductModule):
     activation : str, default="identity"
         Applied to the score.
     unit : float, default=1.0
-        What one is in ratings.
+        The size of one unit, in ratings.
     intercept : float, default=0.0
         The constant added to the score.
     """
@@ -84,23 +84,22 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
         Length of the vectors p and q.
     rating_range : tuple of (float, float), default=None
         The lowest and the highest rating, in the unit of the data. Predictions then go through a
-        sigmoid, scaled to this range and an eighth of it more on either side. None: they are as
-        they are.
+        sigmoid, scaled to this range and an eighth of it more on either side. None: no sigmoid.
     dropout : float, default=0.0
         Share of a user's factors that are dropped from an example while training.
     schedule : {"constant", "one_cycle"}, default="constant"
-        The learning rate: `lr`, or rising to it and falling to nothing over all epochs.
+        The learning rate: `lr`, or rising to it and falling to zero over all epochs.
     lr : float, default=0.003
         Learning rate.
     max_epochs : int, default=100
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
         Ratings per update. "auto": a hundredth of them, from 32 to 4096.
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=0.22
         Penalty on the vectors that a rating touches: l2/2 · (‖u‖² + ‖v‖²), added to its squared
-        error, so that frequent users and items are held by it as much as rare ones.
+        error, so that frequent and rare users and items are shrunk equally.
     early_stopping : bool, default=True
         Whether to stop when the loss on held-out ratings stops falling, and keep the best weights.
     validation_fraction : float, default=0.05
@@ -126,14 +125,14 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
     item_factors_ : ndarray of float32 of shape (n_items, n_factors)
         The vectors q.
     user_biases_, item_biases_ : ndarray of float32 of shape (n_users,), (n_items,)
-        The biases, on the scale that is trained on, 1 to 5.
+        The biases, on the scale of training, 1 to 5.
     user_l2_ : float
         The penalty of the users' ridge regressions, chosen on the ratings held out for early
         stopping.
     net_ : skorch.NeuralNet
         The trained net.
     history_ : DataFrame
-        The training curve; losses of ratings are on the scale that is trained on, 1 to 5.
+        The training curve; losses of ratings are on the scale of training, 1 to 5.
     rating_range_ : tuple of float
         The lowest and the highest training rating.
     interactions_ : csr_array of shape (n_users, n_items)
@@ -155,7 +154,8 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
     -----
     A user's p and b_u have an exact solution, given the items' vectors: a ridge regression on their
     ratings, shrunk to the mean of the trained users by their covariance, as in the Notes of
-    `AutoRec`. `fit` ends with it, and everyone is answered by it, known or new.
+    `AutoRec`. `fit` ends with it, and all predictions use it, for training users and new users
+    alike.
 
     References
     ----------
@@ -219,7 +219,7 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
         self.user_factors_, self.user_biases_ = split_biases(self._solved(X))
 
     def _set_ridge(self, trained_users, intercept, split):
-        """Set what the users' ridge regressions need, with the best penalty on held-out ratings."""
+        """Set up the users' ridge regressions, with the best penalty on held-out ratings."""
         self._set_prior(trained_users)
         codes = self.item_factors_.astype(np.float64)
         offsets = self.item_biases_ + np.float64(intercept)
@@ -233,10 +233,10 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
 
     @property
     def _penalties(self):
-        return np.geomspace(0.5, 2000, 13) / self._scale_[1] ** 2  # of errors as they are scaled
+        return np.geomspace(0.5, 2000, 13) / self._scale_[1] ** 2  # for errors in scaled units
 
     def _solved(self, X):
-        """Return the users' vectors that the ridge regressions find, of float64."""
+        """Return the solutions of the users' ridge regressions, in float64."""
         deviations = self._user_rows(X) @ self._root_.T * np.sqrt(2 / self.user_l2_)
         return self._mean_row_ + deviations
 

@@ -21,8 +21,8 @@ from sklearn_recsys.neural._nn.layers import (
 )
 from sklearn_recsys.neural._nn.losses import (
     divergence_from_normal,
-    draw_codes,
     multinomial_loss,
+    sample_codes,
 )
 from sklearn_recsys.neural._nn.ranking import RankingModule
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
@@ -40,11 +40,11 @@ class MultDAEModule(RankingModule):
     n_factors : int
         Width of the code.
     activation : str
-        Of all layers but the last one.
+        Activation of all layers except the last one.
     dropout : float
         Share of the interactions dropped while training.
     n_codes : int, default=1
-        How many vectors of `n_factors` the encoder returns for a row.
+        Number of vectors of length `n_factors` that the encoder returns for a row.
     """
 
     def __init__(self, n_items, hidden_layer_sizes, n_factors, activation, dropout, n_codes=1):
@@ -77,16 +77,16 @@ class MultDAEModule(RankingModule):
 
 
 class MultVAEModule(Annealed, MultDAEModule):
-    """A variational autoencoder: the code is Gaussian, its mean is what predicts.
+    """A variational autoencoder: the code is Gaussian, and predictions use its mean.
 
     Parameters
     ----------
     n_items, hidden_layer_sizes, n_factors, activation, dropout
-        As of MultDAEModule.
+        See `MultDAEModule`.
     anneal_cap : float
-        The greatest weight of the Kullback-Leibler divergence.
+        The largest weight of the Kullback-Leibler divergence.
     anneal_epochs : int
-        Epochs until it is reached.
+        Epochs in which the weight grows to `anneal_cap`.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class MultVAEModule(Annealed, MultDAEModule):
     def loss(self, inputs, targets):
         """Return the negative evidence lower bound per row, with β."""
         means, log_variances = self.encoder(inputs).chunk(2, dim=1)
-        codes = draw_codes(means, log_variances)
+        codes = sample_codes(means, log_variances)
         divergence = divergence_from_normal(means, log_variances)
         loss = multinomial_loss(targets, self.decode(codes))
         return loss + self.beta * divergence / len(targets)
@@ -131,14 +131,15 @@ class MultDAE(InductiveRanker):
     hidden_layer_sizes : sequence of int, default=()
         Widths of the layers between the row and the code; the decoder mirrors them.
     activation : str, default="tanh"
-        Of all layers but the last one: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``,
-        ``"relu6"``, ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
+        Activation of all layers except the last one: ``"identity"``, ``"sigmoid"``, ``"tanh"``,
+        ``"relu"``, ``"relu6"``, ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or
+        ``"softplus"``.
     dropout : float, default=0.5
         Share of the interactions dropped while training.
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=200
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int, default=500
         Users per update.
     optimizer : str or class, default="adam"
@@ -228,29 +229,29 @@ class MultVAE(InductiveRanker):
     """MultVAE, a variational autoencoder with a multinomial likelihood.
 
     A user's row, scaled to a norm of one and corrupted by dropout, is encoded to the mean and the
-    variance of a Gaussian code, and a draw of the code is decoded to a distribution over the items.
-    Predictions come from the mean [1]_.
+    variance of a Gaussian code, and a sample of the code is decoded to a distribution over the
+    items. Predictions come from the mean [1]_.
 
     Parameters
     ----------
     n_factors : int, default=200
         Width of the code.
     hidden_layer_sizes : sequence of int, default=()
-        Widths of the layers between the row and the code; the decoder mirrors them. The paper has
-        ``(600,)`` for MovieLens-20M; on MovieLens-1M no layer is better.
+        Widths of the layers between the row and the code; the decoder mirrors them. The paper uses
+        ``(600,)`` for MovieLens-20M; on MovieLens-1M no hidden layer is better.
     activation : str, default="tanh"
-        Of all hidden layers: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"relu6"``,
-        ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
+        Activation of all hidden layers: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``,
+        ``"relu6"``, ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
     dropout : float, default=0.5
         Share of the interactions dropped while training.
     anneal_cap : float, default=0.05
-        The greatest β, the weight of the Kullback-Leibler divergence. The paper has 0.2.
+        The largest β, the weight of the Kullback-Leibler divergence. The paper uses 0.2.
     anneal_epochs : int, default=100
         Epochs in which β grows from zero to `anneal_cap`.
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=300
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int, default=500
         Users per update.
     optimizer : str or class, default="adam"
@@ -294,7 +295,7 @@ class MultVAE(InductiveRanker):
     See Also
     --------
     MultDAE : Without the variance.
-    RecVAE : With a prior of its own.
+    RecVAE : With a composite prior.
 
     References
     ----------

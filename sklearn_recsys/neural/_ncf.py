@@ -1,4 +1,4 @@
-"""NCF: neural collaborative filtering, by a generalized product, a perceptron, or both.
+"""NCF: neural collaborative filtering by a generalized dot product, a perceptron, or both.
 
 He, Liao, Zhang, Nie, Hu and Chua, "Neural Collaborative Filtering", WWW 2017.
 """
@@ -27,15 +27,15 @@ _PRETRAINED_SHARE = 0.5  # α of § 3.4.1
 class NCFModule(PairModule):
     """The score hᵀ φ(u, v) of eq. 11 and 12; φ is p ∘ q, a tower over [p', q'], or both.
 
-    With both, a vector holds that of the product first and then that of the tower: the branches
-    have embeddings of their own.
+    With both, the branches have separate embeddings: a vector holds that of the product, then that
+    of the tower.
 
     Parameters
     ----------
     n_users, n_items : int
         Rows and columns of the training matrix.
     architecture : {"gmf", "mlp", "neumf"}
-        Which branches there are.
+        The branches: the product, the tower, or both.
     n_factors : int
         Length of an embedding.
     hidden_layer_sizes : sequence of int
@@ -63,7 +63,7 @@ class NCFModule(PairModule):
             self.grid_width = max([2 * n_factors, *hidden_layer_sizes])
         self.output = nn.Linear(width, 1)  # h
         if branches == ("gmf",):
-            nn.init.ones_(self.output.weight)  # a dot product, to start with
+            nn.init.ones_(self.output.weight)  # starts as a dot product
         nn.init.zeros_(self.output.bias)
 
     def score(self, u, v):
@@ -78,7 +78,7 @@ class NCFModule(PairModule):
     def grid(self, u):
         """Return the logits of all items, of shape (n_rows, n_items)."""
         v, n, scores = self.item_vectors, self.n_factors, self.output.bias
-        weight = exact(self.output.weight[0])  # of the product first
+        weight = exact(self.output.weight[0])  # the weights of the product come first
         u, v, scores = exact(u), exact(v), exact(scores)
         if "gmf" in self.branches:
             scores = scores + (u[:, :n] * weight[:n]) @ v[:, :n].T
@@ -87,7 +87,7 @@ class NCFModule(PairModule):
         return scores.float()
 
     def start_from(self, gmf, mlp):
-        """Take the weights of trained branches; the output layers join half and half (eq. 13)."""
+        """Copy the weights of trained branches; each output layer counts half (eq. 13)."""
         share = _PRETRAINED_SHARE
         with torch.no_grad():
             for name in ("user_vectors", "item_vectors"):
@@ -99,18 +99,18 @@ class NCFModule(PairModule):
             self.output.bias.copy_(share * gmf.output.bias + (1 - share) * mlp.output.bias)
 
     def branch(self, name):
-        """Return one of two branches as a module of its own, as `start_from` takes it."""
+        """Return one of the two branches as a separate module, as `start_from` takes it."""
         first = name == "gmf"
-        part = slice(None, self.n_factors) if first else slice(self.n_factors, None)
+        columns = slice(None, self.n_factors) if first else slice(self.n_factors, None)
         share = _PRETRAINED_SHARE if first else 1 - _PRETRAINED_SHARE
-        alone = deepcopy(self)
-        alone.branches = (name,)
+        branch = deepcopy(self)
+        branch.branches = (name,)
         if first:
-            del alone.tower
-        alone.user_vectors = nn.Parameter(self.user_vectors[:, part].detach().clone())
-        alone.item_vectors = nn.Parameter(self.item_vectors[:, part].detach().clone())
-        alone.output.weight = nn.Parameter(self.output.weight[:, part].detach() / share)
-        return alone.requires_grad_(False)
+            del branch.tower
+        branch.user_vectors = nn.Parameter(self.user_vectors[:, columns].detach().clone())
+        branch.item_vectors = nn.Parameter(self.item_vectors[:, columns].detach().clone())
+        branch.output.weight = nn.Parameter(self.output.weight[:, columns].detach() / share)
+        return branch.requires_grad_(False)
 
 
 @parameters
@@ -118,8 +118,8 @@ class NCF(TransductiveRecommender):
     """NCF, neural collaborative filtering: GMF, MLP and NeuMF.
 
     Whether a user interacts with an item is predicted from vectors of both: by a weighted sum over
-    their elementwise product (GMF), by a multilayer perceptron on both side by side (MLP), or by
-    both together, with vectors of their own (NeuMF). Negatives are sampled again in each
+    their elementwise product (GMF), by a multilayer perceptron on their concatenation (MLP), or
+    by both together, with separate vectors (NeuMF). Negatives are sampled again in each
     epoch [1]_.
 
     Parameters
@@ -127,22 +127,22 @@ class NCF(TransductiveRecommender):
     architecture : {"gmf", "mlp", "neumf"}, default="neumf"
         The model.
     n_factors : int, default=64
-        Length of the vectors of either branch.
+        Length of the vectors of each branch.
     hidden_layer_sizes : sequence of int, default=(128, 64, 32)
         Widths of the perceptron's layers, with ReLU between them.
     pretrain : bool, default=True
-        With ``"neumf"``: whether GMF and MLP are trained first, and NeuMF goes on from their
-        weights, their output layers joined half and half (§ 3.4.1).
+        With ``"neumf"``: whether GMF and MLP are trained first, and NeuMF starts from their
+        weights, with the mean of their outputs (§ 3.4.1).
     n_negatives : int, default=8
-        Negatives for each interaction; the paper takes 4.
+        Negatives for each interaction; the paper uses 4.
     dropout : float, default=0.0
         Share of the perceptron's units dropped while training.
     schedule : {"constant", "one_cycle"}, default="one_cycle"
-        The learning rate: `lr`, or rising to it and falling to nothing over all epochs.
+        The learning rate: `lr`, or rising to it and falling to zero over all epochs.
     lr : float, default=5e-3
-        Learning rate. A pre-trained NeuMF takes a third of it, and in `fit` of `max_epochs`.
+        Learning rate. A pre-trained NeuMF uses a third of it, and in `fit` a third of `max_epochs`.
     max_epochs : int, default=12
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
         Examples, interactions and negatives, per update. "auto": a hundredth of the interactions,
         from 32 to 4096.
@@ -155,7 +155,7 @@ class NCF(TransductiveRecommender):
         weights.
     validation_fraction : float, default=0.1
         The share of the interactions held out for that, at most one of a user and 10,000, which
-        NDCG@10 ranks among 99 drawn items.
+        NDCG@10 ranks among 99 sampled items.
     n_iter_no_change : int, default=5
         Epochs without an improvement before training stops.
     callbacks : list, default=None
@@ -164,7 +164,7 @@ class NCF(TransductiveRecommender):
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
         one.
     random_state : int, RandomState instance or None, default=None
-        Seed of what is held out, the weights, the negatives and the batches.
+        Seed of the held-out data, the weights, the negatives and the batches.
     verbose : int, default=0
         Whether to print every epoch.
     net_params : dict, default=None
@@ -192,10 +192,10 @@ class NCF(TransductiveRecommender):
 
     Notes
     -----
-    A row that is a training row takes that user's trained vectors. Any other row is folded in by 50
-    steps of Adam on the user's vectors alone, in float64, with negatives that follow from the row's
-    content. In a pre-trained NeuMF each branch's vector is found as if the other were not there, as
-    in most of the training.
+    A row that equals a training row has that user's trained vectors. Any other row is folded in by
+    50 steps of Adam on the user's vectors alone, in float64, with negatives determined by the row's
+    content. In a pre-trained NeuMF each branch's vector is fitted without the other branch, as in
+    most of the training.
 
     References
     ----------
@@ -263,13 +263,13 @@ class NCF(TransductiveRecommender):
 
     def _make_net(self, module, device, n_examples, valid, pretrained=False):
         net = super()._make_net(module, device, n_examples, valid, pretrained)
-        if pretrained:  # the branches took as many epochs each as the whole may
+        if pretrained:  # each branch was trained for `max_epochs`
             net.max_epochs = -(-net.max_epochs // 3)
         return net
 
     def _fold_in(self, module, X):
         fold_in = super()._fold_in
         if self._pretrains:
-            parts = [fold_in(module.branch(name), X) for name in module.branches]
-            return torch.cat(parts, dim=1)
+            vectors = [fold_in(module.branch(name), X) for name in module.branches]
+            return torch.cat(vectors, dim=1)
         return fold_in(module, X)

@@ -1,4 +1,4 @@
-"""RecVAE: a variational autoencoder with a composite prior, trained by turns.
+"""RecVAE: a variational autoencoder with a composite prior and alternating training.
 
 Shenbin, Alekseev, Tutubalina, Malykh and Nikolenko, "RecVAE: A New Variational Autoencoder for
 Top-N Recommendations with Implicit Feedback", WSDM 2020.
@@ -18,17 +18,17 @@ from torch.nn.functional import silu
 from sklearn_recsys.neural._base.inductive import InductiveRanker
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._nn.layers import corrupted
-from sklearn_recsys.neural._nn.losses import draw_codes, multinomial_loss
+from sklearn_recsys.neural._nn.losses import multinomial_loss, sample_codes
 from sklearn_recsys.neural._nn.ranking import RankingModule
 from sklearn_recsys.utils._sklearn import Interval
 
-_MIXTURE = (3 / 20, 3 / 4, 1 / 10)  # standard normal, former posterior, wide normal
+_MIXTURE = (3 / 20, 3 / 4, 1 / 10)  # standard normal, previous posterior, wide normal
 _WIDE_LOG_VARIANCE = 10.0
 _DEPTH = 5
 
 
 class RecVAEEncoder(nn.Module):
-    """Five layers, each of which sees the outputs of all before it.
+    """Five densely connected layers: each reads the outputs of all layers before it.
 
     Parameters
     ----------
@@ -65,16 +65,16 @@ class RecVAEEncoder(nn.Module):
 
 
 class RecVAEModule(RankingModule):
-    """Encoder, linear decoder, and the encoder as it was before, for the prior.
+    """Encoder, linear decoder, and the previous encoder, which is part of the prior.
 
     Parameters
     ----------
     n_items, n_hidden, n_factors, dropout
-        As of RecVAEEncoder.
+        See `RecVAEEncoder`.
     gamma : float
         Weight of the divergence for each interaction of a user.
     encoder_epochs : int
-        Epochs of the encoder before one of the decoder.
+        Epochs of the encoder before each epoch of the decoder.
     """
 
     def __init__(self, n_items, n_hidden, n_factors, dropout, gamma, encoder_epochs):
@@ -86,19 +86,19 @@ class RecVAEModule(RankingModule):
         self.decoder = nn.Linear(n_factors, n_items)
 
     def begin_epoch(self, epoch):
-        """Let the encoder or the decoder learn; the encoder's turn ends with a new prior."""
-        turn = (epoch - 1) % (self.encoder_epochs + 1)
-        self.encoder.requires_grad_(turn < self.encoder_epochs)
-        self.decoder.requires_grad_(turn == self.encoder_epochs)
-        if turn == self.encoder_epochs:
+        """Choose to train the encoder or the decoder; before the decoder, update the prior."""
+        phase = (epoch - 1) % (self.encoder_epochs + 1)
+        self.encoder.requires_grad_(phase < self.encoder_epochs)
+        self.decoder.requires_grad_(phase == self.encoder_epochs)
+        if phase == self.encoder_epochs:
             self.former.load_state_dict(self.encoder.state_dict())
 
     def train(self, mode=True):
-        """Switch the dropout; only the encoder that learns has it."""
+        """Set the training mode; the encoder has dropout only while it is trained."""
         super().train(mode)
         self.former.eval()
-        learns = self.encoder.weight.requires_grad
-        self.encoder.train(mode and learns)
+        is_trained = self.encoder.weight.requires_grad
+        self.encoder.train(mode and is_trained)
         return self
 
     def forward(self, rows):
@@ -108,7 +108,7 @@ class RecVAEModule(RankingModule):
     def loss(self, inputs, targets):
         """Return the negative evidence lower bound per row, with β = γ · interactions."""
         means, log_variances = self.encoder(inputs)
-        codes = draw_codes(means, log_variances)
+        codes = sample_codes(means, log_variances)
         loss = multinomial_loss(targets, self.decoder(codes))
         if not means.requires_grad:
             return loss
@@ -119,14 +119,14 @@ class RecVAEModule(RankingModule):
     def _log_prior(self, rows, codes):
         """Return the log-density of the composite prior in each dimension."""
         with torch.no_grad():
-            former = self.former(rows)
+            previous = self.former(rows)
         zero = torch.zeros((), device=codes.device)
-        parts = [(zero, zero), former, (zero, zero + _WIDE_LOG_VARIANCE)]
-        parts = [
-            _log_normal(codes, *part) + math.log(weight)
-            for part, weight in zip(parts, _MIXTURE, strict=True)
+        components = [(zero, zero), previous, (zero, zero + _WIDE_LOG_VARIANCE)]
+        densities = [
+            _log_normal(codes, *component) + math.log(weight)
+            for component, weight in zip(components, _MIXTURE, strict=True)
         ]
-        return torch.stack(parts).logsumexp(dim=0)
+        return torch.stack(densities).logsumexp(dim=0)
 
 
 def _log_normal(x, mean, log_variance):
@@ -136,14 +136,14 @@ def _log_normal(x, mean, log_variance):
 
 @parameters
 class RecVAE(InductiveRanker):
-    """RecVAE, a variational autoencoder with a composite prior, trained by turns.
+    """RecVAE, a variational autoencoder with a composite prior and alternating training.
 
     A user's row, scaled to a norm of one, is encoded by five densely connected layers to a Gaussian
-    code; a linear decoder turns a draw of the code into a distribution over the items. Three things
-    set it apart from `MultVAE` [1]_: the prior is a mixture of a standard normal, the posterior of
-    the encoder as it was before, and a wide normal; the weight β of the divergence grows with the
-    length of a user's history; and the encoder, with dropout, and the decoder, without, are trained
-    by turns. Predictions come from the mean.
+    code; a linear decoder turns a sample of the code into a distribution over the items. It differs
+    from `MultVAE` in three points [1]_: the prior is a mixture of a standard normal, the posterior
+    of the previous encoder, and a wide normal; the weight β of the divergence grows with the length
+    of a user's history; and training alternates between the encoder, with dropout, and the decoder,
+    without. Predictions come from the mean.
 
     Parameters
     ----------
@@ -152,16 +152,16 @@ class RecVAE(InductiveRanker):
     n_hidden : int, default=600
         Width of the encoder's layers.
     dropout : float, default=0.5
-        Share of the interactions dropped while the encoder learns.
+        Share of the interactions dropped while the encoder is trained.
     gamma : float, default=0.005
         Weight of the Kullback-Leibler divergence for each interaction of a user: β is γ times their
         number.
     encoder_epochs : int, default=3
-        Epochs of the encoder, after which comes one of the decoder.
+        Epochs of the encoder before each epoch of the decoder.
     lr : float, default=5e-4
         Learning rate.
     max_epochs : int, default=200
-        Passes over the data at most, those of the encoder and of the decoder together.
+        Maximum number of passes over the data, of the encoder and the decoder together.
     batch_size : int, default=500
         Users per update.
     optimizer : str or class, default="adam"
@@ -204,7 +204,7 @@ class RecVAE(InductiveRanker):
 
     See Also
     --------
-    MultVAE : With a standard normal prior, trained at once.
+    MultVAE : With a standard normal prior, and without alternating training.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""SVAE: a recurrent net over a user's history, a Gaussian code at each step.
+"""SVAE: a recurrent network over a user's history, with a Gaussian code at each step.
 
 Sachdeva, Manco, Ritacco and Pudi, "Sequential Variational Autoencoders for Collaborative
 Filtering", WSDM 2019.
@@ -19,17 +19,17 @@ from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._data.random import dropout, generator
 from sklearn_recsys.neural._data.row_batches import HistoryBatches, RowDataset
 from sklearn_recsys.neural._nn.layers import Annealed, dense_layers
-from sklearn_recsys.neural._nn.losses import divergence_from_normal, draw_codes, next_items_loss
+from sklearn_recsys.neural._nn.losses import divergence_from_normal, next_items_loss, sample_codes
 from sklearn_recsys.neural._nn.ranking import RankingModule
 from sklearn_recsys.utils._cells import item_counts
 from sklearn_recsys.utils._sklearn import Interval
 
-_SCORED_USERS = 64  # whose states are computed together
-_STRETCHES = 8  # in which a batch is read, each without the rows that have ended
+_SCORED_USERS = 64  # users whose states are computed together
+_N_CHUNKS = 8  # time chunks per batch; finished sequences are dropped between chunks
 
-# few updates an epoch: where they start from matters
-_FIRST_VECTORS = 0.1  # standard deviation of the items' vectors; those of rare items stay small
-_FIRST_LOG_VARIANCE = -2.0  # of the codes: the noise is to leave something to be seen
+# initialization, which matters because an epoch has few updates
+_INIT_STD = 0.1  # of the items' vectors; those of rare items stay small
+_INIT_LOG_VARIANCE = -2.0  # of the codes; more noise would hide their means
 
 
 class SVAEModule(Annealed, RankingModule):
@@ -38,7 +38,7 @@ class SVAEModule(Annealed, RankingModule):
     Parameters
     ----------
     counts : ndarray of shape (n_items,)
-        How often each item occurs; training starts from their popularity.
+        Number of interactions of each item; the output biases start at popularity.
     embedding_dim : int
         Width of the items' vectors.
     n_recurrent : int
@@ -48,15 +48,15 @@ class SVAEModule(Annealed, RankingModule):
     n_factors : int
         Width of the code.
     next_k : int
-        How many items after a step it is to predict.
+        Number of next items to predict at each step.
     max_length : int
-        How many items of a history are read, the newest ones.
+        Number of newest items of a history that are read.
     dropout : float
         Share of the items whose vectors are dropped while training.
     anneal_cap : float
-        The greatest weight of the Kullback-Leibler divergence.
+        The largest weight of the Kullback-Leibler divergence.
     anneal_epochs : int
-        Epochs until it is reached.
+        Epochs in which the weight grows to `anneal_cap`.
     """
 
     def __init__(
@@ -85,13 +85,13 @@ class SVAEModule(Annealed, RankingModule):
         self.gru = nn.GRU(embedding_dim, n_recurrent)
         self.encoder = dense_layers([n_recurrent, n_hidden, 2 * n_factors])
         self.decoder = dense_layers([n_factors, n_hidden, n_items])
-        nn.init.normal_(self.embedding.weight, std=_FIRST_VECTORS)
+        nn.init.normal_(self.embedding.weight, std=_INIT_STD)
         with torch.no_grad():
-            self.encoder[-1].bias[n_factors:] = _FIRST_LOG_VARIANCE
+            self.encoder[-1].bias[n_factors:] = _INIT_LOG_VARIANCE
             self.decoder[-1].bias.copy_(torch.from_numpy(np.log1p(counts)))
 
     def histories(self, rows):
-        """Return the items of rows in their order, and how many there are.
+        """Return the items of rows in their order, and the lengths of the rows.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class SVAEModule(Annealed, RankingModule):
         items : Tensor of int64 of shape (longest, n_rows)
             At most the newest `max_length` of each row, then −1.
         lengths : Tensor of int64 of shape (n_rows,)
-            How many there are in each row.
+            Number of items of each row.
         """
         lengths = rows.indptr.diff()
         skipped = (lengths - self.max_length).clamp(min=0)
@@ -118,7 +118,7 @@ class SVAEModule(Annealed, RankingModule):
     def read(self, items):
         """Return the GRU's states at every step, of shape (n_steps, n_rows, n_recurrent).
 
-        Those after the end of a row mean nothing.
+        States after the end of a row are undefined.
         """
         lengths, order = (items >= 0).sum(dim=0).sort(descending=True)
         vectors = self.embedding(items[:, order].clamp(min=0))  # (n_steps, n_rows, embedding_dim)
@@ -126,11 +126,11 @@ class SVAEModule(Annealed, RankingModule):
             vectors = vectors * dropout(vectors.new_ones(*items.shape, 1), self.dropout)
         lengths = lengths.tolist()
         n_rows, start, state, states = len(lengths), 0, None, []
-        for end in sorted({length for length in lengths[:: -(-n_rows // _STRETCHES)] if length}):
-            n_left = sum(length > start for length in lengths)
-            state = None if state is None else state[:, :n_left]
-            part, state = self.gru(vectors[start:end, :n_left], state)
-            states.append(pad(part, (0, 0, 0, n_rows - n_left)))
+        for end in sorted({length for length in lengths[:: -(-n_rows // _N_CHUNKS)] if length}):
+            n_active = sum(length > start for length in lengths)
+            state = None if state is None else state[:, :n_active]
+            chunk, state = self.gru(vectors[start:end, :n_active], state)
+            states.append(pad(chunk, (0, 0, 0, n_rows - n_active)))
             start = end
         return torch.cat(states)[:, order.argsort()]
 
@@ -145,7 +145,7 @@ class SVAEModule(Annealed, RankingModule):
         if not len(items):
             items = items.new_zeros(1, len(rows))
         states = self.read(items)
-        # an empty row has no state of its own; what it gets is not looked at
+        # an empty row has no state; its logits are not used
         newest = states[(lengths - 1).clamp(min=0), torch.arange(len(rows), device=items.device)]
         first, last = self.decoder
         return last(torch.tanh(first(self.encode(newest)[0])))
@@ -153,24 +153,26 @@ class SVAEModule(Annealed, RankingModule):
     def loss(self, inputs, targets):
         """Return the negative evidence lower bound, with β, summed over the steps, per row.
 
-        Step t has read the items 1, …, t; its target are the next k. Each of them counts 1 / k.
-        While training it is an estimate from every `stride`-th step of a row, from a random one on.
+        Step t has read the items 1, …, t and predicts the next k, each with the weight 1 / k. In
+        training, the sum is estimated from every `stride`-th step, from a random offset.
         """
         items, _ = self.histories(targets)
-        if len(items) < 2:  # nothing follows anything
+        if len(items) < 2:  # no item has a next one
             return 0 * self.decoder[-1].bias.sum()
-        n_next = min(self.next_k, len(items) - 1)  # no step has more to predict
+        n_next = min(self.next_k, len(items) - 1)  # no step has more next items
         following = pad(items, (0, 0, 0, n_next), value=-1)[1:].unfold(0, n_next, 1)
-        able = following[..., 0] >= 0  # (n_steps, n_rows)
+        has_next = following[..., 0] >= 0  # (n_steps, n_rows)
         stride = self.stride if self.training else 1
         if stride > 1:
-            draws = {"device": able.device, "generator": generator(able.device)}
-            starts = torch.randint(stride, able.shape[1:], **draws)
-            able &= (torch.arange(len(able), device=able.device)[:, None] + starts) % stride == 0
-        means, log_variances = self.encode(self.read(items[:-1])[able[:-1]])
-        codes = draw_codes(means, log_variances) if self.training else means
+            device = has_next.device
+            options = {"device": device, "generator": generator(device)}
+            offsets = torch.randint(stride, has_next.shape[1:], **options)
+            steps = torch.arange(len(has_next), device=device)[:, None]
+            has_next &= (steps + offsets) % stride == 0
+        means, log_variances = self.encode(self.read(items[:-1])[has_next[:-1]])
+        codes = sample_codes(means, log_variances) if self.training else means
         first, last = self.decoder
-        loss = next_items_loss(following[able], torch.tanh(first(codes)), last)
+        loss = next_items_loss(following[has_next], torch.tanh(first(codes)), last)
         divergence = divergence_from_normal(means, log_variances)
         return stride * (loss / self.next_k + self.beta * divergence) / len(targets)
 
@@ -180,14 +182,13 @@ class SVAE(InductiveRanker):
     """SVAE, a variational autoencoder that reads a user's history in its order.
 
     A GRU reads the vectors of a user's items, the oldest first. Its state is encoded, at every
-    step, to the mean and the variance of a Gaussian code, and a draw of the code is decoded to a
-    distribution over the items: those of the next `next_k` steps are what it is to predict [1]_.
+    step, to the mean and the variance of a Gaussian code, and a sample of the code is decoded to a
+    distribution over the items, which predicts those of the next `next_k` steps [1]_.
     Recommendations come from the mean at the newest state.
 
-    The loss of a user is a sum over the steps. Each epoch takes it, `next_k`-fold, at every
-    `next_k`-th step of the user, from a random one on: in the mean that is the same sum, no
-    interaction is a target twice, and the softmax over all items is computed for one step in
-    `next_k`.
+    The loss of a user is a sum over the steps. Each epoch estimates it as `next_k` times the sum
+    over every `next_k`-th step, from a random offset: the expectation is the same, no interaction
+    is a target more than once, and the softmax over all items is computed for one step in `next_k`.
 
     The values of `X` are times, or positions, of the interactions.
 
@@ -202,19 +203,19 @@ class SVAE(InductiveRanker):
     n_hidden : int, default=150
         Width of the tanh layers before and after the code.
     next_k : int, default=4
-        How many of the next items each step is to predict.
+        Number of next items that each step predicts.
     max_length : int, default=200
-        At most how many items of a history are read, the newest ones.
+        Maximum number of items of a history that are read, the newest ones.
     dropout : float, default=0.0
         Share of the items whose vectors are dropped while training.
     anneal_cap : float, default=0.002
-        The greatest β, the weight of the Kullback-Leibler divergence of each step.
+        The largest β, the weight of the Kullback-Leibler divergence of each step.
     anneal_epochs : int, default=5
         Epochs in which β grows from zero to `anneal_cap`.
     lr : float, default=5e-3
         Learning rate.
     max_epochs : int, default=30
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int, default=64
         Users per update; they have histories of similar lengths.
     optimizer : str or class, default="adam"
@@ -258,7 +259,7 @@ class SVAE(InductiveRanker):
 
     See Also
     --------
-    MultVAE : The variational autoencoder of a history without an order.
+    MultVAE : A variational autoencoder that ignores the order of a history.
     sklearn_recsys.preprocessing.InteractionEncoder : With ``values="position"`` it makes the
         matrix from events with times.
 
@@ -269,7 +270,7 @@ class SVAE(InductiveRanker):
 
     Examples
     --------
-    Everybody goes through the items in the order of their numbers:
+    All users go through the items in the order of their indices:
 
     >>> import numpy as np
     >>> from sklearn_recsys import SVAE

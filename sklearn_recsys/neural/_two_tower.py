@@ -1,4 +1,4 @@
-"""TwoTower: histories and attributes of users, ids and descriptions of items.
+"""TwoTower: histories and attributes of users, ids and features of items.
 
 Covington, Adams and Sargin, "Deep Neural Networks for YouTube Recommendations", RecSys 2016; Yi et
 al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", RecSys 2019.
@@ -42,24 +42,24 @@ _BLOCK_SIZE = 4096  # users, or items, whose vectors are computed at once
 
 @parameters
 class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
-    r"""Two towers: histories and attributes of users, ids and descriptions of items.
+    r"""Two towers: histories and attributes of users, ids and features of items.
 
-    One tower makes a vector of what is known of a user: the items of the history, attributes such
-    as gender and age, if wanted an id. The other makes one of an item's id and features: genres,
-    the words of its title by a text-CNN [1]_, numbers. A score is the product of the two, and their
-    biases. A new user needs no id, and with features neither a history; an item with features needs
-    no interaction.
+    The user tower computes a vector from the items of the history, from attributes such as gender
+    and age, and optionally from an id. The item tower computes one from an item's id and features:
+    genres, the words of its title by a text-CNN [1]_, numbers. A score is the dot product of the
+    two vectors, plus biases. A new user needs no id, and with features no history (cold start); an
+    item with features needs no interaction.
 
     Parameters
     ----------
     item_features : {DataFrame, array-like, sparse matrix}, default=None
         Of shape (n_items, n_columns): a row for each item, in the order of the columns of `X`; in a
-        pipeline with an encoder the rows of a frame are found by the raw item ids of its index.
-        None: items are known by their ids.
+        pipeline with an encoder the rows of a frame are matched by the raw item ids in its index.
+        None: items have ids only.
     loss : {"mse", "logistic", "softmax"}, default="mse"
-        ``"mse"`` predicts ratings. The others rank: ``"softmax"`` takes the user's items out of all
-        items of the batch, weighted so that these stand for the catalog [2]_, and ``"logistic"``
-        tells them from the other items of the batch, weighted likewise.
+        ``"mse"`` predicts ratings. The others rank: ``"softmax"`` predicts the user's items among
+        all items of the batch, weighted to represent the whole catalog [2]_, and ``"logistic"``
+        classifies them against the other items of the batch, with the same weights.
     n_factors : int, default=128
         Length of the vectors whose product is the score.
     embedding_dim : int, default=256
@@ -67,22 +67,23 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
     feature_embedding_dim : int, default=32
         Width of the vectors of categories, tags and words.
     hidden_layer_sizes : sequence of int, default=(256,)
-        Widths of the hidden layers of either tower.
+        Widths of the hidden layers of each tower.
     activation : str, default="tanh"
-        Of the hidden layers: ``"tanh"``, ``"relu"``, or another one of `DeepAutoencoder`.
+        Activation of the hidden layers: ``"tanh"``, ``"relu"``, or another one of
+        `DeepAutoencoder`.
     history : bool, default=True
-        Whether users are known by their items.
+        Whether the user tower reads the items of the history.
     user_ids : bool, default=False
-        Whether training users have vectors of their own, too. A row that is no training row has
-        none, nor have, in a ranking loss, the users who are held out for early stopping.
+        Whether training users also have id embeddings. A row that does not equal a training row
+        has none, nor do, with a ranking loss, the users held out for early stopping.
     n_filters : int, default=16
         Filters of the text-CNN for each length of window, which are 2, 3, 4 and 5 words.
     history_dropout : float, default=0.5
         Share of the items of the histories dropped while training.
     id_dropout : float, default=0.3
         Share of the items, and of the users, whose ids and histories are dropped while training,
-        so that features learn to speak for themselves; where there are no features, nothing is. An
-        item without its id goes without its rare features, too, see the notes.
+        so that the features are trained for cold start; without features, nothing is dropped. An
+        item whose id is dropped loses its rare features, too; see the Notes.
     text_dropout : float, default=0.8
         Share of the text-CNN's maxima dropped while training.
     dropout : float, default=0.0
@@ -90,15 +91,15 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
     batch_norm : bool, default=False
         Whether hidden layers are normalized over the batch.
     n_negatives : int, default=4
-        With ``"logistic"``: the items that a user has not weigh as much as this number of drawn
-        ones for each interaction.
+        With ``"logistic"``: the items without an interaction have the total weight of this number
+        of sampled negatives for each interaction.
     item_encoder, user_encoder : FeatureEncoder, default=None
         Encode `item_features` and ``user_features``; clones of them are fitted. None: a
         :class:`~sklearn_recsys.preprocessing.FeatureEncoder` with default parameters.
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=100
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int, default=256
         Users per update.
     optimizer : str or class, default="adam"
@@ -107,8 +108,8 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         Penalty on the weights: l2/2 · Σ‖W‖², added to the sum of the losses over all users. None:
         for ratings a thousandth of their number, at most 200; 1 for rankings.
     early_stopping : bool, default=True
-        Whether to stop when the error on held-out ratings, or NDCG@100 of held-out users, gets no
-        better, and keep the best weights.
+        Whether to stop when the error on held-out ratings, or NDCG@100 of held-out users, stops
+        improving, and keep the best weights.
     validation_fraction : float, default=0.1
         The share of the ratings, or of the users, held out for that.
     n_iter_no_change : int, default=5
@@ -119,7 +120,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
         one.
     random_state : int, RandomState instance or None, default=None
-        Seed of what is held out, the weights, the dropout, and the batches.
+        Seed of the held-out data, the weights, the dropout, and the batches.
     verbose : int, default=0
         Whether to print every epoch.
     net_params : dict, default=None
@@ -132,17 +133,17 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
     item_biases_ : ndarray of float32 of shape (n_items,)
         Their biases.
     user_factors_ : ndarray of float32 of shape (n_users, n_factors)
-        The vectors of the training users, what `transform` returns for them.
+        The vectors of the training users, which `transform` returns for them.
     user_biases_ : ndarray of float32 of shape (n_users,)
         Their biases.
     item_encoder_, user_encoder_ : FeatureEncoder or None
         The fitted encoders; None without features.
     user_features_ : ndarray of float32 of shape (n_users, n_slots) or None
-        The features of the training users as the encoder's codes, if any were passed.
+        The encoded features of the training users, if any were passed.
     net_ : skorch.NeuralNet
         The trained net.
     history_ : DataFrame
-        The training curve; losses of ratings are on the scale that is trained on, 1 to 5.
+        The training curve; losses of ratings are on the scale of training, 1 to 5.
     rating_range_ : tuple of float
         With ``"mse"``: the lowest and the highest training rating.
     interactions_ : csr_array of shape (n_users, n_items)
@@ -156,8 +157,8 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
 
     See Also
     --------
-    sklearn_recsys.content.ContentRecommender : What items are alike by their features alone.
-    MatrixFactorization, ImplicitMatrixFactorization : Vectors of ids alone.
+    sklearn_recsys.content.ContentRecommender : Item similarities by features alone.
+    MatrixFactorization, ImplicitMatrixFactorization : Embeddings of ids alone.
 
     Notes
     -----
@@ -166,15 +167,16 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
     is the sum of a vector for each of its items, over the root of their number; for ratings a
     second such sum is weighted by the ratings' deviations from the mean.
 
-    A word that a single item has is an id of it by another name, and says nothing of new items. The
-    categories, tags and words of less than a hundredth of the items, at most ten, are unknown
-    where an item's id is dropped, and of the items without an interaction.
+    A word that only one item has identifies it like an id, and carries no information about new
+    items. Categories, tags and words of fewer than a hundredth of the items (and fewer than ten)
+    are therefore replaced by unknown for items whose id is dropped and for items without an
+    interaction.
 
-    An update takes some users with all their interactions. An item's vector is computed once in it,
-    and once after training for all predictions. In the ranking losses the score of an item j counts
-    with :math:`1 / \pi_j` where other items are compared with those of a user, :math:`\pi_j` the
-    probability that one of the batch's users has it: what popular items have too much in a batch
-    they lose in weight, see section 3 of [2]_.
+    A batch holds some users with all their interactions. The vector of an item is computed once per
+    batch, and once after training for all predictions. In the ranking losses an item j that is
+    compared with the items of a user has the weight :math:`1 / \pi_j`, where :math:`\pi_j` is the
+    probability that a user of the batch has it: this corrects for popular items being in more
+    batches, see section 3 of [2]_.
 
     References
     ----------
@@ -197,7 +199,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
     >>> model = TwoTower(items, max_epochs=5, random_state=0)
     >>> model = model.fit(R, user_features=users)
 
-    Somebody new, without a history:
+    A new user without a history (cold start):
 
     >>> new_user = pd.DataFrame({"gender": ["F"], "age": [30], "occupation": ["artist"]})
     >>> model.recommend(csr_array((1, 50)), n=3, user_features=new_user).shape
@@ -330,13 +332,13 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
     def _make_module(self, X):
         if not (self.history or self.user_ids or self.user_encoder_ is not None):
             raise ValueError(
-                "Nothing is known of users: history and user_ids are False, and fit got no "
+                "The user tower has no input: history and user_ids are False, and fit got no "
                 "user_features."
             )
         ids_alone = self.user_ids and not self.history and self.user_encoder_ is None
         if ids_alone and self.early_stopping and not self._on_ratings:
             raise ValueError(
-                "Users known by their ids alone cannot be held out to stop by: use "
+                "Users with ids alone cannot be held out for early stopping: use "
                 "early_stopping=False, or history=True."
             )
         encoders = {"item_slots": self.item_encoder_, "user_slots": self.user_encoder_}
@@ -362,7 +364,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         )
 
     def _update_size(self, n_examples):
-        return -(-n_examples // -(-n_examples // self.batch_size))  # of one size, but for a few
+        return -(-n_examples // -(-n_examples // self.batch_size))  # nearly equal sizes
 
     def _split(self, X, rng):
         if not self._on_ratings:
@@ -373,7 +375,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
 
     def _make_datasets(self, train, valid):
         datasets = train, valid
-        if self._on_ratings:  # centered now: a split drops explicit zeros
+        if self._on_ratings:  # centered after the split, which drops explicit zeros
             rows = self._centered(train)
             datasets = (
                 RowDataset(rows),
@@ -395,7 +397,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         super()._finish(X, split)
         self.item_factors_, self.item_biases_ = split_biases(self._item_vectors(X.shape[1]))
         users = Histories(X, self.user_features_, training_rows=np.arange(X.shape[0]))
-        vectors = self._computed(users)
+        vectors = self._compute_vectors(users)
         self.user_factors_, self.user_biases_ = split_biases(vectors)
 
     def _item_vectors(self, n_items, block_size=_BLOCK_SIZE):
@@ -404,8 +406,8 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         module = self.net_.module_
         return np.vstack([self._evaluated(module.items, items) for items in blocks])
 
-    def _computed(self, histories, block_size=_BLOCK_SIZE):
-        """Return the vectors of users; those of training rows with what their ids add."""
+    def _compute_vectors(self, histories, block_size=_BLOCK_SIZE):
+        """Return the computed vectors of users; those of training rows include the id embedding."""
         vectors = np.empty((len(histories), self.item_factors_.shape[1] + 1), dtype=np.float32)
         for block in gen_batches(len(histories), block_size):
             users = histories[block]
@@ -420,11 +422,11 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
 
     def _vectors(self, histories):
         """Return the factors and the biases of users."""
-        known = self._training_rows(histories.X, histories.user_features)
-        factors, biases = self.user_factors_[known], self.user_biases_[known]
-        new = np.flatnonzero(known < 0)
+        training_rows = self._training_rows(histories.X, histories.user_features)
+        factors, biases = self.user_factors_[training_rows], self.user_biases_[training_rows]
+        new = np.flatnonzero(training_rows < 0)
         if len(new):
-            factors[new], biases[new] = split_biases(self._computed(histories[new]))
+            factors[new], biases[new] = split_biases(self._compute_vectors(histories[new]))
         return factors, biases
 
     def _user_factors(self, X, user_features=None):
@@ -443,7 +445,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         Returns
         -------
         vectors : ndarray of float32 of shape (n_rows, n_factors)
-            What the model scores the rows by, but for the bias.
+            The user vectors that the model scores items with, without the bias.
         """
         check_aligned(X, user_features)
         return self._factors_of(self._checked_histories(X, user_features))
@@ -464,12 +466,12 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         return self.fit(X, y, user_features=user_features).user_factors_.copy()
 
     def similar_users(self, users=None, n=10, *, user_features=None):
-        """Return the training users whose vectors point most nearly the same way.
+        """Return the training users with the largest cosine similarity.
 
         Parameters
         ----------
         users : None, int, 1-D array-like of int or bool, or matrix, default=None
-            As in `recommend`: training rows, or the histories of anyone.
+            As in `recommend`: training rows, or histories of any users.
         n : int, default=10
             Users per row.
         user_features : array-like of shape (n_rows, n_user_features), default=None
@@ -478,7 +480,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         Returns
         -------
         ids : ndarray of int64 of shape (n_rows, n)
-            Training rows, nearest first, without the user (a training row of the same history and
+            Training rows, nearest first, except the user (a training row with the same history and
             features); −1 in empty slots.
         similarities : ndarray of float32 of shape (n_rows, n)
             Their cosines, −inf in empty slots.
@@ -505,13 +507,13 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
 
 
 def _counts(X):
-    """Return how many users have each item, and the number of users."""
+    """Return the number of users of each item, and the number of all users."""
     return item_counts(X), X.shape[0]
 
 
 @contextmanager
 def _named(argument):
-    """Say in an encoder's errors which argument they are about."""
+    """Prefix an encoder's errors with the name of the argument."""
     try:
         yield
     except (TypeError, ValueError) as error:

@@ -231,7 +231,7 @@ def test_keep_forgets_what_no_row_has(frame):
     module, codes = embedded(encoder), encoded(encoder, frame)
     before = array(module(codes[:10]))
     others = array(module(codes[10:]))
-    module.keep(codes[:10].float())
+    module.zero_unseen(codes[:10].float())
     assert_allclose(array(module(codes[:10])), before)
     assert np.abs(array(module(codes[10:])) - others).max() > 0.01
     known = set(" ".join(frame["title"][:10]).split())

@@ -536,7 +536,7 @@ def test_rows_and_items_do_not_depend_on_their_block(loss, batch_norm):
     assert_allclose(model._item_vectors(X.shape[1], block_size=7), vectors, rtol=1e-5, atol=1e-6)
     vectors = np.column_stack([model.user_factors_, model.user_biases_])
     trained = Histories(model._read(X), model.user_features_, np.arange(X.shape[0]))
-    in_blocks = model._computed(trained, block_size=7)
+    in_blocks = model._compute_vectors(trained, block_size=7)
     assert_allclose(in_blocks, vectors, rtol=1e-5, atol=1e-6)
     assert_array_equal(model.transform(X, user_features=users), model.user_factors_)
 

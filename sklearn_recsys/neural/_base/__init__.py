@@ -1,1 +1,1 @@
-"""What neural recommenders have in common: training, histories, rating units, saved weights."""
+"""The base classes of neural recommenders: training, new users, rating units, saved weights."""

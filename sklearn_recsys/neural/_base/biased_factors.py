@@ -8,9 +8,9 @@ from sklearn_recsys.utils._state import Array
 
 
 class BiasedFactorsMixin(FactorsMixin):
-    """Mixin of the models whose module is a `DotProductModule`: it sets factors and biases.
+    """Mixin for models with a `DotProductModule`: it sets the factors and biases after training.
 
-    It comes before `TransductiveRecommender` among the bases.
+    It must precede `TransductiveRecommender` among the bases.
     """
 
     def _fitted_state(self):

@@ -1,11 +1,11 @@
-"""What the models with user embeddings train on: ratings, sampled negatives, or whole rows.
+"""Training examples of the models with user embeddings: ratings, sampled negatives, whole rows.
 
-A class says how a matrix becomes a data set, and by what loss a new user is folded in. It has
+A class turns a matrix into a data set, and defines the loss that new users are folded in by. It has
 
-- ``batches``, the class that iterates over its data sets;
-- ``batch_size(n)``, the size of a batch where the user leaves it to the model;
+- ``batches``, the class of iterators over its data sets;
+- ``batch_size(n)``, the size of a batch for ``batch_size="auto"``;
 - ``dataset(X, device)``, the data set of a matrix;
-- ``blocks(X, vector_size)``, slices of the new users that are folded in at once;
+- ``blocks(X, vector_size)``, slices of the new users that are folded in together;
 - ``loss_of_vectors(module, X)``, the loss of new users as a function of their vectors.
 """
 
@@ -24,12 +24,12 @@ from sklearn_recsys.neural._data.sparse_rows import SparseRows
 from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils._history_index import mix, row_hashes
 
-_FOLD_IN_EXAMPLES = 2**16  # of new users that are folded in at once
-_FOLD_IN_CELLS = 2**22  # scores of new users that are held at once
+_FOLD_IN_EXAMPLES = 2**16  # of new users that are folded in together
+_FOLD_IN_CELLS = 2**22  # scores of new users in memory at once
 
 
 class _PairExamples:
-    """Examples of a user and an item each."""
+    """Base of the examples that are pairs of a user and an item."""
 
     batches = PairBatches
 
@@ -90,7 +90,7 @@ class RatedCells(_PairExamples):
 class SampledNegatives(_PairExamples):
     """Interactions and, for each, some sampled items that the user has no interaction with.
 
-    An example is an item and its label, or, if `pairwise`, an interaction and a sampled item.
+    An example is an item with its label, or, if `pairwise`, an interaction with a sampled item.
     """
 
     n_negatives: int
@@ -104,12 +104,12 @@ class SampledNegatives(_PairExamples):
     def blocks(self, X, vector_size):
         """Yield slices of rows."""
         n = 1 + self.n_negatives
-        longest = int(np.diff(X.indptr).max(initial=0))  # a row is not divided
+        longest = int(np.diff(X.indptr).max(initial=0))  # rows are not split
         check_negatives_memory(longest * n, self.n_negatives, 4 * vector_size)
         yield from self._blocks(X, n)
 
     def _fixed_examples(self, X, users, items):
-        """Return examples of interactions, with negatives that follow from the rows' content."""
+        """Return examples of interactions, with negatives determined by the rows' content."""
         data = self.dataset(X, users.device)
         shares = torch.from_numpy(_shares(X, self.n_negatives)).to(users.device)
         return data.examples(users, items, data.sampler.at(users, shares))
@@ -121,9 +121,9 @@ class WholeRows:
     batches = RowBatches
 
     def batch_size(self, n):
-        """Return a twelfth of the rows, at most 512, in batches of one size."""
+        """Return a twelfth of the rows, at most 512, rounded so that batches have equal sizes."""
         n_batches = max(12, -(-n // 512))
-        return -(-n // n_batches)  # a few users alone would make a wild step
+        return -(-n // n_batches)  # a small last batch would be a noisy step
 
     def dataset(self, X, device):
         """Return the data set of the rows that hold an interaction."""
@@ -145,7 +145,7 @@ class WholeRows:
 
 
 def _shares(X, n):
-    """Return numbers in [0, 1) for each cell, which follow from the row's content."""
+    """Return `n` pseudo-random numbers in [0, 1) per cell, determined by the row's content."""
     cells = row_hashes(X)[cell_rows(X)] + mix(np.arange(X.nnz) - X.indptr[cell_rows(X)])
-    draws = mix(cells[:, None] + np.arange(n, dtype=np.uint64))
-    return (draws >> np.uint64(11)).astype(np.float64) / 2**53
+    hashes = mix(cells[:, None] + np.arange(n, dtype=np.uint64))
+    return (hashes >> np.uint64(11)).astype(np.float64) / 2**53

@@ -1,4 +1,4 @@
-"""The base of the models that read a user's whole row and rank every item."""
+"""The base of inductive models: one forward pass over a user's history scores every item."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class InductiveRanker(NeuralRecommender):
     """Base of the models that rank items by one forward pass over a user's history.
 
     A model implements ``_make_module(X)``, which returns a :class:`RankingModule`, and nothing
-    else. A user is their history, known or new.
+    else. Training users and new users are treated alike.
 
-    Early stopping holds out a share of the *users*, `validation_fraction`, at most 10,000: of their
-    interactions 20 % are hidden, and training stops when NDCG@100 on these no longer rises
-    (`valid_ndcg` in the training curve), as Liang et al. (2018) do. Where that leaves fewer than 20
-    users, training runs on all rows for `max_epochs`.
+    Early stopping holds out a share of the *users*, `validation_fraction`, at most 10,000: 20 % of
+    their interactions are held out, and training stops when NDCG@100 on these no longer rises
+    (`valid_ndcg` in the training curve), as Liang et al. (2018) do. If that is fewer than 20 users,
+    training runs on all rows for `max_epochs`.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class InductiveRanker(NeuralRecommender):
         return tags
 
     def _split(self, X, rng):
-        """Return data sets of the users to train on, and of those to stop by."""
+        """Return data sets of the training users and of those held out for early stopping."""
         if not self.early_stopping:
             return RowDataset(X), None
         latest = self._values == "order"

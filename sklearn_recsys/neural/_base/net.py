@@ -1,4 +1,4 @@
-"""The one place where skorch is spoken to: the training loop, optimizers and callbacks."""
+"""The interface to skorch: the training loop, optimizers and callbacks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPTIMIZERS = {
 
 
 class StopEarly(EarlyStopping):
-    """skorch's early stopping, which lets training go on where there is nothing to validate on."""
+    """skorch's early stopping, which does nothing without validation data."""
 
     def on_epoch_end(self, net, dataset_valid=None, **kwargs):
         if dataset_valid is not None:
@@ -32,12 +32,12 @@ class StopEarly(EarlyStopping):
 
 
 class Diverged(ArithmeticError):
-    """Training left nothing finite.
+    """Training diverged: the loss or the weights are not finite.
 
     Parameters
     ----------
     epoch : int
-        When.
+        The epoch in which that happened.
     """
 
     def __init__(self, epoch):
@@ -46,14 +46,14 @@ class Diverged(ArithmeticError):
 
 
 class Net(NeuralNet):
-    """skorch's training loop over our batches; the module says what its loss is.
+    """skorch's training loop over our batches; the module defines the loss.
 
-    A module may write `begin_epoch(epoch)`, which is called before each epoch.
+    A module may implement `begin_epoch(epoch)`, which is called before each epoch.
     """
 
     metric = None  # what the module's `validate` measures, greater is better; None: the loss
     interrupt = None  # the KeyboardInterrupt that ended training
-    diverged = None  # the epoch in which training left what is finite, or grew out of proportion
+    diverged = None  # the epoch in which the loss or the weights became infinite or too large
 
     def partial_fit(self, X, y=None, **params):
         self.interrupt, self.diverged = None, None
@@ -67,13 +67,13 @@ class Net(NeuralNet):
     def fit_loop(self, X, y=None, **params):
         try:
             return super().fit_loop(X, y, **params)
-        except Diverged as error:  # the end of training: callbacks may restore earlier weights
+        except Diverged as error:  # ends training: callbacks may restore earlier weights
             self.diverged = error.epoch
             return self
         except KeyboardInterrupt as interrupt:
             if not _stops_early(interrupt):
                 self.interrupt = interrupt
-            raise  # skorch swallows it, and lets the callbacks end what they began
+            raise  # skorch catches it and runs the callbacks of the end of training
 
     def on_batch_end(self, net, batch=None, training=False, **kwargs):
         super().on_batch_end(net, batch=batch, training=training, **kwargs)
@@ -84,7 +84,7 @@ class Net(NeuralNet):
 
     def run_single_epoch(self, iterator, training, *args, **params):
         super().run_single_epoch(iterator, training, *args, **params)
-        if training and not self.is_finite():  # by the last batch: its loss was before the step
+        if training and not self.is_finite():  # the last step may diverge after a finite loss
             self._stop_diverged("train_loss", np.nan)
 
     def _stop_diverged(self, name, loss):
@@ -95,25 +95,25 @@ class Net(NeuralNet):
         raise Diverged(self.history[-1]["epoch"])
 
     def is_finite(self):
-        """Return whether all weights are."""
+        """Return whether all weights are finite."""
         return all(bool(p.isfinite().all()) for p in self.module_.parameters())
 
     def _exploded(self):
-        """Return the epoch in which the loss became a thousand times the first one for good."""
+        """Return when the loss rose above a thousand times the first one to stay, or None."""
         losses = [(row["epoch"], abs(row.get("train_loss", 0.0))) for row in self.history]
         bound = 1000 * max(losses[0][1], 1.0)
         exploded = [epoch for epoch, loss in losses if loss > bound]
         return exploded[0] if exploded and losses[-1][1] > bound else None
 
     def train_on(self, valid, max_epochs):
-        """Validate on this data set, or on none, in further epochs."""
+        """Set the validation data, or None, and the number of further epochs."""
         split = None if valid is None else predefined_split(valid)
         self.set_params(train_split=split, max_epochs=max_epochs)
 
     def working_copy(self):
-        """Return a net that trains on from here, and leaves the weights of this one alone.
+        """Return a net that continues training without changing the weights of this one.
 
-        Callbacks are shared: they belong to the user, and begin afresh whenever training begins.
+        Callbacks are shared: they belong to the user, and start over whenever training starts.
         """
         net = object.__new__(type(self))
         vars(net).update(vars(self))
@@ -131,7 +131,7 @@ class Net(NeuralNet):
     def train_step_single(self, batch, **fit_params):
         self._set_training(True)
         loss = self.module_.loss(*batch)
-        if self.penalty:  # of optimizers that have no weight decay of their own
+        if self.penalty:  # for optimizers without weight decay
             weights = (p for p in self.module_.parameters() if p.ndim > 1)
             loss = loss + self.penalty / 2 * sum(w.square().sum() for w in weights)
         loss.backward()
@@ -148,7 +148,7 @@ class Net(NeuralNet):
 
 
 class OneCycle(Callback):
-    """Raise the learning rate to the net's, and lower it to nothing, over all batches."""
+    """Raise the learning rate to the net's `lr`, and lower it to zero, over all batches."""
 
     def on_train_begin(self, net, X=None, **kwargs):
         steps = net.max_epochs * len(net.get_iterator(net.get_dataset(X), training=True))
@@ -156,8 +156,8 @@ class OneCycle(Callback):
             net.optimizer_,
             max_lr=net.lr,
             total_steps=steps + 1,
-            cycle_momentum="betas"
-            in net.optimizer_.defaults,  # not where the optimizer has no momentum
+            # raises an error for optimizers without momentum
+            cycle_momentum="betas" in net.optimizer_.defaults,
         )
 
     def on_batch_end(self, net, training=False, **kwargs):
@@ -166,7 +166,7 @@ class OneCycle(Callback):
 
 
 def _stops_early(interrupt):
-    """Return whether skorch's EarlyStopping raised it, which ends training by one; not a Ctrl-C."""
+    """Return whether skorch's EarlyStopping raised the interrupt, rather than a Ctrl-C."""
     traceback = interrupt.__traceback__
     while traceback.tb_next is not None:
         traceback = traceback.tb_next
@@ -178,20 +178,20 @@ def silent(*args, **kwargs):
 
 
 def optimizer_class(optimizer):
-    """Return the class, or other callable, that a parameter `optimizer` stands for."""
+    """Return the class, or other callable, for a parameter `optimizer`."""
     if not isinstance(optimizer, str):
         return optimizer
-    found = OPTIMIZERS.get(optimizer.lower())
-    if found is None:
+    optimizer_type = OPTIMIZERS.get(optimizer.lower())
+    if optimizer_type is None:
         raise ValueError(
             f"optimizer={optimizer!r} is unknown; use one of {', '.join(sorted(OPTIMIZERS))}, or a "
             f"class of torch.optim.{did_you_mean(optimizer, OPTIMIZERS)}"
         )
-    return found
+    return optimizer_type
 
 
 class NetMixin:
-    """Mixin that makes skorch's net of the parameters of a neural recommender."""
+    """Mixin that builds the skorch net from the parameters of a neural recommender."""
 
     @property
     def _metric(self):
@@ -212,12 +212,12 @@ class NetMixin:
         return self.lr
 
     def _update_size(self, n_examples):
-        """Return how many of the examples there are in an update."""
+        """Return the number of examples in an update."""
         return self.batch_size
 
     def _decay(self, n_examples):
         """Return the weight decay equivalent to `l2`, for a loss that is a mean over examples."""
-        return self.l2 / n_examples  # l2 is defined against their sum
+        return self.l2 / n_examples  # l2 is defined for a sum over examples
 
     def _make_net(self, module, device, n_examples, valid, pretrained=False):
         """Return the skorch net that trains `module`."""
@@ -226,7 +226,7 @@ class NetMixin:
         decay = self._decay(n_examples)
         params = {
             "module": module,
-            "criterion": torch.nn.Module,  # the module's own `loss` takes its place
+            "criterion": torch.nn.Module,  # unused: the module has its own `loss`
             "optimizer": optimizer,
             "lr": self._learning_rate(),
             "max_epochs": self.max_epochs,
@@ -241,7 +241,7 @@ class NetMixin:
             "verbose": int(self.verbose),
             "device": str(device),
         }
-        if full_batch:  # its steps are found by a line search
+        if full_batch:  # a line search finds the step size
             params |= {"lr": 1.0, "optimizer__line_search_fn": "strong_wolfe"}
         decays = "weight_decay" in inspect.signature(optimizer).parameters
         if decay and decays:
@@ -257,7 +257,7 @@ class NetMixin:
     def _make_callbacks(self, valid):
         callbacks = []
         monitor, lower, threshold = "valid_loss", True, 1e-4
-        if self._metric is not None:  # of equals, as at the very top, the last one is the best
+        if self._metric is not None:  # the last one of equal values counts as the best
             monitor, lower, threshold = self._metric, False, -1e-6
             callbacks.append(("valid_metric", PassthroughScoring(monitor, lower_is_better=lower)))
         if self.early_stopping:

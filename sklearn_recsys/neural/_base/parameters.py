@@ -13,24 +13,24 @@ _Class = TypeVar("_Class", bound=type)
 def parameters(cls: _Class) -> _Class:
     """Add an `__init__` made from the annotated fields of an estimator class and its bases.
 
-    It is the one of :func:`dataclasses.dataclass`: it assigns each parameter to an attribute and
-    does nothing else, as scikit-learn requires. A class may declare an inherited field again, to
-    change its default.
+    :func:`dataclasses.dataclass` makes it: it assigns each parameter to an attribute and does
+    nothing else, as scikit-learn requires. A class may redeclare an inherited field to change its
+    default.
 
     The signature lists a model's own keywords before the general ones of its bases. It has no
-    annotations, like others of scikit-learn; type checkers read those of the fields.
+    annotations, as in scikit-learn; type checkers read those of the fields.
     """
     cls = dataclass(eq=False, repr=False)(cls)
     order = [name for base in cls.__mro__ for name in _new_fields(base)]
     signature = inspect.signature(cls.__init__)
-    own, *fields = signature.parameters.values()
+    first, *fields = signature.parameters.values()  # self
     fields.sort(key=lambda field: (field.kind, order.index(field.name)))
-    plain = [field.replace(annotation=inspect.Parameter.empty) for field in [own, *fields]]
+    plain = [field.replace(annotation=inspect.Parameter.empty) for field in [first, *fields]]
     cls.__init__.__signature__ = inspect.Signature(plain)
     return cls
 
 
 def _new_fields(cls):
-    """Return the names of the fields that a class has and none of its bases."""
+    """Return the names of the fields that a class declares first; no base has them."""
     fields, *inherited = (vars(base).get("__dataclass_fields__", {}) for base in cls.__mro__)
-    return [name for name in fields if not any(name in others for others in inherited)]
+    return [name for name in fields if not any(name in base_fields for base_fields in inherited)]

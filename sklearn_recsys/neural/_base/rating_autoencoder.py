@@ -18,17 +18,17 @@ from sklearn_recsys.utils._cells import item_counts
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array, Number, Offset
 
-_USER_L2 = 1000.0  # where nothing is held out to choose it on
+_USER_L2 = 1000.0  # if no ratings are held out to choose it
 
 
 @parameters
 class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
     """Base of the autoencoders that reconstruct the ratings of a user, or of an item.
 
-    For early stopping a share of the ratings is held out. A user-based model is a forward pass.
-    Item-based, the output layer has a row for each training user, and ridge regressions on the
-    hidden vectors of the items take its place, see the Notes of `AutoRec`. A model writes
-    ``_make_module(X)``, which returns a `RatingModule` with as many inputs as `_n_inputs` says, and
+    Early stopping holds out a share of the ratings. A user-based model predicts by a forward pass.
+    In an item-based one the output layer has a row for each training user; for predictions, ridge
+    regressions on the hidden vectors of the items replace it, see the Notes of `AutoRec`. A model
+    implements ``_make_module(X)``, which returns a `RatingModule` with `_n_inputs(X)` inputs, and
     ``_output_activation``, the name of the activation after the output layer.
     """
 
@@ -72,14 +72,14 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
             raise ValueError(
                 f"Item-based {type(self).__name__} reads an item's ratings by the "
                 f"{self.interactions_.shape[0]} training users; partial_fit needs a row for each "
-                f"of them, in their order, got {X.shape[0]}. New users need no fit."
+                f"of them, in their order; got {X.shape[0]}. New users need no fit."
             )
 
     def _prepare(self, X, resume):
         super()._prepare(X, resume)
         self._cold_ = item_counts(X) == 0
         self._cold_value_ = self._make_cold_value(X)
-        if not resume:  # the module goes on reading what it was trained on
+        if not resume:  # resumed training keeps the scale of the module's inputs
             self._scale_ = self._make_scale(X)
 
     def _split(self, X, rng):
@@ -103,26 +103,26 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
         return float(value if self._rating_scale is None else self._rating_scale.apply(value))
 
     def _make_scale(self, X):
-        """Return the offset and the unit of what the module reads."""
+        """Return the offset and the unit of the module's inputs."""
         if self._output_activation == "sigmoid":
-            return self._reaching(0.0, 1.0)
+            return self._scale_to(0.0, 1.0)
         return float(X.data.mean(dtype=np.float64)), 1.0
 
-    def _reaching(self, bottom, top):
+    def _scale_to(self, bottom, top):
         """Return the offset and the unit that map the range of the ratings to [bottom, top]."""
         low, high = self._rating_scale.apply(self.rating_range_).tolist()
         unit = (high - low) / (top - bottom) or 1.0
         return low - unit * bottom, unit
 
     def _rows(self, X):
-        """Return what the module reads: rows of items or of users, scaled."""
+        """Return the inputs of the module: scaled ratings, with a row per item or per user."""
         offset, scale = self._scale_
         X = X.copy()
         X.data = (X.data - np.float32(offset)) / np.float32(scale)
         return X.T.tocsr() if self._item_based else X
 
-    def _codes(self, X):
-        """Return the items' hidden vectors, from all their ratings."""
+    def _item_codes(self, X):
+        """Return the hidden vectors of the items, given the ratings `X`."""
         rows = SparseRows.from_csr(self._rows(X), self.net_.device)
         return self._evaluated(self.net_.module_.hidden, rows).astype(np.float64)
 
@@ -139,8 +139,8 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
             self.user_l2_ = _USER_L2
             train, valid = split
             if valid is not None:
-                self.user_l2_ = self._best_penalty(train, valid, self._codes(train))
-        codes = self._codes(X)
+                self.user_l2_ = self._best_penalty(train, valid, self._item_codes(train))
+        codes = self._item_codes(X)
         self.item_factors_ = codes.astype(np.float32)
         self._set_item_side(codes, self.user_l2_)
 

@@ -1,4 +1,4 @@
-"""Ratings in one unit, so that learning rates, penalties and all defaults mean the same on any."""
+"""A common unit of ratings, so that hyperparameters do not depend on the scale of the data."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sklearn_recsys.utils._state import Instance, Optional
 
 
 class RatingUnitsMixin:
-    """Mixin of the models that may read ratings: they work on a scale from 1 to 5.
+    """Mixin for models that may read ratings: they work on a scale from 1 to 5.
 
-    What a model reads is mapped so that the training ratings range from 1 to 5, and its scores are
-    mapped back. Where training goes on, the scale stays what the model was trained on.
+    Ratings are mapped so that those of the training matrix range from 1 to 5, and scores are mapped
+    back. Resumed training keeps the scale.
     """
 
     @property
     def _rating_scale(self):
-        """The scale; None for other values than ratings, and in files saved before it was."""
+        """The scale; None if the values are not ratings, and in older files, which have none."""
         return vars(self).get("_rating_scale_")
 
     def _fitted_state(self):

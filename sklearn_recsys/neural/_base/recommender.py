@@ -1,4 +1,4 @@
-"""The base of neural recommenders: parameters, training, what diverged, what resumes."""
+"""The base of neural recommenders: parameters, training, divergence, resumed training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sklearn_recsys.neural._base.net import Diverged, NetMixin, optimizer_class
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.rating_units import RatingUnitsMixin
 from sklearn_recsys.neural._base.saved_net import SavedNetMixin
-from sklearn_recsys.neural._data.random import OwnDraws, seeded
+from sklearn_recsys.neural._data.random import FitGenerators, seeded
 from sklearn_recsys.neural._data.row_batches import RowDataset
 from sklearn_recsys.utils._sklearn import Interval, fit_context
 from sklearn_recsys.utils._state import Instance, Number, Optional
@@ -42,11 +42,11 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
     """Base of the recommenders whose module is trained by gradient descent.
 
     A model is one file: a :class:`torch.nn.Module` with a method ``loss(inputs, targets)`` over
-    :class:`~sklearn_recsys.neural.SparseRows`, and a small estimator that writes
+    :class:`~sklearn_recsys.neural.SparseRows`, and a small estimator that implements
     ``_make_module(X)``, which returns the module, and ``_score_items(X)``, as every recommender
     does. The training loop, the device, seeding and early stopping are here, see the Notes.
     Parameters are fields of a dataclass: a model declares its own, and inherits those below, which
-    it declares again only to change a default. A plain ``__init__`` that sets an attribute for each
+    it redeclares only to change a default. A plain ``__init__`` that sets an attribute for each
     parameter works, too.
 
     A model whose tag says that it reads ratings gets them on a scale on which those of the training
@@ -57,7 +57,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
     lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=200
-        Passes over the data at most.
+        Maximum number of passes over the data.
     batch_size : int, default=500
         Users per update.
     optimizer : str or class, default="adam"
@@ -65,7 +65,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
     l2 : float, default=0.0
         Penalty on the weights: l2/2 · Σ‖W‖², added to the sum of the losses over all users.
     early_stopping : bool, default=True
-        Whether to stop when what is held out is no longer predicted better, and keep the best
+        Whether to stop when the predictions of held-out data stop improving, and keep the best
         weights.
     validation_fraction : float, default=0.1
         The share held out for that.
@@ -77,7 +77,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
         one.
     random_state : int, RandomState instance or None, default=None
-        Seed of what is held out, the weights and the batches.
+        Seed of the held-out data, the weights and the batches.
     verbose : int, default=0
         Whether to print every epoch.
     net_params : dict, default=None
@@ -95,8 +95,8 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
 
     ``_prepare(X, resume)``
         Sets the fitted attributes that depend on the training matrix alone, such as the unit of
-        ratings. In `partial_fit` `resume` is true: it adapts ``net_`` to the new matrix, and keeps
-        what the net was trained with.
+        ratings. In `partial_fit`, where `resume` is true, it adapts ``net_`` to the new matrix and
+        keeps the attributes that the net was trained with.
     ``_split(X, rng)``
         Returns ``(train, valid)``: the data to train on, and the data held out for early stopping
         or None, both as ``_make_datasets`` takes them. The default is ``(X, None)``, and raises
@@ -107,8 +107,8 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
         :class:`~sklearn_recsys.neural.RowDataset` of the rows of `train`, and one whose targets
         are the cells of `valid`.
     ``_pretrained(X, train, valid, rng)``
-        Skipped by `partial_fit`. Takes the data sets and returns trained modules, or none, which is
-        the default. The new module copies their weights in ``start_from(*modules)``.
+        Skipped by `partial_fit`. Takes the data sets and returns trained modules; the default is
+        none. The new module copies their weights in ``start_from(*modules)``.
     ``_make_module(X)``
         Skipped by `partial_fit`. Returns the module with its initial weights. It is also called to
         measure the memory of the weights, and when a saved model is loaded.
@@ -225,7 +225,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
         return RowDataset(train), None if valid is None else RowDataset(train, valid)
 
     def _pretrained(self, X, train, valid, rng):
-        """Return trained modules whose weights the new one copies; most models have none."""
+        """Return pretrained modules whose weights the new one copies; by default none."""
         return ()
 
     def _make_module(self, X):
@@ -236,12 +236,12 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
         )
 
     def _finish(self, X, split):
-        """Set the fitted attributes that predictions need of the trained module."""
+        """Set the fitted attributes that predictions need, from the trained module."""
 
     # ---------------------------------------------------------------- training
 
     def _fit(self, X, resume=False):
-        """Train a new net, or go on with the one there is."""
+        """Train a new net, or resume training."""
         rng = check_random_state(self.random_state)
         self._prepare(X, resume)
         split = self._split(X, rng)
@@ -253,7 +253,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
             self._finish(X, split)
 
     def _train_net(self, X, train, valid, rng, resume=False):
-        """Train a new net on data sets, or go on with the one there is."""
+        """Train a new net on data sets, or resume training of the current one."""
         pretrained = () if resume else self._pretrained(X, train, valid, rng)
         with seeded(int(rng.randint(2**31))):
             if resume:
@@ -262,7 +262,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
                 self._n_trained_ = len(train)
                 self._fit_params_ = self._net_params()
                 self._check_module_memory(X)
-                with OwnDraws():
+                with FitGenerators():
                     module = self._make_module(X)
                     if pretrained:
                         module.start_from(*pretrained)
@@ -274,27 +274,27 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
 
     def _train(self, train, valid):
         """Train the net for `max_epochs`."""
-        ours = {"sklearn_recsys", "torch"}  # modules of others draw as torch does
+        ours = {"sklearn_recsys", "torch"}  # other modules use torch's global generator
         modules = self.net_.module_.modules()
-        foreign = any(type(part).__module__.split(".")[0] not in ours for part in modules)
+        foreign = any(type(module).__module__.split(".")[0] not in ours for module in modules)
         try:
-            with OwnDraws() if foreign else nullcontext():
+            with FitGenerators() if foreign else nullcontext():
                 self.net_.partial_fit(train)
         except (KeyError, SkorchException) as error:
             if valid is None and "valid_" in str(error):
                 raise ValueError(
-                    f"A callback reads what is measured on held-out data, but nothing is held out: "
-                    f"early_stopping is False, or there is too little to hold out of. ({error})"
+                    f"A callback reads a validation metric, but no data is held out: "
+                    f"early_stopping is False, or there is too little data. ({error})"
                 ) from error
             raise
 
     def _check_module_memory(self, X):
-        """Refuse a module that cannot fit, by one without storage."""
+        """Raise MemoryError if the weights cannot fit, by making a module without storage."""
         try:
-            with seeded(0), torch.device("meta"), OwnDraws():
+            with seeded(0), torch.device("meta"), FitGenerators():
                 weights = list(self._make_module(X).parameters())
         except (RuntimeError, NotImplementedError, TypeError) as error:
-            if "overflow" not in str(error).lower():  # it looks at its data when it is made
+            if "overflow" not in str(error).lower():  # its constructor needs real values
                 return
             raise MemoryError(
                 f"Training {type(self).__name__} needs weights of a size that no machine can "
@@ -308,7 +308,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
         )
 
     def _check_convergence(self, resume):
-        """Warn if training diverged; if that left nothing usable of a fitted model, raise."""
+        """Warn if training diverged; in `partial_fit` raise if the weights are not usable."""
         epoch = self.net_.diverged
         if epoch is None:
             return
@@ -317,15 +317,15 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
             raise Diverged(epoch)
         self._warn_diverged(
             epoch,
-            "What is kept are the weights of an epoch before, or the last ones."
+            "The weights of an earlier epoch, or the last ones, are kept."
             if usable
             else "There are no weights to predict with, so predictions will raise an error.",
         )
 
     def _warn_diverged(self, epoch, outcome):
         warn(
-            f"{type(self).__name__} diverged in epoch {epoch}: its loss or its weights grew beyond "
-            f"all bounds. {outcome} Lower lr (it is {self.net_.lr:g}), or bound the gradients by "
+            f"{type(self).__name__} diverged in epoch {epoch}: its loss or its weights became "
+            f"too large. {outcome} Lower lr (it is {self.net_.lr:g}), or clip the gradients with "
             "skorch's GradientNormClipping in callbacks.",
             ConvergenceWarning,
         )
@@ -339,7 +339,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
-        """Train for more epochs, `max_epochs` of them, on what is handed in.
+        """Train for `max_epochs` more epochs on the given interactions.
 
         Parameters
         ----------
@@ -358,20 +358,20 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
         return self._refit(self._checked(X, copy=True), resume=True)
 
     def _fit_interactions(self, X, **params):
-        if params.get("resume"):  # what follows may change the net
+        if params.get("resume"):  # before the net can change
             self._check_resume(X)
             optimizer_class(self.optimizer)
             self.net_ = self.net_.working_copy()
         return super()._fit_interactions(X, **params)
 
     def _evaluated(self, function, rows):
-        """Return what a function of the module makes of rows, without dropout, as an array."""
+        """Return the output of a function of the module for rows, without dropout, as an array."""
         self.net_.module_.eval()
         with torch.no_grad():
             return function(rows).cpu().numpy()
 
     def _check_resume(self, X):
-        """Raise ValueError if the module cannot go on with `X`; most modules can."""
+        """Raise ValueError if training cannot resume on `X`; by default it can."""
 
     def _fitted_state(self):
         return {

@@ -1,4 +1,4 @@
-"""Users as ridge regressions on the vectors of the items they rated: the same for known and new."""
+"""User vectors by ridge regression on the vectors of rated items, for known and new users alike."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sklearn_recsys.utils._cells import cell_rows, products_at, with_values
 from sklearn_recsys.utils._fold_in import ridge_rows
 from sklearn_recsys.utils._state import Array, Number
 
-_CHOICE_USERS = 1000  # of whom the penalty is chosen
+_CHOICE_USERS = 1000  # the users on whose held-out ratings the penalty is chosen
 _ISOTROPIC = 0.5  # share of the identity in the covariance of the users' rows
 
 
 class RidgeUsersMixin:
-    """Mixin of the rating models whose users have an exact solution, given the item side.
+    """Mixin for rating models whose user vectors have an exact solution, given the item vectors.
 
     A user's row (a weight for each entry of an item's vector, and a bias) is shrunk to the mean of
-    the trained rows, by their covariance; see the Notes of `AutoRec`. A model says how ratings are
-    scaled (`_scale_`), and by `_in_units` how they are scaled back.
+    the trained rows, by their covariance; see the Notes of `AutoRec`. A model sets
+    `_scale_`, the offset and the unit of ratings, and `_in_units` scales predictions back.
     """
 
     @property
@@ -33,7 +33,7 @@ class RidgeUsersMixin:
         return "identity"
 
     def _ridge_state(self):
-        """Return what must be fitted where users are regressions; see `_fitted_state`."""
+        """Return the rules for the attributes of this mixin; see `_fitted_state`."""
         return {
             "user_l2_": Number(low=np.nextafter(0, 1)),
             "_mean_row_": Array("n_weights"),
@@ -43,30 +43,30 @@ class RidgeUsersMixin:
         }
 
     def _set_prior(self, rows):
-        """Set the mean of trained rows, of shape (n_users, n_factors + 1), and their spread."""
+        """Set the prior: mean and covariance of trained rows of shape (n_users, n_factors + 1)."""
         self._mean_row_ = rows.mean(axis=0)
         covariance = np.atleast_2d(np.cov(rows.T, ddof=0))
         covariance *= (1 - _ISOTROPIC) / max(np.diag(covariance).mean(), 1e-12)
         covariance[np.diag_indices_from(covariance)] += _ISOTROPIC
-        if not np.isfinite(covariance).all():  # of a module that diverged: so are all predictions
+        if not np.isfinite(covariance).all():  # the module diverged: predictions will be NaN
             self._root_ = np.full_like(covariance, np.nan)
             return
         self._root_ = np.linalg.cholesky(covariance)
 
-    def _best_penalty(self, known, held_out, codes, offsets=0.0):
-        """Return the penalty of least error on held-out ratings; a thousand users tell it."""
-        tested = np.unique(np.linspace(0, known.shape[0] - 1, _CHOICE_USERS).astype(np.int64))
+    def _best_penalty(self, train, held_out, codes, offsets=0.0):
+        """Return the penalty with the least error on the held-out ratings of a thousand users."""
+        tested = np.unique(np.linspace(0, train.shape[0] - 1, _CHOICE_USERS).astype(np.int64))
         tested = tested[np.diff(held_out.indptr)[tested] > 0]
-        known, held_out = known[tested], held_out[tested]
+        train, held_out = train[tested], held_out[tested]
         errors = []
         for penalty in self._penalties:
             self._set_item_side(codes, penalty, offsets)
-            predicted = self._ridge_pairs(known, cell_rows(held_out), held_out.indices)
+            predicted = self._ridge_pairs(train, cell_rows(held_out), held_out.indices)
             errors.append(np.mean((predicted - held_out.data) ** 2))
         return float(self._penalties[np.argmin(errors)])
 
     def _set_item_side(self, codes, penalty, offsets=0.0):
-        """Set what a user's ridge regression starts from, and its features with the penalty in.
+        """Set the prior prediction of each item, and the features, which include the penalty.
 
         The items' `codes` have the shape (n_items, n_factors); `offsets` are added to every user's
         products with them.
@@ -77,7 +77,7 @@ class RidgeUsersMixin:
         (slopes,) = torch.autograd.grad(outputs.sum(), prior)
         self._base_ = outputs.detach().numpy()
         self._features_ = features @ self._root_ * np.sqrt(2 / penalty)
-        self._features_ *= slopes.numpy()[:, None]  # of an activation as a line, from there
+        self._features_ *= slopes.numpy()[:, None]  # the activation is linearized at the prior
 
     def _user_rows(self, X):
         """Return each row's deviation from the mean row, in the basis of `_features_`."""

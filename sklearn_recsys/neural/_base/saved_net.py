@@ -1,4 +1,4 @@
-"""A trained net as plain arrays, and back."""
+"""Saving of a trained net as plain arrays, and loading."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ import pandas as pd
 import torch
 from skorch.callbacks import Callback
 
-from sklearn_recsys.neural._data.random import OwnDraws, seeded
+from sklearn_recsys.neural._data.random import FitGenerators, seeded
 from sklearn_recsys.utils._state import check_state
 from sklearn_recsys.utils.validation import check_device
 
 
 class SavedNetMixin:
-    """Mixin of the recommenders that hold a skorch net: it is saved as plain arrays.
+    """Mixin for recommenders with a skorch net, which is saved as plain arrays.
 
     They load on any machine and with any version of torch and skorch, by pickle and by `save`
     alike. The state of the optimizer is not saved: `partial_fit` starts with a new one.
 
-    The net is that of the parameters that `fit` found, whatever they are set to afterwards:
-    `_fit_params_` holds them, and a file those of them that have changed.
+    The net depends on the parameters at the time of `fit`, even if they are set later:
+    `_fit_params_` holds them, and a file holds those that have changed since.
     """
 
     def _net_params(self):
-        """Return the parameters that a net is made of; those of a run or a machine are not."""
+        """Return the parameters that define a net, without those of a run or a machine."""
         params = self.get_params(deep=False).items()
-        plain = {name: _plain(value) for name, value in params if name not in _OF_A_RUN}
+        plain = {name: _plain(value) for name, value in params if name not in _RUN_PARAMS}
         return {name: value for name, value in plain.items() if value is not _NOT_PLAIN}
 
     def _fitted_param(self, name):
-        """Return a parameter as `fit` found it; if the model is not fitted, as it is set.
+        """Return the value of a parameter in `fit`; if the model is not fitted, its current value.
 
-        Whatever a fitted model reads of its parameters to predict, to train on or to be saved, it
-        reads here: `set_params` takes effect in the next `fit`.
+        A fitted model reads its parameters through this method, to predict, to resume training and
+        to be saved, so that `set_params` takes effect in the next `fit`.
         """
         return vars(self).get("_fit_params_", {}).get(name, getattr(self, name))
 
     def _as_fitted(self):
-        """Return a model with the attributes of this one and the parameters that `fit` found."""
+        """Return a model with the attributes of this one and the parameters of its `fit`."""
         model = self._working_copy()
         vars(model).update(self._fit_params_)
         return model
 
     def _save_state(self):
-        """Return the attributes, the net as arrays; see `sklearn_recsys.persistence`."""
+        """Return the attributes, with the net as arrays; see `sklearn_recsys.persistence`."""
         not_saved = {"net_", *self._derived}
         state = {name: value for name, value in vars(self).items() if name not in not_saved}
         if "net_" in vars(self):
-            now, missing = self._net_params(), object()
+            current, missing = self._net_params(), object()
             changed = {
                 name: value
                 for name, value in state.pop("_fit_params_").items()
-                if now.get(name, missing) != value
+                if current.get(name, missing) != value
             }
             if changed:
                 state["_fit_params_"] = changed
@@ -64,11 +64,11 @@ class SavedNetMixin:
         return state
 
     def _load_state(self, state):
-        """Set what a file holds; what does not fit raises ValueError before it takes memory."""
+        """Set the state of a file; raise ValueError if it is invalid, before it takes memory."""
         self._set_state(state, checked=True)
 
     def _set_state(self, state, checked=False):
-        """Set what `_save_state` returned."""
+        """Set the state that `_save_state` returned; check it if it is from a file."""
         state = dict(state)
         weights, epochs = state.pop("weights_", None), state.pop("epochs_", None)
         changed = state.pop("_fit_params_", {})
@@ -78,19 +78,19 @@ class SavedNetMixin:
             return
         try:
             device = check_device(self.device)
-        except ValueError:  # trained on a device that is not here
+        except ValueError:  # trained on a device that this machine lacks
             device = check_device("cpu")
         if checked:
             self._check_fit_params(changed)
         self._fit_params_ = {**self._net_params(), **changed}
-        made = self._as_fitted()
+        fitted = self._as_fitted()
         if checked:
-            made._validate_params()
+            fitted._validate_params()
             rules = {name: rule for name, rule in self._fitted_state().items() if name != "net_"}
             check_state(self, rules=rules)
             _check_curve(epochs)
         try:
-            net = made._make_net(made._loaded_module(weights), device, self._n_trained_, None)
+            net = fitted._make_net(fitted._loaded_module(weights), device, self._n_trained_, None)
             net.initialize()
             for values in zip(*epochs.values(), strict=True):
                 net.history.append(dict(zip(epochs, values, strict=True)))
@@ -99,42 +99,42 @@ class SavedNetMixin:
         self.net_ = net
 
     def _loaded_module(self, weights):
-        """Return the module with these weights; their shapes are compared before it is made."""
+        """Return the module with these weights, after a check of their shapes."""
         X = self._read(self.interactions_)
         weights = {name: torch.from_numpy(weight) for name, weight in weights.items()}
         if not type(self).__module__.startswith("sklearn_recsys."):
-            # a module of the user's may hold more than weights, which has to be made
-            with seeded(0), OwnDraws():  # a module draws weights when it is made
+            # a user's module may hold more than weights, so it must be constructed
+            with seeded(0), FitGenerators():  # the constructor samples initial weights
                 module = self._make_module(X)
             module.load_state_dict(weights)
             return module
         if self._n_layers() > len(weights):
-            raise ValueError("its parameters ask for more layers than it has weights")
-        with torch.device("meta"):  # shapes alone
+            raise ValueError("its parameters require more layers than it has weights")
+        with torch.device("meta"):  # shapes without storage
             module = self._make_module(X)
-        for name, wanted in module.state_dict().items():
+        for name, expected in module.state_dict().items():
             given = weights.get(name)
-            if given is None or given.shape != wanted.shape or given.dtype != wanted.dtype:
-                found = "missing" if given is None else f"of shape {tuple(given.shape)}"
+            if given is None or given.shape != expected.shape or given.dtype != expected.dtype:
+                actual = "missing" if given is None else f"of shape {tuple(given.shape)}"
                 raise ValueError(
-                    f"the weights {name} of {type(self).__name__} are {found}, and its parameters "
-                    f"ask for {tuple(wanted.shape)}"
+                    f"the weights {name} of {type(self).__name__} are {actual}, and its parameters "
+                    f"require {tuple(expected.shape)}"
                 )
             if not given.isfinite().all():
                 raise ValueError(f"the weights {name} of {type(self).__name__} are not finite")
-        # the weights of a file are read for this model alone: it trains on in them
+        # assigned, not copied: the arrays were read from the file for this model alone
         module.load_state_dict(weights, assign=True)
         return module
 
     def _check_fit_params(self, changed):
-        """Raise ValueError unless a file holds plain values of parameters of the net."""
-        names = set(self._get_param_names()) - _OF_A_RUN
-        right = isinstance(changed, dict) and set(changed) <= names
-        if not right or any(_plain(value) is _NOT_PLAIN for value in changed.values()):
-            raise ValueError(f"the parameters that {type(self).__name__} was fitted with are none")
+        """Raise ValueError unless the parameters of a file are plain values for this net."""
+        names = set(self._get_param_names()) - _RUN_PARAMS
+        valid = isinstance(changed, dict) and set(changed) <= names
+        if not valid or any(_plain(value) is _NOT_PLAIN for value in changed.values()):
+            raise ValueError(f"the fitted parameters of {type(self).__name__} are invalid")
 
     def _n_layers(self):
-        """Return the number of layers that the parameters ask for, at least."""
+        """Return a lower bound of the number of layers that the parameters require."""
         return len(getattr(self, "hidden_layer_sizes", ()))
 
     def _check_portable(self):
@@ -145,7 +145,7 @@ class SavedNetMixin:
         for item in self.callbacks or []:
             callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
             if not isinstance(callback, Callback):
-                raise ValueError(f"callbacks holds {item!r:.50}, which is no callback of skorch")
+                raise ValueError(f"callbacks holds {item!r:.50}, which is not a skorch callback")
         if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d{1,4})?", str(self.device)):
             raise ValueError(f"device is {self.device!r:.50}")
 
@@ -154,18 +154,18 @@ class SavedNetMixin:
 
     def __setstate__(self, state):
         state = dict(state)
-        if "weights_" in state:  # copy.copy hands over the arrays of the other model
+        if "weights_" in state:  # copy.copy passes the other model's arrays
             state["weights_"] = {name: weight.copy() for name, weight in state["weights_"].items()}
         self._set_state(state)
 
 
-# parameters that may change from run to run, and between machines
-_OF_A_RUN = {"callbacks", "device", "net_params", "random_state", "verbose"}
+# parameters that may differ between runs and machines
+_RUN_PARAMS = {"callbacks", "device", "net_params", "random_state", "verbose"}
 _NOT_PLAIN = object()
 
 
 def _plain(value):
-    """Return a number, a text or None as it is, a few numbers as a list, else `_NOT_PLAIN`."""
+    """Return a number, string or None unchanged, a few numbers as a list, else `_NOT_PLAIN`."""
     if value is None or isinstance(value, (str, Number, np.generic)):
         return value
     sequence = isinstance(value, (list, tuple, range, np.ndarray, pd.Index, pd.Series))
@@ -174,7 +174,7 @@ def _plain(value):
     return _NOT_PLAIN
 
 
-# what net_params of a file may hold, except for numbers for the optimizer: nothing names code
+# allowed in the net_params of a file, besides numbers for the optimizer: nothing that names code
 _NET_PARAMS = {
     "batch_size": Integral,
     "iterator_train__drop_last": bool,
@@ -189,16 +189,16 @@ _NET_PARAMS = {
 def net_params_problem(params):
     """Return why `net_params` cannot be saved or loaded, None if it can.
 
-    skorch gives some of them to ``torch.compile``, ``torch.load`` or a class of the caller's, so
-    only those that are known to be harmless may come from a file.
+    skorch passes some of them to ``torch.compile``, ``torch.load`` or arbitrary classes, so a file
+    may only hold harmless ones.
     """
     if params is None:
         return None
     if not isinstance(params, dict):
         return f"net_params is {params!r:.50}, not a dict"
     for name, value in params.items():
-        known = isinstance(name, str) and name in _NET_PARAMS
-        if known and isinstance(value, _NET_PARAMS[name]):
+        allowed = isinstance(name, str) and name in _NET_PARAMS
+        if allowed and isinstance(value, _NET_PARAMS[name]):
             continue
         if isinstance(name, str) and name.startswith("optimizer__") and _is_numeric(value):
             if name != "optimizer__param_groups":
@@ -212,7 +212,7 @@ def net_params_problem(params):
 
 
 def _is_numeric(value):
-    """Return whether a value is a number, a truth value or None, or a few of them."""
+    """Return whether a value is a number, a bool or None, or a few of them."""
     values = value if isinstance(value, (tuple, list)) else [value]
     return len(values) <= 8 and all(item is None or isinstance(item, Real) for item in values)
 
@@ -227,4 +227,4 @@ def _check_curve(epochs):
     if not all(isinstance(name, str) for name in epochs) or not all(
         isinstance(value, (Real, np.bool_)) for column in columns for value in column
     ):
-        raise ValueError("the training curve holds something that is no number")
+        raise ValueError("the training curve holds a value that is not a number")

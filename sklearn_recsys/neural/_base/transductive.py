@@ -20,7 +20,7 @@ from sklearn_recsys.neural._data.pair_batches import CandidateBatches
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils.validation import check_device
 
-_GRID_CELLS = 2**22  # scores, or hidden units, that are held at once
+_GRID_CELLS = 2**22  # scores, or hidden units, in memory at once
 
 
 @parameters
@@ -34,9 +34,9 @@ class TransductiveRecommender(NeuralRecommender):
     10,000. Training stops when NDCG@10 of these items among 99 sampled ones no longer rises
     (`valid_ndcg` in the training curve).
 
-    A row that equals a training row takes that user's embedding. The embedding of any other row is
+    A row that equals a training row has that user's embedding. The embedding of any other row is
     found by `_fold_in_steps` steps of Adam, in float64, on the loss of the row's own interactions
-    and of negatives that follow from the row's content; everything else stays as it was trained.
+    and of negatives determined by the row's content; all other weights stay fixed.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class TransductiveRecommender(NeuralRecommender):
 
     @property
     def _examples(self):
-        """What the module is trained on, and new users are folded in by."""
+        """The examples for training and for the fold-in of new users."""
         return SampledNegatives(self._fitted_param("n_negatives"))
 
     @property
@@ -121,7 +121,7 @@ class TransductiveRecommender(NeuralRecommender):
     # ---------------------------------------------------------------- training
 
     def _decay(self, n_rows):
-        return 0.0  # the module adds the penalty of what an example touches
+        return 0.0  # the module penalizes the vectors of each example
 
     def _update_size(self, n_examples):
         if self.batch_size == "auto":
@@ -136,12 +136,12 @@ class TransductiveRecommender(NeuralRecommender):
 
     def _prepare(self, X, resume):
         super()._prepare(X, resume)
-        if resume:  # users whose rows changed start from what they would be answered by
+        if resume:  # changed users start from their folded-in vectors
             self.net_.module_.user_vectors = nn.Parameter(self._vectors(X))
-            self.net_.initialize_optimizer()  # the one there was holds the former vectors
+            self.net_.initialize_optimizer()  # the optimizer refers to the old vectors
 
     def _device(self):
-        """Return where negatives are drawn and users folded in, in float64: MPS has none."""
+        """Return the device for negative sampling and fold-in, which need float64: MPS lacks it."""
         device = self.net_.device if "net_" in vars(self) else check_device(self.device)
         device = torch.device(device)
         return torch.device("cpu") if device.type == "mps" else device
@@ -157,12 +157,12 @@ class TransductiveRecommender(NeuralRecommender):
     # ---------------------------------------------------------------- users
 
     def _vectors(self, X):
-        """Return the vectors of the users whose rows these are, as a Tensor."""
+        """Return the vectors of the users with these histories, as a Tensor."""
         module = self.net_.module_.eval()
-        known = self._training_rows(X)
-        rows = torch.from_numpy(known.clip(0)).to(module.user_vectors.device)
+        training_rows = self._training_rows(X)
+        rows = torch.from_numpy(training_rows.clip(0)).to(module.user_vectors.device)
         vectors = module.user_vectors.detach()[rows]
-        new = np.flatnonzero(known < 0)
+        new = np.flatnonzero(training_rows < 0)
         if len(new):
             frozen = deepcopy(module).to(self._device()).double().requires_grad_(False)
             for block in self._examples.blocks(X[new], vectors.shape[1]):
@@ -170,7 +170,7 @@ class TransductiveRecommender(NeuralRecommender):
         return vectors
 
     def _fold_in(self, module, X):
-        """Return new users' vectors, given everything else; each by its own row alone."""
+        """Return the vectors of new users, each from its own row alone, with all weights fixed."""
         start = module.user_vectors.mean(dim=0).expand(X.shape[0], -1)
         vectors = start.clone().requires_grad_()
         loss = self._examples.loss_of_vectors(module, X)
@@ -192,13 +192,13 @@ class TransductiveRecommender(NeuralRecommender):
         return scores
 
     def _grid_rows(self, n_items):
-        """Return how many rows are scored at once."""
+        """Return the number of rows to score at once."""
         return max(1, _GRID_CELLS // (n_items * self.net_.module_.grid_width))
 
     def _score_pairs(self, X, rows, items):
         vectors = self._vectors(X)
         module, scores = self.net_.module_, np.empty(len(rows), dtype=np.float32)
-        rows, items = (torch.from_numpy(part).to(vectors.device) for part in (rows, items))
+        rows, items = (torch.from_numpy(index).to(vectors.device) for index in (rows, items))
         with torch.no_grad():
             for start in range(0, len(scores), 2**16):
                 cells = slice(start, start + 2**16)

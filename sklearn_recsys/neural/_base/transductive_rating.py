@@ -53,24 +53,23 @@ class TransductiveRatingRecommender(TransductiveRecommender):
         return train, None if valid is None else self._examples.dataset(valid, self._device())
 
     def _set_scale(self, X, rating_range, resume):
-        """Set the offset and the unit of ratings in the module, and where its outputs start.
+        """Set the offset and the unit of the module's ratings, and the initial output.
 
-        Without a range these are deviations from the mean rating; else they come from a sigmoid,
-        which reaches an eighth of the range beyond it on either side. All stay as they are when
-        training goes on.
+        Without a range, the module predicts deviations from the mean rating. With one, its sigmoid
+        reaches an eighth of the range beyond it on either side. Resumed training keeps all of them.
         """
         mean = float(X.data.mean(dtype=np.float64))
         if rating_range is None:
             if not resume:
                 self._scale_, self._intercept_ = (mean, 1.0), 0.0
             return
-        numbers = all(isinstance(bound, Real) and np.isfinite(bound) for bound in rating_range)
-        if len(rating_range) != 2 or not numbers or rating_range[0] > rating_range[1]:
+        are_numbers = all(isinstance(bound, Real) and np.isfinite(bound) for bound in rating_range)
+        if len(rating_range) != 2 or not are_numbers or rating_range[0] > rating_range[1]:
             raise ValueError(
                 "rating_range must be the lowest and the highest rating, such as (1, 5); got "
                 f"{rating_range!r}."
             )
-        lowest, highest = self.rating_range_  # of what was trained on, as float32 holds it
+        lowest, highest = self.rating_range_  # of the training ratings, in float32
         if lowest < np.float32(rating_range[0]) or highest > np.float32(rating_range[1]):
             raise ValueError(
                 f"X holds ratings from {lowest:g} to {highest:g}, outside of "

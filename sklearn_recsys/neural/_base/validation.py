@@ -1,6 +1,6 @@
-"""What early stopping holds out: some users, some ratings, or one interaction of many users.
+"""Hold-out for early stopping: of users, of ratings, or of one interaction of many users.
 
-Each function returns what is trained on and what is held out, None where there is too little.
+Each function returns the training data and the held-out data, None if there is too little.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from sklearn_recsys.neural._data.row_batches import RowDataset
 from sklearn_recsys.utils._cells import take_cells
 from sklearn_recsys.utils._content_split import hold_out_by_content
 
-_FEWEST_USERS = 20  # fewer held-out users tell too little to stop by
-_MOST_USERS = 10_000  # more tell no better when to stop, and take as long as an epoch
-_N_NEGATIVES = 99  # with which a held-out item is ranked
+_MIN_USERS = 20  # with fewer held-out users the metric is too noisy
+_MAX_USERS = 10_000  # more users don't improve the decision, and take as long as an epoch
+_N_NEGATIVES = 99  # sampled items that a held-out item is ranked among
 
 
 def hold_out_users(X, share, rng, *, latest=False):
-    """Hold out users, and of each of them 20 % of the interactions to predict from the others.
+    """Hold out users, and 20 % of the interactions of each to predict from their other ones.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def hold_out_users(X, share, rng, *, latest=False):
     share : float
         The share of the users; at most 10,000 are held out.
     rng : RandomState
-        Draws the users.
+        Samples the users.
     latest : bool, default=False
         Whether the latest interactions are to be predicted: the values are positions.
 
@@ -38,10 +38,10 @@ def hold_out_users(X, share, rng, *, latest=False):
         The other users, and those held out. `valid` is None, and `train` holds all users, if
         fewer than 20 could be held out.
     """
-    able = rng.permutation(np.flatnonzero(np.diff(X.indptr) > 1))
-    users = np.sort(able[: min(round(share * X.shape[0]), _MOST_USERS)])
+    eligible = rng.permutation(np.flatnonzero(np.diff(X.indptr) > 1))
+    users = np.sort(eligible[: min(round(share * X.shape[0]), _MAX_USERS)])
     rest = np.setdiff1d(np.arange(X.shape[0]), users)
-    if len(users) < _FEWEST_USERS or not X[rest].nnz:
+    if len(users) < _MIN_USERS or not X[rest].nnz:
         return RowDataset(X), None
     train = RowDataset(X[rest])
     train.numbers = rest
@@ -51,7 +51,7 @@ def hold_out_users(X, share, rng, *, latest=False):
 
 
 def hold_out_cells(X, share, rng):
-    """Hold out ratings, wherever they are.
+    """Hold out a random share of the ratings.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def hold_out_cells(X, share, rng):
     share : float
         The share of the ratings.
     rng : RandomState
-        Draws them.
+        Samples them.
 
     Returns
     -------
@@ -82,24 +82,24 @@ def hold_out_one_each(X, share, rng):
     share : float
         The share of the interactions; at most 10,000 users have one held out.
     rng : RandomState
-        Draws the users, the interactions and the sampled items.
+        Samples the users, the interactions and the negatives.
 
     Returns
     -------
     train : csr_array of shape (n_users, n_items)
         The other interactions.
     valid : CandidateDataset
-        The held-out items and those sampled. None if no user has two interactions and a free item.
+        The held-out items and those sampled. None if no user has two interactions and an item left.
     """
     lengths = np.diff(X.indptr)
-    able = rng.permutation(np.flatnonzero((lengths > 1) & (lengths < X.shape[1])))
-    users = np.sort(able[: min(round(share * X.nnz), _MOST_USERS)])
+    eligible = rng.permutation(np.flatnonzero((lengths > 1) & (lengths < X.shape[1])))
+    users = np.sort(eligible[: min(round(share * X.nnz), _MAX_USERS)])
     if not len(users):
         return X, None
     cells = X.indptr[users] + (rng.uniform(size=len(users)) * lengths[users]).astype(np.int64)
     held_out = X.indices[cells].astype(np.int64)
     negatives = sample_negatives(X[users], _N_NEGATIVES, random_state=rng)
-    others = np.ones(X.nnz, dtype=bool)
-    others[cells] = False
+    in_train = np.ones(X.nnz, dtype=bool)
+    in_train[cells] = False
     candidates = np.hstack([held_out[:, None], negatives])
-    return take_cells(X, others), CandidateDataset(users, candidates)
+    return take_cells(X, in_train), CandidateDataset(users, candidates)

@@ -1,4 +1,4 @@
-"""Negatives: items that a user has no interaction with, drawn exactly and all at once."""
+"""Negative sampling: exact and vectorized, of items that a user has no interaction with."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import torch
 from sklearn_recsys.neural._data.random import generator
 from sklearn_recsys.utils.validation import check_csr, check_memory
 
-_DRAW_BYTES = 64  # while an item is drawn
-_BITS = 40  # of the integers that stand for weights, fewer where users are very many
+_SAMPLE_BYTES = 64  # temporary memory per sampled item
+_BITS = 40  # of the integer weights; fewer if there are very many users
 
 
 class NegativeSampler:
-    """Draw items that users have no interaction with, uniformly or by popularity.
+    """Sample items that users have no interaction with, uniformly or by popularity.
 
-    A draw is the inverse of the distribution over the items that are free to the user, found by a
-    binary search among the user's items: no draw is rejected, and none is ever a positive. Weights
-    are integers, so that this holds to the last bit.
+    An item is sampled by inversion of the distribution over the user's free items (those without an
+    interaction), with a binary search among the user's own items: no sample is rejected, and none
+    is a positive. Weights are integers, so that this is exact.
 
     Parameters
     ----------
     indptr, indices : Tensor of int64
-        The parts of a canonical csr_array of shape (n_users, n_items), on the device where draws
-        are to be made.
+        Row pointers and item indices of a canonical csr_array of shape (n_users, n_items), on the
+        device that samples.
     n_items : int
         The number of items.
     alpha : float, default=0.0
-        An item's weight is its number of interactions to this power; 0: all are drawn alike.
+        An item's weight is its number of interactions to this power; 0: all are equally likely.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class NegativeSampler:
         self._taken = torch.cat([before, before.new_zeros(1)])  # a slot for the last user's end
         self._totals = sums.diff()
         self._span = int(ends[-1]) + 1
-        self._keys = users * self._span + free_before  # rising: one search finds all
+        self._keys = users * self._span + free_before  # ascending: one search serves all users
 
     @classmethod
     def from_csr(cls, X, alpha=0.0, device="cpu"):
@@ -88,82 +88,82 @@ class NegativeSampler:
         alpha : float, default=0.0
             As above.
         device : str or torch.device, default="cpu"
-            Where draws are made.
+            The device that samples.
 
         Returns
         -------
         sampler : NegativeSampler
         """
         X = check_csr(X)
-        parts = (
-            torch.from_numpy(part.astype(np.int64)).to(device) for part in (X.indptr, X.indices)
+        indptr, indices = (
+            torch.from_numpy(index.astype(np.int64)).to(device) for index in (X.indptr, X.indices)
         )
-        return cls(*parts, X.shape[1], alpha)
+        return cls(indptr, indices, X.shape[1], alpha)
 
     def sample(self, users, n):
-        """Draw with replacement, from torch's generator.
+        """Sample with replacement, from the generator of the fit or else torch's own.
 
         Parameters
         ----------
-        users : Tensor of int64 of shape (n_asked,)
-            Rows of the matrix; one may be asked for any number of times.
+        users : Tensor of int64 of shape (n_queries,)
+            Rows of the matrix, with any repetitions.
         n : int
-            Items for each.
+            Items per user.
 
         Returns
         -------
-        items : Tensor of int64 of shape (n_asked, n)
-            -1 for users to whom no item is free.
+        items : Tensor of int64 of shape (n_queries, n)
+            -1 for users without a free item.
         """
         check_negatives_memory(len(users) * n, n)
-        draws = {"device": users.device, "generator": generator(users.device)}
-        shares = torch.rand(len(users), n, dtype=torch.float64, **draws)
+        options = {"device": users.device, "generator": generator(users.device)}
+        shares = torch.rand(len(users), n, dtype=torch.float64, **options)
         return self.at(users, shares)
 
     def at(self, users, shares):
-        """Return the free items at given places of the users' distributions.
+        """Return the free items at given quantiles of the users' distributions.
 
         Parameters
         ----------
-        users : Tensor of int64 of shape (n_asked,)
+        users : Tensor of int64 of shape (n_queries,)
             Rows of the matrix.
-        shares : Tensor of float64 of shape (n_asked, n)
-            Places in [0, 1).
+        shares : Tensor of float64 of shape (n_queries, n)
+            Quantiles in [0, 1).
 
         Returns
         -------
-        items : Tensor of int64 of shape (n_asked, n)
-            -1 for users to whom no item is free.
+        items : Tensor of int64 of shape (n_queries, n)
+            -1 for users without a free item.
         """
-        users, order = users.sort()  # searches one after the other in one row stay in the cache
+        users, order = users.sort()  # consecutive searches in one row stay in the cache
         users, shares = users[:, None], shares[order]
         free = self._free[users]
-        places = torch.minimum((shares * free).long(), (free - 1).clamp(min=0))
-        found = torch.searchsorted(self._keys, users * self._span + places, right=True)
-        at_end = found == self._indptr[users + 1]
-        places += torch.where(at_end, self._totals[users], self._taken[found])
+        positions = torch.minimum((shares * free).long(), (free - 1).clamp(min=0))
+        cells = torch.searchsorted(self._keys, users * self._span + positions, right=True)
+        at_end = cells == self._indptr[users + 1]
+        positions += torch.where(at_end, self._totals[users], self._taken[cells])
         if self.alpha:
-            items = torch.searchsorted(self._ends, places, right=True)
+            items = torch.searchsorted(self._ends, positions, right=True)
         else:
-            items = places
+            items = positions
         items = torch.where(free > 0, items, -1)
         return torch.empty_like(items).index_copy_(0, order, items)
 
 
-def check_negatives_memory(n_draws, n, width=0):
-    """Raise MemoryError before negatives are drawn that cannot fit.
+def check_negatives_memory(n_samples, n, width=0):
+    """Raise MemoryError if sampled negatives would not fit, before they are sampled.
 
     Parameters
     ----------
-    n_draws : int
-        Drawn at once.
+    n_samples : int
+        Number of negatives sampled at once.
     n : int
-        Of each interaction.
+        Negatives per interaction.
     width : int, default=0
-        Numbers that are computed of each in float64, on top of what drawing takes.
+        Additional float64 numbers that are computed for each.
     """
     check_memory(
-        n_draws * (_DRAW_BYTES + 8 * width),
-        f"Drawing {n_draws:,} negatives at once, n_negatives={n} for each interaction,",
+        n_samples * (_SAMPLE_BYTES + 8 * width),
+        f"Sampling {n_samples:,} negatives at once, n_negatives={n} for each interaction,",
         "Use a smaller n_negatives.",
     )

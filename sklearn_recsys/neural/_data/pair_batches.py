@@ -1,4 +1,4 @@
-"""Interactions to minibatches of pairs, with negatives sampled again in every epoch."""
+"""Minibatches of user-item pairs, with negatives sampled again in every epoch."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class PairDataset(Dataset):
     X : csr_array of shape (n_users, n_items)
         The interactions.
     sampler : NegativeSampler, default=None
-        Draws the negatives; None: there are none, and the values of the cells are the targets.
+        Samples the negatives; None: no negatives, and the values of the cells are the targets.
     n_negatives : int, default=0
         Negatives for each interaction.
     pairwise : bool, default=False
-        Whether an example is an interaction and a negative, rather than either with a label.
+        Whether an example is an interaction with a negative, rather than one item with a label.
     """
 
     def __init__(self, X, sampler=None, n_negatives=0, pairwise=False):
@@ -45,21 +45,22 @@ class PairDataset(Dataset):
         """
         n = negatives.shape[1]
         if self.pairwise:
-            parts = users.repeat_interleave(n), items.repeat_interleave(n), negatives.flatten()
-            drawn = parts[2] >= 0
+            examples = users.repeat_interleave(n), items.repeat_interleave(n), negatives.flatten()
+            valid = examples[2] >= 0
         else:
             labels = torch.zeros(len(users) * (1 + n), device=users.device)
             labels[: len(users)] = 1
             all_items = torch.cat([items, negatives.flatten()])
-            parts = torch.cat([users, users.repeat_interleave(n)]), all_items, labels
-            drawn = all_items >= 0
-        if drawn.all():
-            return parts
-        return tuple(part[drawn] for part in parts)  # a user without a free item has no negative
+            examples = torch.cat([users, users.repeat_interleave(n)]), all_items, labels
+            valid = all_items >= 0
+        if valid.all():
+            return examples
+        # a user without a free item has no negative
+        return tuple(values[valid] for values in examples)
 
 
 class ChunkBatches(RowBatches):
-    """Base of the iterators that go through a data set in chunks.
+    """Base of the iterators over a data set in chunks.
 
     Parameters
     ----------
@@ -90,7 +91,8 @@ class PairBatches(ChunkBatches):
         X, sampler = self.dataset.X, self.dataset.sampler
         device = self.device if sampler is None else sampler.device
         users, items = (
-            torch.from_numpy(part.astype(np.int64)).to(device) for part in (cell_rows(X), X.indices)
+            torch.from_numpy(index.astype(np.int64)).to(device)
+            for index in (cell_rows(X), X.indices)
         )
         n_cells = len(self.dataset)
         order = self._order(n_cells).to(device)
@@ -99,7 +101,7 @@ class PairBatches(ChunkBatches):
             for cells in order.split(self.batch_size):
                 yield users[cells], items[cells], values[cells]
             return
-        # whole batches in each chunk, but for the last one
+        # each chunk holds whole batches, except for the last one
         size = self.batch_size * max(1, self.chunk_size // self.batch_size)
         for cells in order.split(size):
             negatives = sampler.sample(users[cells], self.dataset.n_negatives)
@@ -108,7 +110,7 @@ class PairBatches(ChunkBatches):
             for batch in self._order(n_examples).to(device).split(self.batch_size):
                 if not len(batch):  # no user of these interactions has a free item
                     continue
-                yield tuple(part[batch].to(self.device) for part in examples)
+                yield tuple(values[batch].to(self.device) for values in examples)
 
     def _order(self, n):
         return torch.randperm(n, generator=generator()) if self.shuffle else torch.arange(n)
@@ -145,6 +147,6 @@ class CandidateBatches(ChunkBatches):
     def __iter__(self):
         for rows in gen_batches(len(self.dataset), self._n_users()):
             yield tuple(
-                torch.from_numpy(part[rows]).to(self.device)
-                for part in (self.dataset.users, self.dataset.candidates)
+                torch.from_numpy(values[rows]).to(self.device)
+                for values in (self.dataset.users, self.dataset.candidates)
             )

@@ -1,9 +1,9 @@
-"""Random numbers of a fit, from generators of its own.
+"""Random numbers of a fit, from its own generators.
 
 torch's global generator belongs to the user, and to all threads at once: seeding it for a fit, and
-restoring it, would mix up fits that run side by side and move what other threads draw from. So a
-fit has generators of its own, one for each device, which the functions here find by the thread that
-runs it. They draw the same numbers as the global generator would with that seed.
+restoring it, would mix up fits that run in parallel, and disturb the random numbers of other
+threads. So each fit has its own generators, one per device, which the functions here look up by the
+thread that runs the fit. They return the same numbers as the global generator with that seed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OF_TENSORS = {
     "random_",
     "uniform_",
 }
-# and those that take none, but draw if a share to drop out is above zero
+# functions without a generator argument; recurrent ones use random numbers only for dropout
 _RECURRENT = {"gru", "lstm", "rnn_relu", "rnn_tanh"}
 _WITHOUT_GENERATOR = {
     "alpha_dropout",
@@ -56,23 +56,23 @@ _WITHOUT_GENERATOR = {
 
 @contextmanager
 def seeded(seed):
-    """Let this thread draw from generators with a seed, by `generator` and `dropout`."""
-    former = getattr(_thread, "fit", None)
+    """Give this thread seeded generators, which `generator` and `dropout` use."""
+    previous = getattr(_thread, "fit", None)
     _thread.fit = seed, {}
     try:
         yield
     finally:
-        _thread.fit = former
+        _thread.fit = previous
 
 
 def generator(device="cpu"):
-    """Return the generator of the fit that this thread runs; None, for torch's own, without one."""
+    """Return the generator of the fit that this thread runs; None (torch's own) outside a fit."""
     fit = getattr(_thread, "fit", None)
     if fit is None:
         return None
     seed, generators = fit
     device = torch.device(device)
-    if device.type == "meta":  # nothing is drawn without storage
+    if device.type == "meta":  # no values are sampled without storage
         return None
     if device not in generators:
         generators[device] = torch.Generator(device).manual_seed(seed)
@@ -83,15 +83,15 @@ def dropout(values, share, training=True):
     """Set a share of the values to zero while training, and scale the others up."""
     if not training or not share:
         return values
-    kept = torch.empty_like(values).bernoulli_(1 - share, generator=generator(values.device))
-    return values * kept.div_(1 - share)
+    mask = torch.empty_like(values).bernoulli_(1 - share, generator=generator(values.device))
+    return values * mask.div_(1 - share)
 
 
-class OwnDraws(TorchFunctionMode):
-    """Let torch's functions draw from the generators of the fit, in code that does not ask for one.
+class FitGenerators(TorchFunctionMode):
+    """Make torch's random functions use the generators of the fit when none is passed.
 
-    That is how torch's layers start, and the modules of users. Each call of torch takes a little
-    longer inside.
+    This is for code that we do not write: initialization of torch's layers, and users' modules.
+    Within this mode every call of torch is a little slower.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -108,26 +108,26 @@ class OwnDraws(TorchFunctionMode):
         elif name in _WITHOUT_GENERATOR or (
             name in _RECURRENT and any(type(arg) is float and arg > 0 for arg in args)
         ):
-            return _lend(func, args, kwargs)
+            return _with_global_generator(func, args, kwargs)
         return func(*args, **kwargs)
 
 
-def _dropout(input, p=0.5, training=True, inplace=False):  # named as torch's
+def _dropout(input, p=0.5, training=True, inplace=False):  # argument names of torch
     dropped = dropout(input, p, training) if p < 1 else input * (0 if training else 1)
     return input.copy_(dropped) if inplace else dropped
 
 
-def _lend(func, args, kwargs):
-    """Call a function that draws from the global generator, with the state of the fit's own."""
+def _with_global_generator(func, args, kwargs):
+    """Call a function that uses the global generator, in the state of the fit's generator."""
     device = next((arg.device for arg in args if isinstance(arg, torch.Tensor)), None)
     own, shared = generator(device or "cpu"), torch.default_generator
     if own.device.type == "cuda":
         shared = torch.cuda.default_generators[own.device.index or 0]
     with _global_state:
-        former = shared.get_state()
+        previous = shared.get_state()
         shared.set_state(own.get_state())
         try:
             return func(*args, **kwargs)
         finally:
             own.set_state(shared.get_state())
-            shared.set_state(former)
+            shared.set_state(previous)

@@ -1,4 +1,4 @@
-"""CSR to minibatches: whole blocks of rows, never one row at a time."""
+"""Minibatches of CSR rows: sliced as blocks, never one row at a time."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from sklearn_recsys.utils._sparse import as_csr
 
 
 class RowDataset(Dataset):
-    """Rows of a csr_array, with the cells that the loss looks at.
+    """Rows of a csr_array, with the target cells of the loss.
 
     Parameters
     ----------
     X : csr_array of shape (n_rows, n_columns)
         The input.
     targets : csr_array of shape (n_rows, n_columns), default=None
-        What is to be predicted; None: `X`.
+        The cells to predict; None: `X`.
 
     Attributes
     ----------
     numbers : ndarray of int64 of shape (n_rows,)
-        The row of the training matrix that each row is: 0, 1, …, unless something else is assigned.
+        The row of the training matrix for each row: 0, 1, …, unless other ones are assigned.
     features : ndarray of float32 of shape (n_rows, n_features) or None
-        Features of the rows: None, unless something is assigned.
+        Features of the rows: None, unless assigned.
 
     Examples
     --------
@@ -45,7 +45,7 @@ class RowDataset(Dataset):
 
     @classmethod
     def of_filled_rows(cls, X):
-        """Return the data set of the rows that hold a cell; no loss learns from an empty one.
+        """Return the data set of the non-empty rows; a loss learns nothing from empty ones.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class RowDataset(Dataset):
 
 
 def _checked_rows(X, name):
-    """Return a sparse matrix in CSR form, with its explicit zeros: values may be centered."""
+    """Return a matrix in CSR form, keeping explicit zeros, because values may be centered."""
     if not sp.issparse(X):
         raise TypeError(f"{name} must be a csr_array; got {type(X).__name__}.")
     X = as_csr(X, name)
@@ -90,7 +90,7 @@ class RowBatches:
     device : str or torch.device, default="cpu"
         Where the batches go.
     shuffle : bool, default=False
-        Whether every pass has an order of its own, drawn at random.
+        Whether each pass has a new random order.
     """
 
     def __init__(self, dataset, batch_size, device="cpu", shuffle=False):
@@ -105,8 +105,8 @@ class RowBatches:
     def __iter__(self):
         X, targets, features = self.dataset.X, self.dataset.targets, self.dataset.features
         for rows in self._batch_rows():
-            known = None if features is None else features[rows]
-            inputs = SparseRows.from_csr(X[rows], self.device, known)
+            row_features = None if features is None else features[rows]
+            inputs = SparseRows.from_csr(X[rows], self.device, row_features)
             inputs.numbers = torch.from_numpy(self.dataset.numbers[rows]).to(self.device)
             outputs = inputs if targets is None else SparseRows.from_csr(targets[rows], self.device)
             yield inputs, outputs
@@ -114,21 +114,20 @@ class RowBatches:
     def _batch_rows(self):
         """Yield the rows of each batch, as a slice or an array."""
         n_rows = len(self.dataset)
-        whole = not self.shuffle or self.batch_size >= n_rows
+        in_order = not self.shuffle or self.batch_size >= n_rows
         order = (
-            np.arange(n_rows) if whole else torch.randperm(n_rows, generator=generator()).numpy()
+            np.arange(n_rows) if in_order else torch.randperm(n_rows, generator=generator()).numpy()
         )
         for start in range(0, n_rows, self.batch_size):
             rows = slice(start, start + self.batch_size)
-            yield rows if whole else order[rows]
+            yield rows if in_order else order[rows]
 
 
 class HistoryBatches(RowBatches):
-    """Iterate over rows of similar lengths in each batch, as what is padded to a rectangle needs.
+    """Iterate over batches of rows with similar lengths, so that little padding is needed.
 
-    Rows are ordered by length, and batches are cut from this order. If they are shuffled, every
-    pass varies the lengths by up to a tenth before ordering by them, and draws the order of the
-    batches.
+    Rows are sorted by length, and consecutive rows form batches. If shuffled, every pass perturbs
+    the lengths by up to a tenth before sorting, and shuffles the batches.
     """
 
     def _batch_rows(self):

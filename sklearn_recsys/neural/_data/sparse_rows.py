@@ -1,7 +1,7 @@
 """Rows of a CSR matrix on a device, as indices and values, and products with them.
 
-A batch is dense nowhere. Products with it cost as much as it has interactions: an input layer is a
-weighted embedding bag over the items present, and a loss over observed cells asks for the outputs
+A batch is never dense. The cost of a product is linear in its interactions: an input layer is a
+weighted embedding bag over the items present, and a loss over observed cells computes the outputs
 at these cells only.
 """
 
@@ -17,7 +17,7 @@ from torch.nn.functional import embedding_bag
 
 from sklearn_recsys.utils._sparse import as_csr
 
-with warnings.catch_warnings():  # torch says once in a process that its CSR tensors are in beta
+with warnings.catch_warnings():  # torch warns once per process that its CSR tensors are in beta
     warnings.simplefilter("ignore", UserWarning)
     torch.sparse_csr_tensor([0, 0], [], [], (1, 1), check_invariants=False)
 
@@ -31,12 +31,12 @@ class SparseRows:
     shape : tuple of int
         ``(n_rows, n_columns)``.
     indptr, indices, values : Tensor
-        The parts of the csr_array: int64, int64 and float32.
+        The arrays of the csr_array: int64, int64 and float32.
     column_indptr, column_rows, column_order : Tensor of int64
-        The cells by column: where each column begins, the row of each cell, and its place in
+        The cells by column: where each column begins, the row of each cell, and its position in
         `values`.
     numbers : Tensor of int64 of shape (n_rows,), default=None
-        The data set's `numbers` of the rows that a batch was made of.
+        The `numbers` of these rows in the data set.
     features : Tensor of float32 of shape (n_rows, n_features), default=None
         Features of the rows.
 
@@ -71,7 +71,7 @@ class SparseRows:
         X : csr_array of shape (n_rows, n_columns)
             The rows.
         device : str or torch.device, default="cpu"
-            Where they go.
+            Where to store them.
         features : ndarray of float32 of shape (n_rows, n_features), default=None
             Features of the rows.
 
@@ -81,9 +81,9 @@ class SparseRows:
         """
         X = as_csr(X)
         order = sp.csr_array((np.arange(X.nnz), X.indices, X.indptr), shape=X.shape).tocsc()
-        parts = (X.indptr, X.indices, order.indptr, order.indices, order.data)
+        arrays = (X.indptr, X.indices, order.indptr, order.indices, order.data)
         indptr, indices, *by_column = (
-            torch.from_numpy(part.astype(np.int64)).to(device) for part in parts
+            torch.from_numpy(array.astype(np.int64)).to(device) for array in arrays
         )
         values = torch.from_numpy(X.data.astype(np.float32)).to(device)
         rows = cls(X.shape, indptr, indices, values, *by_column)
@@ -166,12 +166,12 @@ def _bag(indices, weight, indptr, values):
 
 
 def _times(rows, values, dense):
-    """Return the product of `rows`, holding `values`, with a dense (n_columns, ...)."""
+    """Return the product of `rows`, with other `values`, and a dense (n_columns, ...) array."""
     return _bag(rows.indices, dense, rows.indptr, values)
 
 
 def _transposed_times(rows, values, dense):
-    """Return the product of the transposed `rows`, holding `values`, with a dense (n_rows, ...)."""
+    """Return the product of `rows` transposed, with other `values`, and a (n_rows, ...) array."""
     return _bag(rows.column_rows, dense, rows.column_indptr, values[rows.column_order])
 
 

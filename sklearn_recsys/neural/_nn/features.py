@@ -1,4 +1,4 @@
-"""Encoded features to vectors: embeddings of categories and tags, a text-CNN, numbers as they are.
+"""Vectors of encoded features: embeddings of categories and tags, a text-CNN, raw numbers.
 
 Kim, "Convolutional Neural Networks for Sentence Classification", EMNLP 2014.
 """
@@ -24,7 +24,7 @@ class TextCNN(nn.Module):
     Parameters
     ----------
     n_codes : int
-        Words, with the two codes of no word and of an unknown one.
+        Number of words, including the codes for padding and for unknown words.
     embedding_dim : int
         Width of the words' vectors.
     n_filters : int
@@ -45,30 +45,30 @@ class TextCNN(nn.Module):
     def forward(self, codes):
         """Return the maxima of the filters over texts, of shape (n_texts, width)."""
         n_texts, length = codes.shape
-        there = codes != _EMPTY
+        is_word = codes != _EMPTY
         windows = pad(codes, (0, _WINDOWS[-1] - 1)).unfold(1, _WINDOWS[-1], 1)
-        words = self.embedding(windows[there]).flatten(1)  # (n_words, 5 * embedding_dim)
+        words = self.embedding(windows[is_word]).flatten(1)  # (n_words, 5 * embedding_dim)
         outputs = [filters(words[:, : filters.in_features]) for filters in self.filters]
         outputs = torch.cat(outputs, dim=1)
         padded = outputs.new_full((n_texts * length, self.width), -torch.inf)
-        padded = padded.index_copy(0, there.flatten().nonzero().squeeze(1), outputs)
+        padded = padded.index_copy(0, is_word.flatten().nonzero().squeeze(1), outputs)
         maxima = padded.view(n_texts, length, self.width).amax(dim=1).relu()
         return dropout(maxima, self.dropout, self.training)
 
 
 class FeatureEmbedding(nn.Module):
-    """Rows that a FeatureEncoder has encoded, to vectors.
+    """Vectors of rows that a FeatureEncoder has encoded.
 
     Parameters
     ----------
     slots : list of tuple
-        `FeatureEncoder.slots_`, which says what the columns are.
+        `FeatureEncoder.slots_`, which describes the columns.
     embedding_dim : int
         Width of the vectors of categories, tags and words.
     n_filters : int
         Filters of each window of a text-CNN.
     dropout : float
-        Of a text-CNN.
+        Dropout of a text-CNN.
     """
 
     def __init__(self, slots, embedding_dim, n_filters, dropout):
@@ -87,15 +87,15 @@ class FeatureEmbedding(nn.Module):
             self.parts.append(part)
             self.width += width
 
-    def keep(self, features):
-        """Set to zero what none of these encoded rows has: nothing will train it."""
+    def zero_unseen(self, features):
+        """Set the vectors of codes that no row of `features` has to zero: they stay untrained."""
         for (_, kind, start, stop, n_codes), part in zip(self.slots, self.parts, strict=True):
             if kind == "number":
                 continue
-            others = torch.ones(n_codes, dtype=torch.bool, device=features.device)
-            others[features[:, start:stop].long()] = False
+            unseen = torch.ones(n_codes, dtype=torch.bool, device=features.device)
+            unseen[features[:, start:stop].long()] = False
             with torch.no_grad():
-                (part.embedding if kind == "text" else part).weight[others] = 0
+                (part.embedding if kind == "text" else part).weight[unseen] = 0
 
     def forward(self, features):
         """Return the vectors of encoded rows, of shape (n_rows, width)."""
@@ -112,23 +112,23 @@ class FeatureEmbedding(nn.Module):
 
 
 def common_codes(features, slots, min_count):
-    """Return encoded rows in which the codes of fewer than `min_count` rows are unknown."""
+    """Return encoded rows, with the codes of fewer than `min_count` rows replaced by unknown."""
     features = features.clone()
     for _, kind, start, stop, n_codes in slots:
         if kind == "number":
             continue
         codes = features[:, start:stop]
         ordered = codes.long().sort(dim=1).values
-        again = torch.zeros_like(ordered, dtype=torch.bool)
-        again[:, 1:] = ordered[:, 1:] == ordered[:, :-1]  # a word counts once for each text
-        counts = ordered[~again].bincount(minlength=n_codes)
+        repeated = torch.zeros_like(ordered, dtype=torch.bool)
+        repeated[:, 1:] = ordered[:, 1:] == ordered[:, :-1]  # a word counts once per text
+        counts = ordered[~repeated].bincount(minlength=n_codes)
         rare = (counts < min_count)[codes.long()] & (codes > _UNKNOWN)
         codes[rare] = _UNKNOWN
     return features
 
 
 def _embedding(n_codes, width):
-    """Return an embedding in which nothing, and what is unknown, are zeros to start with."""
+    """Return an embedding whose padding and unknown rows start at zero."""
     embedding = nn.Embedding(n_codes, width, padding_idx=_EMPTY)
     with torch.no_grad():
         embedding.weight.normal_(std=width**-0.5)

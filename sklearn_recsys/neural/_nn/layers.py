@@ -1,4 +1,4 @@
-"""What the modules of several models are made of."""
+"""Layers and functions that several modules share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ACTIVATIONS = {
 
 
 def check_layer_sizes(sizes):
-    """Return the widths of hidden layers as a list of int; anything else raises ValueError."""
+    """Return the widths of hidden layers as a list of int; raise ValueError for other values."""
     sizes = list(sizes)
     if not all(isinstance(size, Integral) and size > 0 for size in sizes):
         raise ValueError(
@@ -38,7 +38,7 @@ def check_layer_sizes(sizes):
 class Annealed:
     """A module whose β, the weight of a divergence, grows from zero.
 
-    It sets `anneal_cap`, the greatest β, `anneal_epochs`, the epochs until it is reached, and
+    It sets `anneal_cap`, the largest β; `anneal_epochs`, the number of epochs until then; and
     `beta`.
     """
 
@@ -48,7 +48,7 @@ class Annealed:
 
 
 class RowEncoder(nn.Module):
-    """Layers from a sparse row to a code; the first takes the items present, not a dense row.
+    """Layers from a sparse row to a code; the first one is a product with the sparse row.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class RowEncoder(nn.Module):
     sizes : sequence of int
         Widths of the layers, the last one the code's.
     activation : str
-        Between the layers; not after the last one.
+        Activation between the layers; the last one has none.
     dropout : float
         Share of the interactions dropped while training; the rest is scaled up.
     """
@@ -72,9 +72,9 @@ class RowEncoder(nn.Module):
         nn.init.xavier_normal_(self.weight)
 
     def forward(self, rows):
-        """Return the codes of rows that are scaled to a norm of one, of shape (n_rows, sizes[-1]).
+        """Return the codes of rows, of shape (n_rows, sizes[-1]).
 
-        Those are L2-normalized, then corrupted by dropout.
+        The rows are scaled to a norm of one, then corrupted by dropout.
         """
         rows = corrupted(rows.normalized(), self.dropout, self.training)
         code = rows.matmul(self.weight) + self.bias
@@ -84,14 +84,14 @@ class RowEncoder(nn.Module):
 
 
 def corrupted(rows, share, training=True):
-    """Return the rows with a share of the interactions dropped, and the others scaled up."""
+    """Return the rows with dropout of a share of the interactions."""
     if not training or not share:
         return rows
     return rows.with_values(dropout(rows.values, share))
 
 
 def dense_layers(sizes):
-    """Return linear layers from each width to the next, in Xavier's initialization."""
+    """Return linear layers from each width to the next, with Xavier initialization."""
     layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes, sizes[1:], strict=False))
     for layer in layers:
         nn.init.xavier_normal_(layer.weight)
@@ -100,6 +100,6 @@ def dense_layers(sizes):
 
 
 def split_biases(vectors):
-    """Return the factors and the biases, as float32, of an array of vectors that end in a bias."""
+    """Split vectors that end in a bias into factors and biases, as float32 arrays."""
     vectors = vectors.astype(np.float32)
     return np.ascontiguousarray(vectors[:, :-1]), vectors[:, -1].copy()

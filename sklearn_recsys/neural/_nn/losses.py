@@ -1,4 +1,4 @@
-"""Losses, and what is measured on held-out users."""
+"""Losses, and metrics on held-out interactions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 
 from sklearn_recsys.neural._data.random import generator
 
-_LOGITS = 2**20  # of a block of steps: they stay in the cache, and memory is bounded
+_LOGITS = 2**20  # per block of steps: they fit in the cache, and bound the memory
 
 
 class _MultinomialLoss(torch.autograd.Function):
-    """One pass for the value, one for the gradient, no second dense matrix in between."""
+    """One pass for the value, one for the gradient, without a dense intermediate result."""
 
     @staticmethod
     def forward(ctx, targets, logits):
@@ -38,7 +38,7 @@ def multinomial_loss(targets, logits):
     Parameters
     ----------
     targets : SparseRows of shape (n_rows, n_items)
-        The cells; a value counts as often as it says.
+        The target cells; a value is the number of times that its cell counts.
     logits : Tensor of shape (n_rows, n_items)
         The model's outputs.
 
@@ -50,8 +50,8 @@ def multinomial_loss(targets, logits):
     return _MultinomialLoss.apply(targets, logits)
 
 
-def draw_codes(means, log_variances):
-    """Return a draw of Gaussian codes, differentiable in both."""
+def sample_codes(means, log_variances):
+    """Sample Gaussian codes, differentiable in means and log-variances."""
     noise = torch.empty_like(means).normal_(generator=generator(means.device))
     return means + noise * (log_variances / 2).exp()
 
@@ -61,15 +61,16 @@ def divergence_from_normal(means, log_variances):
     return (means.square() + log_variances.exp() - log_variances - 1).sum() / 2
 
 
-def ndcg(scores, known, held_out, k=100):
-    """Return the mean NDCG at k of rows of scores, except for the known items.
+def ndcg(scores, inputs, held_out, k=100):
+    """Return the mean NDCG at k of rows of scores, excluding the items of the inputs.
 
     Parameters
     ----------
     scores : Tensor of shape (n_rows, n_items)
         Greater is better; overwritten.
-    known, held_out : SparseRows of shape (n_rows, n_items)
-        What was read, and what is to be found; every row holds something out.
+    inputs, held_out : SparseRows of shape (n_rows, n_items)
+        The interactions that the model reads, and those that it should rank high; each row has
+        some of the latter.
     k : int, default=100
         Length of the list; the ideal gain is truncated there, too.
 
@@ -79,25 +80,25 @@ def ndcg(scores, known, held_out, k=100):
         A scalar.
     """
     k = min(k, scores.shape[1])
-    scores[known.rows, known.indices] = -torch.inf
-    wanted = torch.zeros_like(scores)
-    wanted[held_out.rows, held_out.indices] = 1
-    hits = wanted.gather(1, scores.topk(k).indices)  # (n_rows, k)
+    scores[inputs.rows, inputs.indices] = -torch.inf
+    relevant = torch.zeros_like(scores)
+    relevant[held_out.rows, held_out.indices] = 1
+    hits = relevant.gather(1, scores.topk(k).indices)  # (n_rows, k)
     discounts = torch.arange(2, k + 2, device=scores.device).log2().reciprocal()
     ideal = discounts.cumsum(0)[held_out.indptr.diff().clamp(max=k) - 1]
     return (hits @ discounts / ideal).mean()
 
 
 class _NextItemsLoss(torch.autograd.Function):
-    """The last layer, a softmax and its likelihood, block by block of steps.
+    """The last layer, a softmax and its likelihood, in blocks of steps.
 
-    The logits of all steps of a batch would be steps × items. Each block's gradients are taken
-    while its probabilities are there.
+    The logits of a whole batch, steps × items, would be too large. The gradients of each block are
+    computed in the forward pass, from its probabilities.
     """
 
     @staticmethod
     def forward(ctx, targets, codes, weight, bias, n_logits):
-        gradients = [torch.zeros_like(part) for part in (codes, weight, bias)]
+        gradients = [torch.zeros_like(tensor) for tensor in (codes, weight, bias)]
         loss = codes.new_zeros(())
         size = max(1, n_logits // len(weight))
         for start in range(0, len(codes), size):
@@ -113,16 +114,16 @@ class _NextItemsLoss(torch.autograd.Function):
 
 def _add_gradients(targets, codes, weight, bias, steps, gradients):
     """Return the loss of a block of steps, and add its gradients."""
-    there = (targets >= 0).float()  # (n_steps, k)
+    valid = (targets >= 0).float()  # (n_steps, k)
     targets = targets.clamp(min=0)
     logits = torch.addmm(bias, codes, weight.T)  # (n_steps, n_items)
-    likeliest = logits.amax(dim=1)
-    wanted = logits.gather(1, targets)
+    largest = logits.amax(dim=1)
+    target_logits = logits.gather(1, targets)
     probabilities = logits.softmax(dim=1)
-    norms = likeliest - probabilities.amax(dim=1).log()  # of the softmax
-    counts = there.sum(dim=1)
-    loss = (counts * norms).sum() - (there * wanted).sum()
-    gradient = probabilities.mul_(counts[:, None]).scatter_add_(1, targets, -there)
+    norms = largest - probabilities.amax(dim=1).log()  # log-sum-exp
+    counts = valid.sum(dim=1)
+    loss = (counts * norms).sum() - (valid * target_logits).sum()
+    gradient = probabilities.mul_(counts[:, None]).scatter_add_(1, targets, -valid)
     gradients[0][steps] = gradient @ weight
     gradients[1].addmm_(gradient.T, codes)
     gradients[2] += gradient.sum(dim=0)
@@ -157,7 +158,7 @@ def candidate_ndcg(scores, candidates, k=10):
     Parameters
     ----------
     scores : Tensor of shape (n_users, n_candidates)
-        Greater is better; a candidate that ties with the held-out item ranks before it.
+        Greater is better; candidates that tie with the held-out item rank before it.
     candidates : Tensor of int64 of shape (n_users, n_candidates)
         Item indices, −1 in empty slots.
     k : int, default=10

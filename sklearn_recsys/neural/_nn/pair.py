@@ -1,4 +1,4 @@
-"""What the modules of the models with vectors of users are made of."""
+"""Modules that score pairs of a user vector and an item vector."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class PairModule(nn.Module):
 
     A module implements ``score(u, v)``, which returns the scores of pairs of vectors of shapes
     (n_pairs, user_size) and (n_pairs, item_size), and ``grid(u)``, which returns the scores of
-    (n_rows, user_size) vectors with all items. Whatever belongs to one user is in their vector,
-    which is all that is fitted for a new user.
+    (n_rows, user_size) vectors with all items. All parameters of a user are in their vector,
+    so only this vector is fitted for a new user.
 
     Parameters
     ----------
     user_vectors, item_vectors : Tensor of shape (n_users, user_size), (n_items, item_size)
-        The vectors that training starts from.
+        The initial vectors.
     objective : {"mse", "logistic", "bpr"}
         The loss of an example.
     l2 : float
@@ -54,12 +54,12 @@ class PairModule(nn.Module):
         self.user_vectors = nn.Parameter(user_vectors)
         self.item_vectors = nn.Parameter(item_vectors)
         self.objective = objective
-        self.grid_width = 1  # numbers that `grid` holds for a pair
+        self.grid_width = 1  # numbers per pair that `grid` has in memory
         self.l2 = l2
         self.unit = unit
 
     def loss(self, users, items, targets):
-        """Return the mean loss of examples; outside training without the penalty.
+        """Return the mean loss of examples; in evaluation mode without the penalty.
 
         Parameters
         ----------
@@ -68,14 +68,15 @@ class PairModule(nn.Module):
         items : Tensor of int64 of shape (n_examples,)
             Their items.
         targets : Tensor of shape (n_examples,)
-            What is to be predicted: ratings, or 1 and 0; with ``"bpr"`` the sampled items.
+            The targets: ratings, or labels 1 and 0; with ``"bpr"`` the sampled items.
 
         Returns
         -------
         loss : Tensor
-            A number.
+            A scalar.
         """
-        u = self.user_vectors.index_select(0, users)  # the gradient of [users] is a race of threads
+        # index_select: the backward pass of fancy indexing is non-deterministic
+        u = self.user_vectors.index_select(0, users)
         losses, penalties = self.losses(u, items, targets)
         return (losses + penalties if self.training else losses).mean()
 
@@ -89,12 +90,12 @@ class PairModule(nn.Module):
         items : Tensor of int64 of shape (n_examples,)
             Their items.
         targets : Tensor of shape (n_examples,)
-            What is to be predicted: ratings, or 1 and 0; with ``"bpr"`` the sampled items.
+            The targets: ratings, or labels 1 and 0; with ``"bpr"`` the sampled items.
 
         Returns
         -------
         losses, penalties : Tensor of shape (n_examples,)
-            Their sum is what training minimizes.
+            Training minimizes their sum.
         """
         v = self.item_vectors.index_select(0, items)
         scores, squares = self.score(u, v), _squares(u) + _squares(v)
@@ -129,7 +130,7 @@ class PairModule(nn.Module):
 
 
 class DotProductModule(PairModule):
-    """The score b_u + b_i + p_u · q_i; a vector is the factors and, at its end, the bias.
+    """The score b_u + b_i + p_u · q_i; a vector holds the factors, and the bias at its end.
 
     Parameters
     ----------
@@ -171,7 +172,7 @@ class DotProductModule(PairModule):
 
 
 def normal_vectors(n, size, std=0.1):
-    """Return vectors to start training from, of shape (n, size)."""
+    """Return initial vectors from a normal distribution, of shape (n, size)."""
     return torch.randn(n, size) * std
 
 
@@ -182,15 +183,15 @@ def _squares(vectors):
 class PairMLP(nn.Module):
     """Hidden layers over the concatenated vectors of a user and an item.
 
-    The first layer is a sum of a product with the user's vector and one with the item's: for a grid
-    of users and items each is computed once.
+    The first layer is a sum of a product with the user's vector and one with the item's; for a grid
+    of users and items, each product is computed once.
 
     Parameters
     ----------
     size : int
         Length of either vector.
     widths : sequence of int
-        Widths of the layers; none of them: the tower is the concatenation.
+        Widths of the layers; if empty, the output is the concatenation.
     dropout : float
         Share of a layer's units dropped while training.
     """
@@ -212,21 +213,21 @@ class PairMLP(nn.Module):
     def grid(self, u, v):
         """Return the last layer of all pairs of users and items, of shape (n, m, width).
 
-        In float64: in float32 a user's scores would depend on who else is asked for.
+        In float64: in float32, rounding would depend on the other users in the call.
         """
         u, v = exact(u), exact(v)
         if not self.layers:
             return torch.cat([u[:, None].expand(-1, len(v), -1), v.expand(len(u), -1, -1)], dim=-1)
-        (weight, bias), *others = [
+        (weight, bias), *further = [
             (exact(layer.weight), exact(layer.bias)) for layer in self.layers
         ]
-        of_users = u @ weight[:, : self.size].T + bias
-        hidden = (of_users[:, None] + v @ weight[:, self.size :].T).relu()
-        for weight, bias in others:
+        user_terms = u @ weight[:, : self.size].T + bias
+        hidden = (user_terms[:, None] + v @ weight[:, self.size :].T).relu()
+        for weight, bias in further:
             hidden = (hidden @ weight.T + bias).relu()
         return hidden
 
 
 def exact(x):
-    """Return a Tensor in float64, where its device has it."""
+    """Return a Tensor in float64, if its device supports it."""
     return x if x.device.type == "mps" else x.double()

@@ -35,13 +35,13 @@ class RankingModule(torch.nn.Module):
     [[2.0, 2.0, 2.0]]
     """
 
-    def validate(self, known, held_out):
+    def validate(self, inputs, held_out):
         """Return NDCG@100 of the held-out items, as Liang et al. (2018) do.
 
         Parameters
         ----------
-        known : SparseRows
-            What the module reads of each row.
+        inputs : SparseRows
+            The interactions of each row that the module reads.
         held_out : SparseRows
             The other interactions of the same rows.
 
@@ -50,4 +50,4 @@ class RankingModule(torch.nn.Module):
         ndcg : Tensor
             The mean over the rows.
         """
-        return ndcg(self(known), known, held_out)
+        return ndcg(self(inputs), inputs, held_out)

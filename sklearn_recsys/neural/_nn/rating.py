@@ -8,15 +8,16 @@ from sklearn_recsys.neural._nn.layers import ACTIVATIONS
 
 
 class RatingModule(nn.Module):
-    """Hidden layers and an output layer, which training asks for the observed cells only.
+    """Hidden layers and an output layer, which training evaluates at observed cells only.
 
-    A module writes ``hidden(rows)``, what the output layer reads, of shape (n_rows, width), and
-    ``output_layer()``, its weight of shape (n_inputs, width) and its bias.
+    A module implements ``hidden(rows)``, which returns the input of the output layer, of shape
+    (n_rows, width), and ``output_layer()``, which returns its weight of shape (n_inputs, width) and
+    its bias.
 
     Parameters
     ----------
     output_activation : str
-        After the output layer.
+        Activation after the output layer.
     """
 
     def __init__(self, output_activation):
@@ -32,7 +33,7 @@ class RatingModule(nn.Module):
         return self.squared_error(self.hidden(inputs), targets) / len(targets)
 
     def outputs(self, hidden):
-        """Return every output of rows that are hidden vectors here."""
+        """Return every output, given the hidden vectors of rows."""
         weight, bias = self.output_layer()
         return ACTIVATIONS[self.output_activation](hidden @ weight.T + bias)
 

@@ -18,7 +18,7 @@ _MIN_ITEMS = 10  # a word in fewer items identifies them rather than describes t
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalization in which one row, which has no variance, gets the running statistics."""
+    """Batch normalization that uses the running statistics for a single row (no variance)."""
 
     def forward(self, inputs):
         """Return the rows, normalized."""
@@ -34,9 +34,9 @@ class Tower(nn.Module):
     Parameters
     ----------
     sizes : sequence of int
-        Widths, from what comes in to what goes out.
+        Widths from the input to the output.
     activation : str
-        Of the hidden layers.
+        Activation of the hidden layers.
     dropout : float
         Share of a hidden layer's units dropped while training.
     batch_norm : bool
@@ -64,18 +64,18 @@ class Tower(nn.Module):
 class TwoTowerModule(RankingModule):
     """A tower for users and one for items; a score is the product of their vectors.
 
-    A vector is the factors and, at its end, the bias.
+    A vector holds the factors, and the bias at its end.
 
     Parameters
     ----------
     counts : ndarray of int of shape (n_items,)
-        Training users of each item.
+        Number of training users of each item.
     n_users : int
-        Training users.
+        Number of training users.
     item_features : ndarray of float32 of shape (n_items, n_item_slots) or None
-        The items, encoded.
+        Encoded features of the items.
     item_slots, user_slots : list of tuple
-        What the encoders say about their columns; empty without features.
+        Descriptions of the encoded columns; empty without features.
     sizes : sequence of int
         Widths of the towers' hidden layers, and the number of factors.
     embedding_dim : int
@@ -85,18 +85,19 @@ class TwoTowerModule(RankingModule):
     n_filters : int
         Filters of each window of the text-CNN.
     history : bool
-        Whether users are known by their items.
+        Whether the user tower reads histories.
     user_ids : bool
-        Whether they have vectors of their own.
+        Whether training users have embeddings of their ids.
     objective : {"mse", "logistic", "softmax"}
         The loss.
     n_negatives : int
-        What the items without an interaction weigh, in ``"logistic"``.
+        With ``"logistic"``: the total weight of a user's items without an interaction, relative to
+        the interactions.
     history_dropout, id_dropout, text_dropout, dropout : float
-        Shares dropped while training: of the items of a history; of users' and items' ids
-        where there are features; of the maxima of a text-CNN; of the units of hidden layers.
+        Shares dropped while training: of the items of a history; of user and item ids if there are
+        features; of the maxima of a text-CNN; of the units of hidden layers.
     activation : str
-        Of the towers' hidden layers.
+        Activation of the towers' hidden layers.
     batch_norm : bool
         Whether these are normalized over the batch.
     """
@@ -143,12 +144,12 @@ class TwoTowerModule(RankingModule):
         item_features = torch.from_numpy(item_features.copy())
         common = common_codes(item_features, item_slots, min(_MIN_ITEMS, n_items // 100))
         fixed = {"item_features": item_features, "common_features": common, "counts": None}
-        for name, values in fixed.items():  # no weights: they are not stored with them
+        for name, values in fixed.items():  # not weights, so they are not saved with them
             self.register_buffer(name, values, persistent=False)
         self.set_counts(counts, n_users)
-        self.item_embedding.keep(self.item_features[seen])
+        self.item_embedding.zero_unseen(self.item_features[seen])
 
-        device = self.item_ids.device  # "meta" where only shapes are asked for
+        device = self.item_ids.device  # "meta" if only shapes are needed
         n_bags = history * (2 if objective == "mse" else 1)
         self.bags = nn.ParameterList(
             torch.randn(n_items, embedding_dim) * embedding_dim**-0.5 * seen[:, None].to(device)
@@ -160,14 +161,14 @@ class TwoTowerModule(RankingModule):
         self.user_tower = Tower([width, *sizes], *tower)
 
     def set_counts(self, counts, n_users):
-        """Set how many of how many users have each item."""
+        """Set the number of users of each item, and the number of all users."""
         counts = torch.from_numpy(np.maximum(counts, 1).astype(np.float32))
-        if not self.item_ids.is_meta:  # a module made for its shapes gets its weights later
+        if not self.item_ids.is_meta:  # without storage only the shapes matter
             counts = counts.to(self.item_ids.device)
         self.counts, self.n_users = counts, n_users
 
     def items(self, items):
-        """Return the vectors of items, of shape (n_asked, n_factors + 1)."""
+        """Return the vectors of items, of shape (n_queries, n_factors + 1)."""
         ids = self.item_ids.index_select(0, items)
         if not self.item_embedding.width:
             return self.item_tower(ids)
@@ -195,7 +196,7 @@ class TwoTowerModule(RankingModule):
         return self.user_tower(torch.cat(inputs, dim=1))
 
     def _histories(self, rows):
-        """Return the bags of the rows' items: as they are, and for ratings weighted by them."""
+        """Return the sums of the vectors of the rows' items, for ratings also weighted by them."""
         if not len(self.bags):
             return []
         ones = rows.with_values(torch.ones_like(rows.values))
@@ -208,20 +209,20 @@ class TwoTowerModule(RankingModule):
         """Row-wise dropout mask: 0 drops the id of a row."""
         if not self.training:
             return 1.0
-        draws = {"device": vectors.device, "generator": generator(vectors.device)}
-        return (torch.rand(len(vectors), 1, **draws) >= self.id_dropout).float()
+        options = {"device": vectors.device, "generator": generator(vectors.device)}
+        return (torch.rand(len(vectors), 1, **options) >= self.id_dropout).float()
 
     def forward(self, rows):
         """Return the scores of all items, of shape (n_rows, n_items)."""
         items = torch.arange(rows.shape[1], device=self.item_ids.device)
         return _products(self.users(rows), self.items(items))
 
-    def validate(self, known, held_out):
-        """Return NDCG@100 of users who are not trained on: they have no id."""
-        return super().validate(replace(known, numbers=None), held_out)
+    def validate(self, inputs, held_out):
+        """Return NDCG@100 of held-out users, who have no id embedding."""
+        return super().validate(replace(inputs, numbers=None), held_out)
 
     def loss(self, inputs, targets):
-        """Return the loss per row; the item tower is run once for each item of the batch."""
+        """Return the loss per row; the item tower runs once per item of the batch."""
         in_batch = targets.column_indptr.diff() > 0
         items = in_batch.nonzero().squeeze(1)  # (n_in_batch,)
         columns = (in_batch.cumsum(0) - 1)[targets.indices]
@@ -242,11 +243,12 @@ class TwoTowerModule(RankingModule):
         return (softplus(-positives).sum() + negatives.sum()) / len(targets)
 
     def _log_shares(self, items, n_rows):
-        """Return how likely it is that a batch has each of the items, as logarithms.
+        """Return the logarithms of the probabilities that a batch contains each of the items.
 
-        By its inverse what is in a batch stands for what is not.
+        Inverse probability weights make the items of a batch representative of all items.
         """
-        skipped = np.log1p(-min(n_rows / self.n_users, 1 - 1e-6))  # a user
+        # the log-probability that a user is not in the batch
+        skipped = np.log1p(-min(n_rows / self.n_users, 1 - 1e-6))
         return torch.log(-torch.expm1(self.counts[items] * skipped))
 
     def _squared_error(self, targets, u, v, items):
