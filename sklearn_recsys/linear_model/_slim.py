@@ -20,7 +20,7 @@ from sklearn_recsys.linear_model._slim_columns import (
     HybridGram,
     dense_gram,
 )
-from sklearn_recsys.utils._cells import normalized
+from sklearn_recsys.utils._cells import item_counts, normalized
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Number
 from sklearn_recsys.utils._threads import map_blas_blocks
@@ -177,7 +177,7 @@ class SLIM(LinearMixin, BaseEstimator):
 
     def _fit(self, X):
         X = normalized(X, self.user_normalization, self.item_normalization)
-        counts = np.bincount(X.indices, minlength=X.shape[1])
+        counts = item_counts(X)
         order = np.argsort(-counts, kind="stable")  # popular items first
         penalties = self.alpha * X.shape[0] * np.array([self.l1_ratio, 1 - self.l1_ratio])
         columns = self._columns(X.T.tocsr()[order].T.tocsr(), *penalties)

@@ -23,6 +23,7 @@ from sklearn_recsys.neural._data.pair_batches import CandidateBatches, PairBatch
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
 from sklearn_recsys.neural._nn.losses import candidate_ndcg
 from sklearn_recsys.neural._nn.pair import normal_vectors
+from sklearn_recsys.utils._cells import item_counts
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array
 from sklearn_recsys.utils.validation import check_device
@@ -54,7 +55,7 @@ class InteractionGraph:
 
 def inverse_roots(X):
     """Return 1 / √|N_u| of the rows and 1 / √|N_i| of the columns, as float32; 1 for no edge."""
-    degrees = np.diff(X.indptr), np.bincount(X.indices, minlength=X.shape[1])
+    degrees = np.diff(X.indptr), item_counts(X)
     return [(1 / np.sqrt(degree.clip(min=1))).astype(np.float32) for degree in degrees]
 
 

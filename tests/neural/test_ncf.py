@@ -177,8 +177,8 @@ def test_pretraining(early_stopping):
         assert_array_equal(train.X.toarray(), held_out)
         assert len(valid) == min(round(0.1 * X.nnz), X.shape[0])
         free = X.toarray()[valid.users[:, None], valid.candidates] == 0
-        drawn = valid.candidates[:, 1:] >= 0  # the last slots of who has fewer free items are empty
-        assert free[:, 1:][drawn].all() and not free[:, 0].any()
+        is_item = valid.candidates[:, 1:] >= 0  # users with fewer free items have empty last slots
+        assert free[:, 1:][is_item].all() and not free[:, 0].any()
     assert len(model.history_) == 1  # a third of them
 
 

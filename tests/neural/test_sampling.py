@@ -58,7 +58,7 @@ def test_draws_follow_the_distribution_over_free_items(alpha):
     assert none[1] == (alpha > 0) and not none[0] and not none[2:5].any()
     counts = counts_of(items[~none], 12)
     expected = 4000 * expected[~none]
-    assert np.all(counts[expected == 0] == 0), "a positive, or an item without weight, was drawn"
+    assert np.all(counts[expected == 0] == 0), "a positive, or an item without weight, was sampled"
     error = np.where(expected > 0, (counts - expected) ** 2 / np.maximum(expected, 1e-9), 0)
     freedom = ((expected > 0).sum(axis=1) - 1).sum()
     assert error.sum() < freedom + 4 * np.sqrt(2 * freedom)

@@ -1026,13 +1026,13 @@ def test_memory_mapped_pickles_load_without_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize("history", [True, False])
-def test_something_must_be_known_of_users(history):
+def test_the_user_tower_needs_an_input(history):
     X, items, users = taste("softmax")
     model = small(items, loss="softmax", history=history)
     if history:
         assert model.fit(X).user_encoder_ is None
         return
-    with pytest.raises(ValueError, match=r"Nothing is known of users: history and user_ids"):
+    with pytest.raises(ValueError, match="The user tower has no input: history and user_ids"):
         model.fit(X)
     assert not hasattr(model, "interactions_")
     assert model.fit(X, user_features=users).user_encoder_ is not None
