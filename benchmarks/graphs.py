@@ -131,7 +131,7 @@ def zipf_interactions(n_users, n_items, n_cells):
     popularity = np.arange(1, n_items + 1) ** -0.8
     cumulative = np.cumsum(rng.permutation(popularity / popularity.sum()))
     activity = rng.lognormal(0, 1, n_users)
-    n_draws = int(1.3 * n_cells)  # some are drawn twice
+    n_draws = int(1.3 * n_cells)  # some are sampled twice
     lengths = rng.poisson(activity * (n_draws / activity.sum()))
     items = np.searchsorted(cumulative, rng.random(lengths.sum()), side="right")
     cells = np.repeat(np.arange(n_users) * n_items, lengths) + np.minimum(items, n_items - 1)

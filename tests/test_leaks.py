@@ -1,4 +1,4 @@
-"""`score` notices held-out cells that the model was fitted on, and accuses nobody falsely."""
+"""`score` notices held-out cells that the model was fitted on, and raises no false alarm."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def with_value(value):
 
 
 class Error(Exception):
-    """Raised by nobody else."""
+    """An error that only these tests raise."""
 
 
 @cache

@@ -142,7 +142,7 @@ def test_recommenders(recommender, tmp_path):
             assert got.dtype == expected.dtype
 
 
-# a neural model starts its optimizer anew; what it does then is tested beside it
+# a loaded neural model has a new optimizer, which the tests of neural models cover
 @pytest.mark.parametrize(
     "recommender",
     [model for model in MODELS if not hasattr(model, "_make_module")],
@@ -306,7 +306,7 @@ def test_what_a_file_must_not_hold_is_not_saved(model, match, tmp_path):
     ],
 )
 def test_a_broken_model_is_not_saved(name, value, match, tmp_path):
-    """What a file must not hold is found while there is still somebody who can fit again."""
+    """Content that a file must not hold is refused by `save`, not only by `load`."""
     model = EASE().fit(matrix())
     setattr(model, name, value)
     with pytest.raises(ValueError, match=match):
@@ -552,7 +552,7 @@ def test_a_frame_of_another_library_is_saved_as_a_pandas_frame(tmp_path):
 
 
 def test_a_loaded_pipeline_with_rows_in_the_order_of_the_encoder_fits_again(tmp_path):
-    """A default index of features, 0, 1, …, stays one: it says nothing of ids."""
+    """A default index of features, 0, 1, …, is saved as such: it holds no ids."""
     features = pd.DataFrame({"kind": ["x", "y", "x"]})
     encoder = InteractionEncoder(values="one")
     X = encoder.fit_transform(pd.DataFrame({"user": [1, 2, 1], "item": ["a", "b", "c"]}))
@@ -895,7 +895,7 @@ def test_permissions_and_links(tmp_path):
     assert (tmp_path / "link").is_symlink()
     mode = stat.S_IMODE((tmp_path / "real" / "m").stat().st_mode)
     assert mode == stat.S_IMODE((tmp_path / "ordinary").stat().st_mode)
-    os.chmod(tmp_path / "real" / "m", 0o600)  # somebody keeps it private
+    os.chmod(tmp_path / "real" / "m", 0o600)  # the owner keeps it private
     ItemKNN().save(tmp_path / "link")
     assert stat.S_IMODE((tmp_path / "real" / "m").stat().st_mode) == 0o600
     assert type(load(tmp_path / "link")) is ItemKNN

@@ -101,8 +101,8 @@ def test_training_users_keep_their_features(data, model):
 
 def test_an_empty_history_is_scored_by_its_features(data, model):
     _, features = data
-    nobody = sp.csr_array((2, N_ITEMS))
-    ids = model.recommend(nobody, n=5, user_features=np.eye(2))
+    empty = sp.csr_array((2, N_ITEMS))
+    ids = model.recommend(empty, n=5, user_features=np.eye(2))
     assert np.all(ids[0] < N_ITEMS // 2) and np.all(ids[1] >= N_ITEMS // 2)
 
 

@@ -163,8 +163,8 @@ class ContentRecommender(
         sums = (X @ self.item_profiles_).power(2, dtype=np.float64).sum(axis=1)
         norms = np.sqrt(np.where(sums > 0, sums, 1))
         X, lengths = take_rows(X, rows), np.diff(X.indptr)[rows]
-        asked = self.item_profiles_[np.repeat(items, lengths)]
-        cosines = self.item_profiles_[X.indices].multiply(asked).sum(axis=1)
+        profiles = self.item_profiles_[np.repeat(items, lengths)]
+        cosines = self.item_profiles_[X.indices].multiply(profiles).sum(axis=1)
         return X.data * cosines / np.repeat(norms[rows], lengths)
 
     def transform(self, X):

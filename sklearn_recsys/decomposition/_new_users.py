@@ -53,7 +53,7 @@ def solve_rows(X, factors, prior, ridge, max_cells=_MAX_CELLS):
 
 
 def contributions(X, rows, items, factors, prior, ridge):
-    """Return what each cell of some rows adds to the scores of columns, in float64.
+    """Return the contribution of each cell of some rows to the scores of columns, in float64.
 
     The score of column i is y_i · v_u with v_u = A_u⁻¹ Σ_j x_uj y_j, so cell j adds x_uj y_jᵀ A_u⁻¹
     y_i to it (Hu et al. 2008, section 5).
@@ -79,8 +79,8 @@ def contributions(X, rows, items, factors, prior, ridge):
         if cells.start == cells.stop:
             continue
         A, _ = _normal_equations(X, row, factors, prior, ridge[row], _MAX_CELLS)
-        asked = factors[items[pairs]].astype(np.float64)  # (pairs, factors)
-        _, solved, info = dposv(A, asked.T)
+        scored = factors[items[pairs]].astype(np.float64)  # (pairs, factors)
+        _, solved, info = dposv(A, scored.T)
         if info > 0:
             raise np.linalg.LinAlgError(f"The system of row {row} is singular.")
         weights = X.data[cells].astype(np.float64)

@@ -90,7 +90,7 @@ class GraphFilter(ExplainMixin, RecommenderMixin, BaseEstimator):
       ``sharpening`` T; the mean of the scores before and after the latter is T / 2.
     - Turbo-CF: its second-order filter 2P − P² is ``low_pass=0, sharpening=0.5`` up to a factor of
       2, the first-order filter ``low_pass=0, sharpening=0``. Its exponent α is
-      `user_normalization`; the power of single entries of P is left out.
+      `user_normalization`; the power of single entries of P is omitted.
 
     P is never formed. Scores are products with R̃ and V, so a model takes the memory of the
     interactions and of items × `n_factors`, and one user's scores a few milliseconds per million

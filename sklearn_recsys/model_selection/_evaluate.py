@@ -193,9 +193,9 @@ def evaluate(
     for label, fitted in models.items():
         features = user_features if fitted._has_features else None
         options = {"exclude_seen": exclude_seen, "candidates": candidates}
-        values, known, ids = fitted._evaluate(X, y, parsed, user_features=features, **options)
+        values, histories, ids = fitted._evaluate(X, y, parsed, user_features=features, **options)
         for name, metric, depth in parsed:
             if metric in _BEYOND_ACCURACY:
-                values[name] = _BEYOND_ACCURACY[metric](ids, known, fitted, depth)
+                values[name] = _BEYOND_ACCURACY[metric](ids, histories, fitted, depth)
         rows[label] = values
     return pd.DataFrame.from_dict(rows, orient="index")

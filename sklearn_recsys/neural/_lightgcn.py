@@ -324,9 +324,9 @@ class LightGCN(FactorsMixin, NeuralRecommender):
             return
         trained = self.net_.module_.user_embeddings.detach()
         rows = torch.from_numpy(self._training_rows(X)).to(trained.device)
-        known = rows >= 0
+        is_trained = rows >= 0
         embeddings = trained.new_zeros(X.shape[0], trained.shape[1])
-        embeddings[known] = trained[rows[known]]
+        embeddings[is_trained] = trained[rows[is_trained]]
         self.net_.module_.user_embeddings = nn.Parameter(embeddings)
         self.net_.initialize_optimizer()  # its moments belong to the former rows
 
@@ -337,7 +337,7 @@ class LightGCN(FactorsMixin, NeuralRecommender):
 
     def _make_datasets(self, train, valid):
         device = self._device()
-        # MPS has no float64, which negatives are drawn in
+        # MPS has no float64, which negative sampling needs
         sampler = NegativeSampler.from_csr(train, device="cpu" if device.type == "mps" else device)
         data = PairDataset(train, sampler, n_negatives=1, pairwise=True)
         data.graph = InteractionGraph(train, device)
@@ -378,9 +378,9 @@ class LightGCN(FactorsMixin, NeuralRecommender):
 
     def _user_factors(self, X):
         rows = self._training_rows(X)
-        known = rows >= 0
+        is_trained = rows >= 0
         vectors = self._fold_in(X)
-        vectors[known] = self.user_factors_[rows[known]]
+        vectors[is_trained] = self.user_factors_[rows[is_trained]]
         return vectors
 
     def _score_items(self, X):

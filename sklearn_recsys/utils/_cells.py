@@ -84,9 +84,9 @@ def in_cells(X, other):
     keys = cell_keys(other)
     if not len(keys):
         return np.zeros(X.nnz, dtype=bool)
-    wanted = cell_keys(X)
-    positions = np.searchsorted(keys, wanted)
-    return keys[np.minimum(positions, len(keys) - 1)] == wanted
+    own_keys = cell_keys(X)
+    positions = np.searchsorted(keys, own_keys)
+    return keys[np.minimum(positions, len(keys) - 1)] == own_keys
 
 
 def take_cells(X, mask):

@@ -10,20 +10,20 @@ _Function = TypeVar("_Function", bound=Callable)
 
 
 def documented_like(other: Callable, entry: str) -> Callable[[_Function], _Function]:
-    """Return a decorator: the docstring of another method, with the entry of one more parameter.
+    """Return a decorator that copies a docstring and adds the entry of one more parameter.
 
     Parameters
     ----------
     other : function
-        The method whose docstring is taken; it has a section of parameters and one of returns.
+        The method whose docstring is copied; it has the sections Parameters and Returns.
     entry : str
         The entry, as in a numpydoc section: the parameter's name, its type, and a description. It
-        is put where the parameter is in the signature of the decorated method.
+        is inserted in the order of the signature of the decorated method.
 
     Returns
     -------
     decorator : function
-        It returns the method itself, with a docstring.
+        It returns the same method, with a docstring.
     """
 
     def decorate(method: _Function) -> _Function:
@@ -32,10 +32,12 @@ def documented_like(other: Callable, entry: str) -> Callable[[_Function], _Funct
             return method
         names = list(inspect.signature(method).parameters)
         after = names[names.index(entry.partition(" ")[0]) + 1 :]
-        place = f"\n{after[0]} : " if after else "\n\nReturns\n"
-        if text.count(place) != 1:
-            raise ValueError(f"The docstring of {other.__qualname__} has no place for {entry!r}.")
-        method.__doc__ = text.replace(place, f"\n{entry}{place}")
+        next_text = f"\n{after[0]} : " if after else "\n\nReturns\n"
+        if text.count(next_text) != 1:
+            raise ValueError(
+                f"The docstring of {other.__qualname__} has no position for {entry!r}."
+            )
+        method.__doc__ = text.replace(next_text, f"\n{entry}{next_text}")
         return method
 
     return decorate

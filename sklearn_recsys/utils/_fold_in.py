@@ -6,7 +6,7 @@ import numpy as np
 
 from sklearn_recsys.utils._threads import map_blocks
 
-_BLOCK_BYTES = 2**26  # of the systems that are solved at once
+_BLOCK_BYTES = 2**26  # memory of the systems that are solved at once
 
 
 def length_groups(lengths, row_bytes, block_bytes):

@@ -34,8 +34,8 @@ def row_hashes(X):
 class HistoryIndex:
     """Find rows of a canonical csr_array by content.
 
-    A row is found if it is bit-identical: equal items and equal values. Among duplicates the first
-    row is returned.
+    Rows match if they are bit-identical: equal items and equal values. Of equal training rows the
+    first is returned.
     """
 
     def __init__(self, X):
@@ -63,22 +63,22 @@ class HistoryIndex:
         hashes = self._hashes(X)
         if X.shape[0] == 1:
             return np.array([self._find(X, hashes[0])])
-        found = np.full(X.shape[0], -1, dtype=np.int64)
+        training_rows = np.full(X.shape[0], -1, dtype=np.int64)
         position = np.searchsorted(self.hashes, hashes)
         pending = np.arange(X.shape[0])
         while True:  # more than one round only if hashes collide
             pending = pending[position[pending] < len(self.hashes)]
             pending = pending[self.hashes[position[pending]] == hashes[pending]]
             if not len(pending):
-                return found
+                return training_rows
             candidates = self.order[position[pending]]
             equal = self._equal_rows(X, pending, candidates)
-            found[pending[equal]] = candidates[equal]
+            training_rows[pending[equal]] = candidates[equal]
             pending = pending[~equal]
             position[pending] += 1
 
     def _find(self, X, row_hash):
-        """Return the training row that the only row of `X` is, or −1: `lookup` for one user."""
+        """Return the training row that equals the only row of `X`, or −1: `lookup` for one user."""
         for position in range(self.hashes.searchsorted(row_hash), len(self.hashes)):
             if self.hashes[position] != row_hash:
                 break

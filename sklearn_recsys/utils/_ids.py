@@ -23,12 +23,12 @@ def index(ids):
 def index_of(owner, ids):
     """Return the Index of an array of ids that `owner` keeps, the same one in every call."""
     cached = _indexes.setdefault(owner, {})
-    found = cached.get(id(ids))
-    if found is None or found[0] is not ids:
+    entry = cached.get(id(ids))
+    if entry is None or entry[0] is not ids:
         if len(cached) > 5:  # entries of earlier fits, whose arrays may be gone
             cached.clear()
-        found = cached[id(ids)] = ids, index(ids)
-    return found[1]
+        entry = cached[id(ids)] = ids, index(ids)
+    return entry[1]
 
 
 def as_index(raw_ids, kind):
@@ -146,8 +146,8 @@ def row_order(frame, ids, name, kind, column=None):
         labels = as_index(labels, kind)
     if labels.equals(ids):
         return None
-    wanted = np.flatnonzero(labels.isin(ids))
-    labels = labels[wanted]
+    relevant = np.flatnonzero(labels.isin(ids))
+    labels = labels[relevant]
     if labels.has_duplicates:
         duplicated = labels[labels.duplicated()].unique()
         raise ValueError(f"{name} has several rows of one {kind} id: {missing_ids(duplicated)}.")
@@ -160,7 +160,7 @@ def row_order(frame, ids, name, kind, column=None):
             f"{missing_ids(frame.index, 3)}. With a default index, 0, 1, …, rows are matched by "
             "position, and every id needs one."
         )
-    return wanted[positions]
+    return relevant[positions]
 
 
 def aligned_rows(frame, ids, name, kind, column=None):

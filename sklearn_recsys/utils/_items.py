@@ -1,4 +1,4 @@
-"""Validation of what comes with a matrix: held-out items, sets of items, features of items."""
+"""Validation of arguments that accompany a matrix: held-out items, item sets, item features."""
 
 from __future__ import annotations
 

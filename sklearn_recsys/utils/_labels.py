@@ -39,7 +39,7 @@ def same_labels(labels, others):
 
 
 def item_labels(estimator):
-    """Return the item labels seen in `fit`, or None if there were none."""
+    """Return the item labels seen in `fit`, or None if `X` had none."""
     labels = getattr(estimator, "item_labels_", None)
     return getattr(estimator, "feature_names_in_", None) if labels is None else labels
 

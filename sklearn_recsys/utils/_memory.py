@@ -26,22 +26,22 @@ def available_memory(root=None):
     """
     global _cached
     if root is not None:
-        return _ask(Path(root))
+        return _read_limits(Path(root))
     now = time.monotonic()
     if _cached is None or now - _cached[1] > _SECONDS:
-        _cached = _ask(Path("/")), now
+        _cached = _read_limits(Path("/")), now
     return _cached[0]
 
 
-def ask_again():
+def forget_available_memory():
     """Discard the cached result."""
     global _cached
     _cached = None
 
 
-def _ask(root):
-    found = [_of_machine(root), *_of_groups(root)]
-    return min((free for free in found if free is not None), default=None)
+def _read_limits(root):
+    limits = [_of_machine(root), *_of_groups(root)]
+    return min((free for free in limits if free is not None), default=None)
 
 
 def _of_machine(root):
@@ -71,16 +71,16 @@ def _of_groups(root):
     except OSError:
         groups = []
     mounts = root / "sys/fs/cgroup"
-    ours = {mounts: "/", mounts / "unified": "/", mounts / "memory": "/"}
+    own_groups = {mounts: "/", mounts / "unified": "/", mounts / "memory": "/"}
     for line in groups:
         _, controllers, path = line.split(":", 2) if line.count(":") >= 2 else ("", "", "/")
         if not controllers:
-            ours[mounts] = ours[mounts / "unified"] = path
+            own_groups[mounts] = own_groups[mounts / "unified"] = path
         elif "memory" in controllers.split(","):
-            ours[mounts / "memory"] = path
-    for mount, path in ours.items():
+            own_groups[mounts / "memory"] = path
+    for mount, path in own_groups.items():
         files = _V1 if mount.name == "memory" else _V2
-        # in a container the path may be that of the host, while only its end, or nothing, is
+        # in a container the path may be that of the host, of which only the end, or nothing, is
         # mounted: folders that do not exist are skipped
         steps = [step for step in path.split("/") if step not in ("", ".", "..")]
         for depth in range(len(steps), -1, -1):

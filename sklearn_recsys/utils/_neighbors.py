@@ -125,7 +125,7 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
     similarity : callable
         ``similarity(P[rows])`` returns a float32 array or csr_array.
     k : int
-        Number of neighbors per row; with `n_fitted` or more, all are kept.
+        Number of neighbors per row; with `n_fitted` or more, all neighbors are returned.
     skip : ndarray of int64 of shape (n_rows,)
         For each row the fitted row to skip, usually the row itself, or −1.
     row_bytes : int, default=24
@@ -177,7 +177,7 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
     weights = np.diff(fitted.indptr)[P.indices]
     n_common = np.bincount(cell_rows(P), weights=weights, minlength=n_rows)
     check_memory(
-        16 * int(np.minimum(n_common, k).sum()),  # an index and a value, twice
+        16 * int(np.minimum(n_common, k).sum()),  # an index and a value, before and after merging
         f"A list of up to {k:,} neighbors for {n_rows:,} rows",
         "Use fewer neighbors.",
     )
@@ -190,8 +190,8 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
         blocks += [dense_rows[block] for block in gen_batches(len(dense_rows), size)]
     if not blocks:
         return sp.csr_array((n_rows, n_fitted), dtype=np.float32)
-    found = map_blocks(lambda block: ranked(blocks[block.start]), len(blocks), 1)
-    return _merged(found, blocks, (n_rows, n_fitted))
+    results = map_blocks(lambda block: ranked(blocks[block.start]), len(blocks), 1)
+    return _merged(results, blocks, (n_rows, n_fitted))
 
 
 def _best_of_rows(X, n):
@@ -204,7 +204,7 @@ def _best_of_rows(X, n):
     if not is_long.any():
         return X
     rows = cell_rows(X)
-    # the bits of positive numbers grow with them: sorted by row, then by falling value
+    # the bits of positive numbers grow with them: sorted by row, then by descending value
     keys = (rows.astype(np.uint64) << np.uint64(32)) | ~X.data.view(np.uint32)
     last = np.full(X.shape[0], np.iinfo(np.uint64).max)
     last[is_long] = np.sort(keys)[X.indptr[:-1][is_long] + n - 1]

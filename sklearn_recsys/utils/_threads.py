@@ -64,7 +64,8 @@ def map_blocks(function, n_rows, size):
 def map_blas_blocks(function, n_rows, size):
     """Return `map_blocks` of a function that calls BLAS or LAPACK, which then use one thread each.
 
-    So threads do not wait for each other's BLAS, and their number changes no bit of the result.
+    Threads then do not wait for each other's BLAS calls, and the result is the same, bit for bit,
+    for any number of threads.
     """
     blocks = list(batches(n_rows, size)) or [slice(0, 0)]
     threads = min(n_threads(), len(blocks))

@@ -125,10 +125,10 @@ def top_n(scores, n):
 
     def block(rows):
         best = _top_block(scores[rows], width)
-        found = _at(scores[rows], best)
-        found[best < 0] = -np.inf
-        values[rows, :width] = found
-        ids[rows, :width] = np.where(found > -np.inf, best, -1)
+        best_scores = _at(scores[rows], best)
+        best_scores[best < 0] = -np.inf
+        values[rows, :width] = best_scores
+        ids[rows, :width] = np.where(best_scores > -np.inf, best, -1)
 
     if width:
         map_blocks(block, n_rows, max(1, 2**19 // n_columns))

@@ -65,8 +65,8 @@ def warn(message, category=RecommenderWarning):
         return
     with _lock:
         shown = _shown.setdefault(run.f_locals["self"], set())
-        place = (line.f_code.co_filename, line.f_lineno)
-        key = (category, re.sub(r"\d+", "#", message), place)
+        location = (line.f_code.co_filename, line.f_lineno)
+        key = (category, re.sub(r"\d+", "#", message), location)
         if key not in shown:
             _issue(message, category, line)  # raises if a filter turns it into an error
             shown.add(key)

@@ -90,9 +90,9 @@ def _assert_ranked(ids, scores):
     assert np.all(np.isneginf(scores[~filled])), "an empty slot has a score above -inf"
     assert np.all(np.isfinite(scores[filled])), "a recommended item has no finite score"
     pairs = filled[:, 1:]
-    falling = scores[:, :-1] > scores[:, 1:]
+    descending = scores[:, :-1] > scores[:, 1:]
     tied = (scores[:, :-1] == scores[:, 1:]) & (ids[:, :-1] < ids[:, 1:])
-    assert np.all((falling | tied)[pairs]), "items are not in descending order, ties by index"
+    assert np.all((descending | tied)[pairs]), "items are not in descending order, ties by index"
 
 
 def check_recommend_shape_and_order(estimator):
@@ -107,7 +107,7 @@ def check_recommend_shape_and_order(estimator):
         _assert_ranked(ids, scores)
         for row, items in enumerate(ids):
             items = items[items >= 0]
-            assert len(set(items)) == len(items), "an item is recommended twice"
+            assert len(set(items)) == len(items), "an item is recommended more than once"
             assert not set(items) & set(X[[row]].indices), "a seen item is recommended"
     n_unseen = n_items - np.diff(X.indptr)
     assert_array_equal((model.recommend(n=n_items) >= 0).sum(axis=1), n_unseen)
@@ -161,14 +161,14 @@ def check_explain(estimator):
     lists = model.recommend(histories, 3)
     why = model.explain(histories, lists)
     assert list(why.columns) == ["user", "item", "history_item", "contribution"]
-    asked = [[row, item] for row, items in enumerate(lists) for item in items if item >= 0]
+    requested = [[row, item] for row, items in enumerate(lists) for item in items if item >= 0]
     groups = why.groupby(["user", "item"], sort=False)
-    assert_array_equal([*groups.groups], asked)
+    assert_array_equal([*groups.groups], requested)
     for (user, item), group in groups:
         seen = histories[[user]].indices
         assert_array_equal(np.sort(group["history_item"]), seen, "not one row for each item seen")
         contributions = group["contribution"].to_numpy()
-        assert np.all(np.diff(contributions) <= 0), "contributions do not fall"
+        assert np.all(np.diff(contributions) <= 0), "contributions are not in descending order"
         tolerance = 1e-5 + 1e-4 * np.abs(contributions).sum()
         assert_allclose(contributions.sum(), scores[user, item], rtol=1e-4, atol=tolerance)
     same = model.explain(2, lists[2]).drop(columns="user")  # a training row, and its history
@@ -593,7 +593,7 @@ def _assert_raises(error, match, function):
     try:
         function()
     except error as raised:
-        assert match in str(raised), f"the message should say {match!r}; it says: {raised}"
+        assert match in str(raised), f"the message should contain {match!r}; got: {raised}"
     else:
         raise AssertionError(f"{error.__name__} ({match!r}) was not raised")
 
@@ -637,7 +637,7 @@ def recommender_checks(estimator):
 
     See Also
     --------
-    parametrize_with_checks : Makes a pytest test of each check.
+    parametrize_with_checks : Make a pytest test of each check.
 
     Examples
     --------
@@ -709,7 +709,7 @@ def check_recommender(estimator):
 
     See Also
     --------
-    parametrize_with_checks : Makes a pytest test of each check.
+    parametrize_with_checks : Make a pytest test of each check.
     sklearn.utils.estimator_checks.check_estimator : scikit-learn's own checks; see
         :func:`expected_failed_checks`.
 

@@ -16,10 +16,10 @@ from sklearn_recsys.utils._labels import (
     check_item_labels,
     set_item_labels,
 )
-from sklearn_recsys.utils._memory import ask_again, available_memory
+from sklearn_recsys.utils._memory import available_memory, forget_available_memory
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr, is_canonical
 
-_LARGE = 2**26  # bytes from which on the cached available memory is not precise enough
+_LARGE = 2**26  # bytes; for larger allocations the cached available memory is too imprecise
 
 _USER_COLUMNS = set("user customer visitor session member account reader listener u".split())
 _ITEM_COLUMNS = set(
@@ -169,9 +169,9 @@ def check_finite(values, what):
         The input.
     """
     if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
-        found = "NaN" if np.isnan(values.min()) else "infinite"
+        problem = "NaN" if np.isnan(values.min()) else "infinite"
         raise ValueError(
-            f"{what} {found}. If the model was trained, it may have diverged: a lower learning "
+            f"{what} {problem}. If the model was trained, it may have diverged: a lower learning "
             "rate, or smaller values, help."
         )
     return values
@@ -229,7 +229,7 @@ def check_memory(n_bytes, what, alternative):
         What to do instead, for the message.
     """
     if n_bytes >= _LARGE:
-        ask_again()
+        forget_available_memory()
     available = available_memory()
     if available is not None and n_bytes > available:
         raise MemoryError(
@@ -278,12 +278,12 @@ def check_device(device):
         mps = torch.backends.mps.is_available()
         device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
-        found = torch.device(device)
+        torch_device = torch.device(device)
         is_available = {
             "cpu": lambda: True,
-            "cuda": lambda: (found.index or 0) < torch.cuda.device_count(),
+            "cuda": lambda: (torch_device.index or 0) < torch.cuda.device_count(),
             "mps": torch.backends.mps.is_available,
-        }[found.type]()
+        }[torch_device.type]()
     except (RuntimeError, KeyError):
         raise ValueError(
             f'device={device!r} is unknown; use "cpu", "cuda", "cuda:1", "mps" or "auto".'
@@ -293,4 +293,4 @@ def check_device(device):
             f"device={device!r} is not available to this installation of torch "
             f'({torch.__version__}); use device="cpu" or "auto".'
         )
-    return found
+    return torch_device

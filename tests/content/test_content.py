@@ -113,7 +113,7 @@ def test_rare_features_say_more():
     assert model.recommend(0, n=2).tolist() == [[5, 2]]
 
 
-def test_items_that_nobody_has_are_recommended():
+def test_items_without_users_are_recommended():
     X, frame = random_matrix(), random_features()
     frame.iloc[4] = frame.iloc[7]
     model = ContentRecommender(frame).fit(X)

@@ -240,10 +240,8 @@ def test_users_prefer_a_genre():
     events = data.interactions.join(data.items, on="item").join(data.users, on="user")
     artists = events[events.occupation == "artist"]
     others = events[events.occupation != "artist"]
-    favourite, usual = (
-        frame.genres.str.contains("Adventure").mean() for frame in (artists, others)
-    )
-    assert favourite > 1.5 * usual
+    favorite, usual = (frame.genres.str.contains("Adventure").mean() for frame in (artists, others))
+    assert favorite > 1.5 * usual
     own = artists.genres.str.contains("Adventure")
     assert artists[own].rating.mean() > artists[~own].rating.mean() + 0.2
 

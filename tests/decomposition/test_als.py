@@ -112,7 +112,7 @@ def test_user_vectors_are_the_exact_minimisers(reg_exponent, unobserved_weight):
     assert model.user_factors_.dtype == model.item_factors_.dtype == np.float32
     expected = dense_users(model, X, model.item_factors_)
     assert_allclose(model.user_factors_, expected, rtol=1e-5, atol=1e-7)
-    others = weighted(seed=1)  # somebody new takes the same path
+    others = weighted(seed=1)  # new users are solved in the same way
     expected = dense_users(model, others, model.item_factors_)
     assert_allclose(model.transform(others), expected, rtol=1e-5, atol=1e-7)
     assert_allclose(model.predict(others), expected @ model.item_factors_.T, atol=1e-5)
@@ -272,7 +272,7 @@ def test_similar_items():
         model.similar_items([40])
 
 
-def test_items_without_interactions_are_nobodys_neighbors():
+def test_items_without_interactions_have_no_neighbors():
     X = weighted().toarray()
     X[:, 5] = 0
     model = ALS(**PARAMS).fit(X)

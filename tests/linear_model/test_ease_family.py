@@ -182,7 +182,7 @@ def two_genres(n_items=40):
     return X.astype(np.float32), pd.DataFrame({"genre": np.array(["war", "love"])[genre]})
 
 
-def test_items_that_nobody_has_are_recommended():
+def test_items_without_users_are_recommended():
     X, frame = two_genres()
     model = EASE(20.0, item_features=frame, feature_weight=3.0).fit(X)
     ids = model.recommend(candidates=[38, 39], n=1)

@@ -67,7 +67,7 @@ def test_rounding_does_not_add_up(max_diagonal, inversions):
     assert_same(model, EASE(20.0, max_diagonal=max_diagonal).fit(X), 1e-6)
 
 
-def test_users_of_items_that_nobody_had(inversions):
+def test_users_of_items_without_training_users(inversions):
     """And negative values, repeated rows, a row without interactions."""
     X = histories(400).toarray()
     X[:380, :10] = 0

@@ -18,13 +18,13 @@ from sklearn_recsys.metrics import (
 )
 from sklearn_recsys.metrics._beyond_accuracy import _squared_sums
 
-CATALOGUE = {"coverage": coverage_at_k, "gini": gini_at_k}
+CATALOG_METRICS = {"coverage": coverage_at_k, "gini": gini_at_k}
 PER_ROW = {
     "novelty": novelty_at_k,
     "bias": popularity_bias_at_k,
     "diversity": intra_list_diversity_at_k,
 }
-catalog_metrics = pytest.mark.parametrize("metric", CATALOGUE.values(), ids=CATALOGUE)
+catalog_metrics = pytest.mark.parametrize("metric", CATALOG_METRICS.values(), ids=CATALOG_METRICS)
 per_row_metrics = pytest.mark.parametrize("metric", PER_ROW.values(), ids=PER_ROW)
 
 
@@ -246,7 +246,7 @@ def test_permuting_rows_changes_no_value():
     y_pred[rng.random(y_pred.shape) < 0.5] = -1
     features = rng.normal(size=(30, 4))
     order = rng.permutation(120)
-    for metric in CATALOGUE.values():
+    for metric in CATALOG_METRICS.values():
         assert metric(y_pred[order], 30) == metric(y_pred, 30)
     for metric, side, permuted in (
         (novelty_at_k, X, X),

@@ -1,4 +1,4 @@
-"""Sampled negatives are distinct, unseen, and drawn with the probabilities stated."""
+"""Sampled negatives are distinct, unseen, and sampled with the probabilities stated."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def assert_valid(negatives, taken, n):
     assert negatives.dtype == np.int64
     n_free = np.count_nonzero(~taken, axis=1)
     for row, items in enumerate(negatives):
-        drawn = items[items >= 0]
-        assert len(drawn) == min(n, n_free[row])
-        assert np.all(items[len(drawn) :] == -1)
-        assert len(np.unique(drawn)) == len(drawn)
-        assert not taken[row, drawn].any()
+        sampled = items[items >= 0]
+        assert len(sampled) == min(n, n_free[row])
+        assert np.all(items[len(sampled) :] == -1)
+        assert len(np.unique(sampled)) == len(sampled)
+        assert not taken[row, sampled].any()
 
 
 @pytest.mark.parametrize("block_cells", [1, 1000, 2**24])
@@ -43,7 +43,7 @@ def test_distinct_and_unseen(block_cells, max_rounds, n):
     X = make_interactions()
     sizes = {"block_cells": block_cells, "max_rounds": max_rounds}
     assert_valid(sampled(X, n, **sizes), X.toarray() > 0, n)
-    uneven = np.linspace(0, 1, 40) ** 4  # item 0 is never drawn
+    uneven = np.linspace(0, 1, 40) ** 4  # item 0 is never sampled
     negatives = sampled(X, n, uneven, **sizes)
     taken = X.toarray() > 0
     taken[:, 0] = True
@@ -63,8 +63,8 @@ def test_exclude():
     with_test = taken | (test.toarray() > 0)
     assert_valid(sample_negatives(X, 20, exclude=test, random_state=0), with_test, 20)
     both = with_test | (valid.toarray() > 0)
-    drawn = sample_negatives(X, 20, exclude=[valid, test.toarray()], random_state=0)
-    assert_valid(drawn, both, 20)
+    sampled = sample_negatives(X, 20, exclude=[valid, test.toarray()], random_state=0)
+    assert_valid(sampled, both, 20)
     one_item = np.arange(50) % 40
     taken[np.arange(50), one_item] = True
     assert_valid(sample_negatives(X, 20, exclude=one_item, random_state=0), taken, 20)

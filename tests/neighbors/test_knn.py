@@ -162,7 +162,7 @@ def test_a_known_row_is_not_its_own_neighbor_but_its_duplicate_is():
     assert_allclose(values[[0, 1, 3]], 1, atol=1e-6)
     # histories are known by their content: the lowest of equal rows stands for all of them
     assert_array_equal(model.similar_users(X[[3, 0]], n=2)[0], [[1, 3], [1, 3]])
-    # scaled, they are somebody new
+    # scaled rows are new users
     assert_array_equal(model.similar_users(2 * X[[0]], n=3)[0], [[0, 1, 3]])
 
 

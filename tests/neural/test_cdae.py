@@ -66,7 +66,7 @@ def test_forward(normalize, activation):
 
 
 def test_corruption_keeps_the_expected_input():
-    """A share q is left out, the rest is scaled by 1 / (1 - q); predictions see the whole row."""
+    """A share q is dropped, the rest is scaled by 1 / (1 - q); predictions see the whole row."""
     R = sp.csr_array(np.ones((200, 50), dtype=np.float32))
     module, rows = module_and_rows(R, dropout=0.8, normalize=False, activation="identity")
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_the_full_loss():
 
 
 def test_the_loss_of_sampled_negatives_and_its_gradients():
-    """The draws are taken as they come; loss and gradients are those of the cells drawn."""
+    """Given the sampled negatives, loss and gradients are those of the sampled cells."""
     R = interactions(12, 20)
     module, rows = module_and_rows(R, n_negatives=3)
     torch.manual_seed(7)

@@ -61,10 +61,10 @@ def test_all_negatives_are_the_expectation_of_sampled_ones():
     params = {"early_stopping": False, "l2": 0.1, "n_factors": 3, "lr": 0.02, "n_negatives": 4}
     params["schedule"] = "one_cycle"
     dense = small("all", max_epochs=150, batch_size=20, **params).fit(X).predict(X)
-    drawn = small("sampled", max_epochs=40, batch_size=128, **params).fit(X).predict(X)
-    ranks = [rankdata(scores, axis=1).ravel() for scores in (dense, drawn)]
+    sampled = small("sampled", max_epochs=40, batch_size=128, **params).fit(X).predict(X)
+    ranks = [rankdata(scores, axis=1).ravel() for scores in (dense, sampled)]
     assert np.corrcoef(*ranks)[0, 1] > 0.95
-    assert np.corrcoef(dense.ravel(), drawn.ravel())[0, 1] > 0.95
+    assert np.corrcoef(dense.ravel(), sampled.ravel())[0, 1] > 0.95
 
 
 @kinds
@@ -82,7 +82,7 @@ def test_dropout_only_while_training():
     torch.nn.init.constant_(module.item_vectors, 1)
     u = module.user_vectors[[0] * 300]
     trained = module.train().score(u, module.item_vectors[[0] * 300]).detach()
-    # sums of the six products, each left out or doubled; the biases stay
+    # sums of the six products, each dropped or doubled; the biases stay
     assert set(np.unique(trained)) <= set(range(2, 16, 2))
     assert abs(trained.mean().item() - 8) < 0.5
     grid = module.grid(u).detach()

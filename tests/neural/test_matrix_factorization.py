@@ -102,7 +102,7 @@ def test_the_penalty_is_the_best_on_the_held_out_ratings(monkeypatch):
 
 
 def test_a_range_is_no_reason_to_shrink_users_more():
-    """The penalty stands beside errors in ratings, however these are scaled."""
+    """The penalty is relative to errors in ratings, whatever their scale."""
     train, test = random_holdout(ratings(200, 80), 0.1, random_state=0)
     params = {"n_factors": 16, "early_stopping": False, "max_epochs": 10, "lr": 0.02}
     plain, ranged = (

@@ -140,7 +140,7 @@ def test_epochs_differ_and_a_seed_repeats_them():
     def negatives(users, items, labels):
         return np.sort((users * X.shape[1] + items)[labels == 0])
 
-    assert not np.array_equal(negatives(*first), negatives(*second)), "they are not drawn anew"
+    assert not np.array_equal(negatives(*first), negatives(*second)), "the negatives are the same"
     assert not np.array_equal(first[0], second[0]), "the order is the same"
 
 
@@ -339,7 +339,7 @@ def test_known_rows_take_their_trained_vectors(name):
     vectors = model._vectors(model._read(model._checked(mixed)))
     assert_array_equal(vectors[2:], trained[[7, 3]])
     distances = torch.cdist(vectors[:2], trained)
-    assert distances.min() > 1e-3, "new users are answered by somebody else's vector"
+    assert distances.min() > 1e-3, "new users have the vector of another user"
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -23,7 +23,7 @@ def matrix():
     X[1] = 1
     X[1, 5] = 0
     X[2] = X[1]
-    X[2, 3] = 0  # one item is free, beside the one of no popularity
+    X[2, 3] = 0  # one item is free, except for the one without popularity
     X[3] = np.arange(12) < 6
     X[3, 5] = 0
     X[4] = np.arange(12) >= 6

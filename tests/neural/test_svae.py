@@ -149,7 +149,7 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_users():
 def test_training_takes_every_kth_step_and_the_same_loss_in_the_mean():
     """A pass looks at every k-th step of a user; over the first steps the losses sum to k times."""
     model = module(next_k=3, anneal_cap=0.0)
-    with torch.no_grad():  # no noise, so that only the steps are drawn
+    with torch.no_grad():  # no noise, so that only the steps are sampled
         model.encoder[-1].weight[8:] = 0
         model.encoder[-1].bias[8:] = -100
     batch = rows([[3, 1, 7, 5, 0, 9, 2]])

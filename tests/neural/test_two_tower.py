@@ -58,7 +58,7 @@ def learning(item_features=None, **params):
 
 
 def taste(loss, n_users=N_USERS, seed=0):
-    """Return interactions, items and users; nobody has the last items. Even likes even."""
+    """Return interactions, items and users; the last items have no users. Even likes even."""
     rng = np.random.RandomState(seed)
     club, genre = np.arange(n_users) % 2, np.arange(N_ITEMS) % 2
     liked = club[:, None] == genre
@@ -210,11 +210,11 @@ def test_the_towers_against_loops(loss, params):
     assert_allclose(array(module.items(items)), looped_items(module)[items], atol=1e-12)
     assert_allclose(array(module(rows)), looped_scores(module, rows), atol=1e-12)
     assert len(module.bags) == (0 if params.get("history") is False else 1 + (loss == "mse"))
-    if module.user_ids is not None:  # nobody known
-        nobody = looped_users(module, rows, ids=False)
+    if module.user_ids is not None:  # without ids
+        without_ids = looped_users(module, rows, ids=False)
         got = array(module.users(replace(rows, numbers=None)))
-        assert_allclose(got, nobody, atol=1e-12)
-        assert np.all(np.abs(nobody - looped_users(module, rows)).max(axis=1) > 1e-3)
+        assert_allclose(got, without_ids, atol=1e-12)
+        assert np.all(np.abs(without_ids - looped_users(module, rows)).max(axis=1) > 1e-3)
 
 
 def shares(module, there, n_users=30):
@@ -233,7 +233,7 @@ def test_the_squared_error(n_rows):
 
 @pytest.mark.parametrize("n_rows", [1, 20, 30])
 def test_the_softmax(n_rows):
-    """All 30 users: the items that somebody has; fewer: these stand for the others, too."""
+    """All 30 users: the items with an interaction; fewer: these represent the others, too."""
     module, rows = module_and_rows("softmax", n_rows)
     (_, there), scores = dense(rows), looped_scores(module, rows)
     weights = np.where(there.any(axis=0), 1 / shares(module, there), 0)
@@ -452,8 +452,8 @@ def test_a_known_history_with_other_features_is_somebody_else():
     got = model.transform(X, user_features=others)
     assert np.all(np.abs(got - model.user_factors_).max(axis=1) > 1e-3)
     rows = rows_of(model._read(X), model.user_encoder_.encode(others), range(N_USERS))
-    nobody = looped_users(deepcopy(model.net_.module_).double().eval(), rows, ids=False)
-    assert_allclose(got, nobody[:, :-1], atol=1e-5)  # without an id
+    without_ids = looped_users(deepcopy(model.net_.module_).double().eval(), rows, ids=False)
+    assert_allclose(got, without_ids[:, :-1], atol=1e-5)
     mixed = pd.concat([users[:60], others[60:]])
     got = model.transform(X, user_features=mixed)
     assert_array_equal(got[:60], model.user_factors_[:60])
@@ -552,12 +552,12 @@ def test_similar_items_and_users():
     ids, _ = model.similar_users(n=5)
     assert np.all(ids != np.arange(N_USERS)[:, None])
     assert (ids % 2 == np.arange(N_USERS)[:, None] % 2).mean() > 0.95
-    nobody = sp.csr_array((2, N_ITEMS))
+    empty = sp.csr_array((2, N_ITEMS))
     about = pd.DataFrame({"club": ["red", "blue"], "age": [40, 40]})
-    ids, _ = model.similar_users(nobody, n=5, user_features=about)
+    ids, _ = model.similar_users(empty, n=5, user_features=about)
     assert np.all(ids % 2 == [[0], [1]])
     with pytest.raises(ValueError, match="pass those of these users"):
-        model.similar_users(nobody)
+        model.similar_users(empty)
     with pytest.raises(ValueError, match="pass those of these users"):
         model.transform(X)
 
@@ -605,13 +605,13 @@ def test_items_without_an_interaction_are_known_by_their_features(loss, params):
 def test_users_without_a_history_are_known_by_their_features(loss, params):
     X, items, users = taste(loss)
     model = learning(items, loss=loss, id_dropout=0.3, **params).fit(X, user_features=users)
-    nobody = sp.csr_array((10, N_ITEMS))
+    empty = sp.csr_array((10, N_ITEMS))
     about = users[:10].assign(age=33)
-    predicted = model.predict(nobody, user_features=about)
+    predicted = model.predict(empty, user_features=about)
     liked = is_liked(about)
     for row, likes in zip(predicted, liked, strict=True):
         assert (row[likes][:, None] > row[~likes]).mean() > 0.95
-    ids = model.recommend(nobody, n=10, user_features=about)
+    ids = model.recommend(empty, n=10, user_features=about)
     assert np.take_along_axis(liked, ids, axis=1).all()
     same = predicted[::2] - predicted[0]
     assert_allclose(same, np.zeros_like(same), atol=1e-6)
@@ -621,13 +621,13 @@ def test_users_without_a_history_are_known_by_their_features(loss, params):
 def test_without_features_an_empty_history_gets_what_everyone_likes(loss):
     X, items, _ = taste(loss)
     model = small(items, loss=loss, user_ids=True).fit(X)
-    nobody = sp.csr_array((1, N_ITEMS))
+    empty = sp.csr_array((1, N_ITEMS))
     columns = X.tocsc()
     counts = np.diff(columns.indptr)
     expected = counts
     if loss == "mse":
         expected = (columns.sum(axis=0) + 10 * X.data.mean()) / (counts + 10)
-    assert_allclose(model.predict(nobody)[0], expected, rtol=1e-5)
+    assert_allclose(model.predict(empty)[0], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
@@ -699,7 +699,7 @@ def test_rare_words_are_for_items_with_an_id(loss):
 
 
 def test_ids_tell_items_of_equal_features_apart():
-    """They are beside the features, for what these do not say."""
+    """Ids complement the features, for preferences that these do not explain."""
     X, _, _ = taste("softmax")
     items = pd.DataFrame({"genres": ["Drama"] * N_ITEMS})
     model = learning(items, loss="softmax").fit(X)
@@ -904,10 +904,10 @@ def test_a_pipeline_hands_the_features_on():
     assert_array_equal(
         pipe.predict(X, user_features=users), alone.predict(scaled, user_features=users)
     )
-    nobody = sp.csr_array((1, N_ITEMS))
+    empty = sp.csr_array((1, N_ITEMS))
     assert_array_equal(
-        pipe.recommend(nobody, n=4, user_features=users[:1]),
-        alone.recommend(nobody, n=4, user_features=users[:1]),
+        pipe.recommend(empty, n=4, user_features=users[:1]),
+        alone.recommend(empty, n=4, user_features=users[:1]),
     )
     with pytest.raises(ValueError, match="pass those of these users"):
         pipe.predict(X)
@@ -1124,14 +1124,14 @@ def test_bad_user_features_in_fit():
 def test_unknown_and_missing_categories_are_one(loss):
     X, items, users = taste(loss)
     model = small(items, loss=loss).fit(X, user_features=users)
-    nobody = sp.csr_array((5, N_ITEMS))
+    empty = sp.csr_array((5, N_ITEMS))
     clubs = ["green", None, "", np.nan, "red"]
     about = pd.DataFrame({"club": pd.Series(clubs, dtype=object), "age": 40})
-    predicted = model.predict(nobody, user_features=about)
+    predicted = model.predict(empty, user_features=about)
     assert_allclose(predicted[:4], np.tile(predicted[:1], (4, 1)), atol=1e-6)
     assert np.abs(predicted[4] - predicted[0]).max() > 1e-4
     vector = model.net_.module_.user_embedding.parts[-1].weight[1]
-    assert not vector.detach().any(), "nobody was without a club, but something was learned"
+    assert not vector.detach().any(), "the vector of an unseen code was trained"
 
 
 @each
@@ -1209,7 +1209,7 @@ def test_cuda(loss):
     assert_array_equal(model.transform(X, user_features=users), model.user_factors_)
 
 
-def test_similar_users_leaves_out_the_user_whom_the_features_tell():
+def test_similar_users_excludes_the_user_with_the_same_features():
     """Several training users have one history, here none; it is the features that differ."""
     X, items, users = taste("softmax")
     X = X.tolil()

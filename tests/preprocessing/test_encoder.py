@@ -396,7 +396,7 @@ def test_scikit_learn_conventions():
     loaded = pickle.loads(pickle.dumps(encoder))
     assert (loaded.transform(events) != encoder.transform(events)).nnz == 0
     smaller = events[events.user < 50]
-    assert encoder.fit(smaller).n_users_ == smaller.user.nunique()  # a second fit starts anew
+    assert encoder.fit(smaller).n_users_ == smaller.user.nunique()  # a second fit forgets the first
 
 
 def test_a_catalog_decides_on_rows_and_columns_and_their_order():

@@ -47,7 +47,7 @@ def test_a_docstring_without_a_place_for_the_entry_is_refused():
     def other(first):
         """Do something else."""
 
-    with pytest.raises(ValueError, match="other has no place for 'extra"):
+    with pytest.raises(ValueError, match="other has no position for 'extra"):
 
         @documented_like(other, ENTRY)
         def more(first, *, extra=None):

@@ -71,8 +71,8 @@ def test_empty_rows_and_no_rows():
     index = HistoryIndex(train)
     assert_array_equal(index.lookup(sp.csr_array((2, 2), dtype=np.float32)), [1, 1])
     assert_array_equal(index.lookup(sp.csr_array((0, 2), dtype=np.float32)), [])
-    nobody = HistoryIndex(sp.csr_array((0, 2), dtype=np.float32))
-    assert_array_equal(nobody.lookup(train), [-1, -1, -1])
+    without_rows = HistoryIndex(sp.csr_array((0, 2), dtype=np.float32))
+    assert_array_equal(without_rows.lookup(train), [-1, -1, -1])
 
 
 def test_hashes_depend_on_content_alone():

@@ -74,7 +74,7 @@ V1 = "12:cpu,cpuacct:/x\n9:memory:{}\n1:name=systemd:/\n"
         ("0::/a/b\n", group("/a/b", "max", GIB) | group("/a", 2 * GIB, GIB), GIB),
         ("0::/a/b\n", group("/a/b", 3 * GIB, GIB) | group("/a", 5 * GIB, GIB), 2 * GIB),
         ("0::/not/mounted/here\n", group("", 2 * GIB, GIB), GIB),  # a container's own root
-        ("0::/a\n", group("/b", GIB, GIB), 8 * GIB),  # somebody else's group
+        ("0::/a\n", group("/b", GIB, GIB), 8 * GIB),  # another process's group
         ("0::/a\n", group("/a", GIB, 2 * GIB), 0),
         (V1.format("/"), group("", 4 * GIB, GIB, version=1), 3 * GIB),
         (V1.format("/a/b"), group("/a/b", 4 * GIB, GIB, GIB, version=1), 4 * GIB),
@@ -90,21 +90,21 @@ def test_control_groups(tmp_path, groups, files, free):
     assert available_memory(machine(tmp_path, groups, **files)) == free
 
 
-def test_a_machine_that_says_nothing(tmp_path):
+def test_a_machine_without_readable_limits(tmp_path):
     assert available_memory(tmp_path) is None
 
 
-def test_an_answer_is_kept_for_a_moment_but_not_for_large_requests(monkeypatch):
-    asked = []
-    monkeypatch.setattr(_memory, "_ask", lambda root: asked.append(root) or 8 * GIB)
-    _memory.ask_again()
+def test_the_available_memory_is_cached_except_for_large_requests(monkeypatch):
+    calls = []
+    monkeypatch.setattr(_memory, "_read_limits", lambda root: calls.append(root) or 8 * GIB)
+    _memory.forget_available_memory()
     for _ in range(100):
         check_memory(1000, "A list", "")
-    assert len(asked) == 1
+    assert len(calls) == 1
     check_memory(GIB, "A matrix", "")
-    assert len(asked) == 2
+    assert len(calls) == 2
     monkeypatch.undo()
-    _memory.ask_again()
+    _memory.forget_available_memory()
 
 
 def test_absurd_lists(monkeypatch):

@@ -85,7 +85,7 @@ def test_cosines_do_not_depend_on_the_scale(scale):
 @pytest.mark.parametrize("n_values", [2, 1000], ids=["ties", "distinct"])
 @pytest.mark.parametrize("k", [1, 4, 30, 5000])
 def test_the_most_similar_rows(n_columns, density, n_values, k):
-    """The positive similarities of a product, the row itself left out, ties by index."""
+    """The positive similarities of a product, except the row itself, ties by index."""
     rng = np.random.default_rng(0)
     P = sp.random_array((300, 200), density=density, format="csr", dtype=np.float32, rng=rng)
     fitted = sp.random_array((200, n_columns), density=0.1, format="csr", rng=rng)
