@@ -301,7 +301,7 @@ def test_partial_fit_takes_other_users():
     model = small(early_stopping=False).fit(R[:60])
     nodes = model.net_.module_.nodes.detach().clone()
     mixed = R[[70, 3, 80, 59]]
-    model._hand_over_nodes(model._read(mixed))
+    model._assign_nodes(model._read(mixed))
     got = model.net_.module_.nodes.detach()
     assert_array_equal(got[[1, 3]], nodes[[3, 59]])
     assert_array_equal(got[[0, 2]], np.zeros((2, 8)))
