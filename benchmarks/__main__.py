@@ -26,6 +26,7 @@ from benchmarks import (
     memory,
     pairs,
     rating_units,
+    slim,
     speed,
     svae,
     threads,
@@ -91,6 +92,8 @@ SECTIONS = {
     "ease-yelp2018": (linear.ease_yelp2018, "the same on Yelp2018, full ranking"),
     "elsa": (elsa.accuracy, "ELSA on Yelp2018 and in NCF's split of ml-1m"),
     "elsa-scale": (elsa.scale, "ELSA on 100,000 and 1,000,000 items"),
+    "slim": (slim.accuracy, "SLIM on ml-100k and in NCF's split of ml-1m"),
+    "slim-speed": (slim.speed, "SLIM on ml-1m against skrecsys, SKRECSYS_PYTHON=its python"),
     "graphs": (graphs.movielens, "RP3beta and GraphFilter on ml-100k and in NCF's split of ml-1m"),
     "graphs-new-users": (graphs.new_users, "new users on ml-1m: RP3beta, GraphFilter and EASE"),
     "graphs-yelp2018": (graphs.yelp2018_test, "RP3beta and graph filters on Yelp2018"),
@@ -111,6 +114,7 @@ NEURAL = (
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
 LONG |= {"ease-relatives", "ease-yelp2018", "ease-density", "ease-new-users", "elsa", "elsa-scale"}
+LONG |= {"slim", "slim-speed"}
 LONG |= {"graphs", "graphs-new-users", "graphs-yelp2018", "linear-scale"}
 LONG |= {"ease-20k", "ease-large", "ease-ml20m", "memory", "threads"}
 

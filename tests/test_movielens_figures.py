@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from sklearn_recsys import EASE, PopularityRecommender, RecommenderPipeline
+from sklearn_recsys import EASE, SLIM, PopularityRecommender, RecommenderPipeline
 from sklearn_recsys.datasets import fetch_movielens, fetch_ncf_split
 from sklearn_recsys.metrics import make_recommender_scorer
 from sklearn_recsys.preprocessing import InteractionEncoder
@@ -58,6 +58,13 @@ def test_ease_with_the_transposed_weights_is_another_model(ml_100k):
     model = EASE(l2=500).fit(train)
     model.coef_ = np.ascontiguousarray(model.coef_.T)
     assert abs(model.score(train, test) - 0.27672) > 0.005
+
+
+def test_slim_on_ml_100k(ml_100k):
+    """Penalties chosen on ten cells of each user, taken out of train."""
+    _, train, test = ml_100k
+    model = SLIM(alpha=2.0, l1_ratio=0.005).fit(train)
+    assert model.score(train, test) == pytest.approx(0.3155, abs=1e-3)
 
 
 def test_raw_ids_on_ml_100k(ml_100k):
