@@ -86,10 +86,8 @@ def speed(repeats=3):
             if python:
                 row["reference, s"] = np.median(theirs)
                 row["ratio"] = np.median(np.array(ours) / theirs)
-                W, items = (
-                    sp.load_npz(Path(folder, "W.npz")),
-                    np.load(Path(folder, "items.npy")),
-                )
+                W = sp.load_npz(Path(folder, "W.npz"))
+                items = np.load(Path(folder, "items.npy"))
                 row["its objective"] = _objective(X[:, items], W, alpha, l1_ratio)
             rows[f"alpha={alpha}, l1_ratio={l1_ratio}"] = row
     return pd.DataFrame(rows).T
