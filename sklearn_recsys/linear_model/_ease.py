@@ -294,8 +294,7 @@ class EASE(LinearMixin, BaseEstimator):
         np.fill_diagonal(P, bounded_diagonal(d, penalty, self.max_diagonal))
         P = P.astype(np.float32, copy=False)
         self.coef_ = P if self.density is None else sp.csr_array(P)
-        # a scalar penalty on plain rows
-        self._inverse_diagonal_ = d if A is X and dense is None and self.dropout == 0 else None
+        self._inverse_diagonal_ = d if self._is_updatable() else None
         self._fitted_l2_ = float(self.l2)
         self._fitted_max_diagonal_ = float(self.max_diagonal)
 
@@ -335,13 +334,7 @@ class EASE(LinearMixin, BaseEstimator):
             getattr(self, "_fitted_max_diagonal_", None),
         )
         d = getattr(self, "_inverse_diagonal_", None)
-        if (
-            d is None
-            or changed
-            or self._is_weighted()
-            or self.density is not None
-            or 8 * new.shape[0] > X.shape[1]
-        ):
+        if d is None or changed or not self._is_updatable() or 8 * new.shape[0] > X.shape[1]:
             return False
         check_memory(
             self.coef_.nbytes,
@@ -359,7 +352,7 @@ class EASE(LinearMixin, BaseEstimator):
         self.coef_, self._inverse_diagonal_ = coef, d
         return True
 
-    def _is_weighted(self):
-        """Return whether the penalty or the rows depend on more than `X` and `l2`."""
+    def _is_updatable(self):
+        """Return whether W is dense, and the penalty and the rows depend on `X` and `l2` only."""
         settings = (self.dropout, self.user_normalization, self.item_normalization)
-        return any(settings) or self.item_features is not None
+        return not any(settings) and self.item_features is None and self.density is None

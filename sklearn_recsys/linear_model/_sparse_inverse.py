@@ -8,6 +8,8 @@ most users is stored, as their blocks would take longest.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -57,7 +59,7 @@ def sparse_weights(X, penalty, n_neighbors, max_diagonal=0.0, *, share=_SHARE, n
     n_items = X.shape[1]
     n_weights = int(np.minimum(_n_others(X), n_neighbors + 1).sum()) + n_items
     check_memory(
-        40 * n_weights + 4 * min(n_items, n_stored) ** 2,
+        40 * n_weights + 4 * min(n_items, n_stored) ** 2 + 64 * (n_neighbors + 1) ** 2,
         f"EASE with up to {n_neighbors:,} weights for each of {n_items:,} items",
         "Lower density.",
     )
@@ -68,9 +70,9 @@ def sparse_weights(X, penalty, n_neighbors, max_diagonal=0.0, *, share=_SHARE, n
     gram = _BlockGram(X, n_stored)
     n_seen = np.diff(pattern.indptr)
 
-    def weights(which):
+    def weights(run, one):
         """Return the cells of the pattern that a block determines, and its weights in them."""
-        items, n_accepted = blocks[which.start]
+        items, n_accepted = run[one.start]
         accepted = items[:n_accepted]
         P = _inverse(gram, items, penalty[items])
         d = P.diagonal()[:n_accepted].astype(np.float64)
@@ -87,12 +89,10 @@ def sparse_weights(X, penalty, n_neighbors, max_diagonal=0.0, *, share=_SHARE, n
 
     sums = np.zeros(pattern.nnz, dtype=np.float32)
     counts = np.zeros(pattern.nnz, dtype=np.int32)
-    for group in batches(len(blocks), max(16, _CELLS // (n_neighbors + 1) ** 2)):
+    for group in batches(len(blocks), max(4, _CELLS // (n_neighbors + 1) ** 2)):
         run = blocks[group]
-        found = map_blas_blocks(
-            lambda which, start=group.start: weights(slice(start + which.start, None)), len(run), 1
-        )
-        for cells, values in found:  # in the order of the blocks, whatever the number of threads
+        # added in the order of the blocks, whatever the number of threads
+        for cells, values in map_blas_blocks(partial(weights, run), len(run), 1):
             sums[cells] += values
             counts[cells] += 1
     sums /= np.maximum(counts, 1)

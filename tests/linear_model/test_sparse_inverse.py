@@ -235,6 +235,8 @@ def test_partial_fit_fits_to_all_rows():
     assert_array_equal(model.coef_.toarray(), expected)
     model.set_params(density=None).partial_fit(X[:1])
     assert isinstance(model.coef_, np.ndarray)
+    model = EASE(5.0, density=1).fit(X[:298]).set_params(density=None).partial_fit(X[298:])
+    assert_array_equal(model.coef_, EASE(5.0).fit(X).coef_)
 
 
 def test_save_and_load(tmp_path):
