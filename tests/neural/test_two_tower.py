@@ -1037,7 +1037,7 @@ def test_the_user_tower_needs_an_input(history):
     assert not hasattr(model, "interactions_")
     assert model.fit(X, user_features=users).user_encoder_ is not None
     model = small(history=False, user_ids=True, loss="softmax")
-    with pytest.raises(ValueError, match="cannot be held out to stop by: use early_stopping=False"):
+    with pytest.raises(ValueError, match="cannot be held out for early stopping: use early_s"):
         model.fit(X)
     assert model.set_params(early_stopping=False).fit(X).item_encoder_ is None
 
