@@ -151,7 +151,7 @@ def test_a_callback_that_reads_what_is_not_measured_says_so():
     X = matrix("MultVAE")
     model = small("MultVAE", callbacks=[EarlyStopping("valid_ndcg", lower_is_better=False)])
     model.fit(X)
-    with pytest.raises(ValueError, match="nothing is held out"):
+    with pytest.raises(ValueError, match="no data is held out"):
         model.partial_fit(X[:20])
     assert_array_equal(model.interactions_.indptr, X.indptr)
 

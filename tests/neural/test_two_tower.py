@@ -1082,7 +1082,7 @@ ABOUT = taste("mse")[2].set_index(X_FRAME.index)
         (ABOUT.assign(age="old"), "user_features: Column 'age' is of the kind 'number'"),
         (ABOUT.assign(age=np.inf), "user_features: Column 'age' holds infinite values"),
         (ABOUT.to_numpy(), "user_features: FeatureEncoder was fitted on a frame"),
-        (None, "was fitted with user_features: pass those of the rows"),
+        (None, "was fitted with user_features: pass those of these users"),
     ],
 )
 def test_bad_user_features(features, message):

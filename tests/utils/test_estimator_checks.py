@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 
 from sklearn_recsys import EASE, RandomRecommender, RecommenderPipeline
-from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.base import ExplainMixin, RecommenderMixin
 from sklearn_recsys.utils.estimator_checks import (
     check_recommender,
     expected_failed_checks,
@@ -235,6 +235,11 @@ class ThreeStars(Sound):
         return np.full(X.shape, 3, dtype=np.float32)
 
 
+class HalfExplained(ExplainMixin, Sound):
+    def _contributions(self, X, rows, items):
+        return super()._contributions(X, rows, items) / 2
+
+
 class NotPersonal(Sound):
     def _score_items(self, X):
         return np.tile(self.counts_.sum(axis=0), (X.shape[0], 1))
@@ -248,6 +253,7 @@ BROKEN = {
     WrongDtype: "check_recommend_is_top_n",
     Rounds: "check_recommend_is_top_n",
     WrongPairs: "check_predict_pairs",
+    HalfExplained: "check_explain",
     UserTable: "check_users_argument",
     RefusesEmptyRows: "check_unseen_and_empty_rows",
     IgnoresCandidates: "check_candidates_and_exclude",
