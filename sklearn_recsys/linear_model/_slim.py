@@ -20,7 +20,7 @@ from sklearn_recsys.linear_model._slim_columns import (
     HybridGram,
     dense_gram,
 )
-from sklearn_recsys.utils._cells import item_counts, normalized
+from sklearn_recsys.utils._cells import item_counts, normalized, with_values
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Number
 from sklearn_recsys.utils._threads import map_blas_blocks
@@ -177,9 +177,13 @@ class SLIM(LinearMixin, BaseEstimator):
 
     def _fit(self, X):
         X = normalized(X, self.user_normalization, self.item_normalization)
+        # in a unit that is a power of two, which is exact, so that no square overflows
+        exponent = int(np.frexp(np.abs(X.data).max())[1]) - 1
+        X = with_values(X, np.ldexp(X.data, -exponent))
         counts = item_counts(X)
         order = np.argsort(-counts, kind="stable")  # popular items first
         penalties = self.alpha * X.shape[0] * np.array([self.l1_ratio, 1 - self.l1_ratio])
+        penalties = np.ldexp(penalties, -2 * exponent)
         columns = self._columns(X.T.tocsr()[order].T.tocsr(), *penalties)
         width = max(X.shape[1], min(self.max_neighbors or 0, X.shape[1]) ** 2)
 
@@ -202,7 +206,8 @@ class SLIM(LinearMixin, BaseEstimator):
         self.coef_ = coef
         squares = np.sum(X.data.astype(np.float64) ** 2)
         values = np.concatenate([solution.values for solution in solutions])
-        self.objective_ = float((squares / 2 + values.sum()) / X.shape[0])
+        objective = (squares / 2 + values.sum()) / X.shape[0]
+        self.objective_ = float(np.ldexp(objective, 2 * exponent))
         self.n_iter_ = max(solution.n_iter for solution in solutions)
         violations = np.concatenate([solution.violations for solution in solutions])
         self._warn_if_not_optimal(order, violations)

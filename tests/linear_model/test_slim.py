@@ -12,6 +12,7 @@ from sklearn.linear_model import ElasticNet
 from threadpoolctl import threadpool_limits
 
 from sklearn_recsys import SLIM
+from sklearn_recsys.datasets import make_interactions
 from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.linear_model._slim_columns import Candidates, HybridGram
 from sklearn_recsys.utils._cells import normalized
@@ -226,3 +227,15 @@ def test_lasso_with_fewer_users_than_items(positive, seed):
     X = random_matrix(8, 30, density=0.3, kind="ones", seed=seed)
     model = SLIM(l1_ratio=1, positive=positive).fit(X)
     assert violations(X, model).max() < 1.5e-5
+
+
+@pytest.mark.parametrize("exponent", [-100, 66, 120])
+@pytest.mark.parametrize("params", [{}, {"positive": False}, {"l1_ratio": 1, "max_neighbors": 5}])
+def test_the_unit_of_the_values_does_not_matter(params, exponent):
+    """Their squares would leave the range of float32."""
+    R = make_interactions(100, 30, density=0.1, random_state=0).astype(np.float32)
+    model = SLIM(alpha=0.01, **params).fit(R)
+    unit = 2.0**exponent
+    scaled = SLIM(alpha=0.01 * unit**2, **params).fit(R * np.float32(unit))
+    assert_array_equal(scaled.coef_.toarray(), model.coef_.toarray())
+    assert scaled.objective_ / unit**2 == pytest.approx(model.objective_)
