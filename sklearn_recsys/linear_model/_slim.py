@@ -183,7 +183,8 @@ class SLIM(LinearMixin, BaseEstimator):
         counts = item_counts(X)
         order = np.argsort(-counts, kind="stable")  # popular items first
         penalties = self.alpha * X.shape[0] * np.array([self.l1_ratio, 1 - self.l1_ratio])
-        penalties = np.ldexp(penalties, -2 * exponent)
+        # next to values of about one, a larger penalty changes nothing but leaves float32
+        penalties = np.minimum(np.ldexp(penalties, -2 * exponent), 1e30)
         columns = self._columns(X.T.tocsr()[order].T.tocsr(), *penalties)
         width = max(X.shape[1], min(self.max_neighbors or 0, X.shape[1]) ** 2)
 
