@@ -58,7 +58,7 @@ class Histories:
 
     @property
     def is_cold(self):
-        """Whether each user is a cold start: the history is empty and there are no features."""
+        """Whether each user has an empty history and no features."""
         if self.user_features is not None:
             return np.zeros(len(self), dtype=bool)
         return self.X.indptr[1:] == self.X.indptr[:-1]  # faster than np.diff

@@ -51,7 +51,7 @@ class EASE(LinearMixin, BaseEstimator):
         2000 on most data, and are lower with the normalizations, which make the values smaller;
         choose it on held-out interactions.
     dropout : float, default=0.0
-        The share p of each history that is left out at random while it is reconstructed [2]_, in
+        The share p of each history that is dropped at random while it is reconstructed [2]_, in
         [0, 1). In expectation that is a further penalty p / (1 − p) of the diagonal of XᵀX, greater
         for popular items. Tune it together with `l2`.
     max_diagonal : float, default=0.0

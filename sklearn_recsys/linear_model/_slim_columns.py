@@ -72,7 +72,7 @@ class Candidates:
     l1, l2 : float
         The penalties. The candidates of a column are the items that, each on its own, lower its
         objective most: by (|q| − l1)² / 2(G + l2), where G is the item's diagonal value. Items that
-        cannot lower it are no candidates.
+        cannot lower it are excluded.
     positive : bool
         Whether weights must not be negative.
     """

@@ -91,8 +91,8 @@ def test_every_method_answers_by_raw_ids(kind):
     assert why["history_item"].tolist() == encoder.item_ids_[expected["history_item"]].tolist()
     assert_array_equal(why["contribution"], contributions)
     assert why["contribution"].sum() == pytest.approx(predicted.loc[users[0], items[5]], abs=1e-5)
-    both = pipe.explain(users[:2], items[5])
-    assert_array_equal(both.loc[both["user"] == users[0], "contribution"], contributions)
+    two_users = pipe.explain(users[:2], items[5])
+    assert_array_equal(two_users.loc[two_users["user"] == users[0], "contribution"], contributions)
     lists = pipe.recommend(users[:2], n=3)
     why = pipe.explain(users[:2], lists)
     asked = lists[["user", "item"]]
@@ -102,8 +102,8 @@ def test_every_method_answers_by_raw_ids(kind):
     sums = why.groupby(["user", "item"], sort=False)["contribution"].sum()
     pairs = [np.array(level) for level in zip(*sums.index, strict=True)]
     assert_allclose(sums, pipe.predict_pairs(*pairs), atol=1e-5)
-    both = pipe.explain(users[0], items[5:7])
-    assert both["item"].unique().tolist() == list(items[5:7])
+    two_items = pipe.explain(users[0], items[5:7])
+    assert two_items["item"].unique().tolist() == list(items[5:7])
 
 
 @pytest.mark.parametrize("kind", ["str", "int"])
