@@ -26,6 +26,7 @@ from benchmarks import (
     memory,
     pairs,
     rating_units,
+    ratings,
     slim,
     speed,
     svae,
@@ -75,6 +76,8 @@ SECTIONS = {
         rating_units.accuracy,
         "rating models on ml-latest-small, RMSE",
     ),
+    "ratings": (ratings.accuracy, "rating models on five folds of ml-100k, RMSE"),
+    "ratings-ml-1m": (ratings.accuracy_ml_1m, "the same on ml-1m"),
     "two-tower": (two_tower.ablation, "TwoTower on ml-1m, ablation of its inputs"),
     "two-tower-cold-users": (two_tower.cold_users, "user cold start: features alone"),
     "two-tower-cold-items": (two_tower.cold_items, "item cold start: features alone"),
@@ -114,7 +117,7 @@ NEURAL = (
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
 LONG |= {"ease-relatives", "ease-yelp2018", "ease-density", "ease-new-users", "elsa", "elsa-scale"}
-LONG |= {"slim", "slim-speed"}
+LONG |= {"slim", "slim-speed", "ratings", "ratings-ml-1m"}
 LONG |= {"graphs", "graphs-new-users", "graphs-yelp2018", "linear-scale"}
 LONG |= {"ease-20k", "ease-large", "ease-ml20m", "memory", "threads"}
 

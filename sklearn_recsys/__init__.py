@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 # every public name, by the module that documents it: the API reference is made from this table
 _PUBLIC = {
-    "sklearn_recsys.dummy": ["PopularityRecommender", "RandomRecommender"],
+    "sklearn_recsys.dummy": ["BiasRecommender", "PopularityRecommender", "RandomRecommender"],
     "sklearn_recsys.decomposition": ["ALS"],
     "sklearn_recsys.linear_model": ["EASE", "GraphFilter", "RP3beta", "SLIM"],
     "sklearn_recsys.neighbors": ["ItemKNN", "UserKNN"],
@@ -168,6 +168,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
         ALS as ALS,
     )
     from sklearn_recsys.dummy import (
+        BiasRecommender as BiasRecommender,
         PopularityRecommender as PopularityRecommender,
         RandomRecommender as RandomRecommender,
     )

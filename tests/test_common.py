@@ -24,6 +24,7 @@ from sklearn_recsys import (
     EASE,
     NCF,
     SLIM,
+    BiasRecommender,
     GraphFilter,
     ItemKNN,
     RecommenderPipeline,
@@ -176,6 +177,7 @@ MODELS = [checked(recommender) for _, recommender in all_recommenders()]
 
 VARIANTS = [
     ALS(solver="cg"),
+    BiasRecommender(user_l2=0, item_l2=0),
     EASE(l2=1e-2),
     EASE(l2=5, dropout=0.3, max_diagonal=0.2),
     EASE(l2=1, density=0.3),

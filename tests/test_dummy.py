@@ -1,13 +1,13 @@
-"""The baselines: popularity, and an order that is random but reproducible."""
+"""The baselines: popularity, a random but reproducible order, and biases for ratings."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_recsys import PopularityRecommender, RandomRecommender
+from sklearn_recsys import BiasRecommender, PopularityRecommender, RandomRecommender
 
 
 def random_matrix(n_users=60, n_items=25, seed=0):
@@ -99,3 +99,65 @@ def test_random_states():
     assert_array_equal(model.recommend(), model.recommend())
     with pytest.raises(ValueError, match="random_state"):
         RandomRecommender(random_state="no").fit(X)
+
+
+# ---------------------------------------------------------------- biases
+
+
+def dense_biases(X, user_l2, item_l2):
+    """Solve the whole ridge regression, of the lowest norm if it has several solutions."""
+    rows, items = X.nonzero()
+    mean = X[rows, items].mean()
+    design = np.zeros((len(rows), sum(X.shape)))
+    design[np.arange(len(rows)), rows] = 1
+    design[np.arange(len(rows)), X.shape[0] + items] = 1
+    penalties = np.diag(np.repeat([user_l2, item_l2], X.shape))
+    biases = np.linalg.pinv(design.T @ design + penalties) @ design.T @ (X[rows, items] - mean)
+    return mean, *np.split(biases, [X.shape[0]])
+
+
+@pytest.mark.parametrize("user_l2, item_l2", [(4, 2), (0.1, 30), (0, 0), (0, 3), (1e6, 1e6)])
+def test_biases_solve_the_ridge_regression(user_l2, item_l2):
+    X = random_matrix()
+    X[7], X[:, 4] = 0, 0  # no rating
+    model = BiasRecommender(user_l2=user_l2, item_l2=item_l2).fit(X)
+    mean, of_users, of_items = dense_biases(X.astype(float), user_l2, item_l2)
+    expected = mean + of_users[:, None] + of_items
+    rated = X.any(axis=1)[:, None] & X.any(axis=0)
+    assert_allclose(model.mean_, mean)
+    assert_allclose(model.predict(X)[rated], expected.clip(1, 5)[rated], rtol=1e-6)
+    if user_l2 and item_l2:  # or the sum alone is determined
+        assert_allclose(model.user_biases_, of_users, atol=1e-9)
+        assert_allclose(model.item_biases_, of_items, atol=1e-9)
+
+
+def test_ratings_that_are_sums_of_biases_are_reproduced():
+    rng = np.random.default_rng(0)
+    full = 10 + rng.normal(size=(60, 1)) + rng.normal(size=25)
+    X = full * (random_matrix() > 0)
+    model = BiasRecommender(user_l2=0, item_l2=0).fit(X)
+    scores = model.recommend(return_scores=True, n=25, exclude_seen=False)[1]
+    assert_allclose(scores, -np.sort(-full[X.any(axis=1)], axis=1), rtol=1e-6)
+
+
+def test_a_new_user_has_a_bias_and_an_unrated_item_has_none():
+    X = random_matrix()
+    X[:, 4] = 0
+    model = BiasRecommender(user_l2=3).fit(X)
+    new = np.zeros((2, X.shape[1]))
+    new[0, [1, 2]] = 5, 4
+    deviations = new[0, [1, 2]] - model.mean_ - model.item_biases_[[1, 2]]
+    bias = deviations.sum() / (2 + 3)
+    scores = model.predict(new)
+    assert_allclose(scores[0], (model.mean_ + bias + model.item_biases_).clip(1, 5), rtol=1e-6)
+    assert_allclose(scores[0, 4], model.mean_ + bias, rtol=1e-6)
+    assert_allclose(scores[1], (model.mean_ + model.item_biases_).clip(1, 5), rtol=1e-6)
+    again = BiasRecommender(user_l2=3).fit(X).set_params(user_l2=100)
+    assert_array_equal(again.predict(new), scores)  # a parameter set after fit changes nothing
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_biases_of_tiny_and_huge_ratings(scale):
+    X = random_matrix()
+    expected = scale * BiasRecommender().fit(X).predict(X)
+    assert_allclose(BiasRecommender().fit(scale * X).predict(scale * X), expected, rtol=1e-5)

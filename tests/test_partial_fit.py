@@ -120,7 +120,7 @@ def refused(X, error=ValueError, **params):
 
 def bad_parameter(model, monkeypatch):
     inner = inner_model(model)
-    names = ("n_factors", "n_neighbors", "l2", "alpha", "encoder", "random_state")
+    names = ("n_factors", "n_neighbors", "l2", "user_l2", "alpha", "encoder", "random_state")
     name = next(name for name in names if hasattr(inner, name))
     former = getattr(inner, name)
     setattr(inner, name, -1.5)

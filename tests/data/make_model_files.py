@@ -36,6 +36,7 @@ from sklearn_recsys import (
     SLIM,
     SVAE,
     AutoRec,
+    BiasRecommender,
     ContentRecommender,
     DeepAutoencoder,
     EmbeddingNet,
@@ -81,6 +82,7 @@ def recommenders():
     yield "ALS", ALS(n_factors=3, max_iter=2, random_state=0)
     yield "AutoRec", AutoRec(n_factors=3, l2=1.0, **NEURAL)
     yield "AutoRec_user", AutoRec(n_factors=3, kind="user", l2=1.0, **NEURAL)
+    yield "BiasRecommender", BiasRecommender()
     yield "CDAE", CDAE(n_factors=3, **NEURAL)
     yield "ContentRecommender", ContentRecommender(NUMBERS)
     yield (

@@ -207,6 +207,11 @@ CLOSED = {
         metric=st.sampled_from(["cosine", "jaccard"]),
         shrinkage=st.sampled_from([0.0, 5.0]),
     ),
+    "BiasRecommender": st.builds(
+        recsys.BiasRecommender,
+        user_l2=st.sampled_from([0.0, 4.0]),
+        item_l2=st.sampled_from([0.0, 2.0]),
+    ),
     "PopularityRecommender": st.builds(recsys.PopularityRecommender),
     "RandomRecommender": st.builds(recsys.RandomRecommender, random_state=st.just(0)),
     "pipeline": st.builds(

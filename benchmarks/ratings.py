@@ -1,0 +1,49 @@
+"""Rating models on five folds of the ratings of MovieLens: RMSE and seconds."""
+
+import time
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from benchmarks.accuracy import ratings
+from sklearn_recsys import BiasRecommender
+from sklearn_recsys.model_selection import cell_kfold
+
+MODELS = {"BiasRecommender()": BiasRecommender()}
+
+
+def folds(name):
+    """Return the train and the test matrices of five folds of an edition's ratings."""
+    X, y, cv = cell_kfold(ratings(name), 5, random_state=0)
+    return [(X[test], y[test]) for _, test in cv]
+
+
+def accuracy(name="100k", n_folds=5):
+    """Fit the models with their default parameters; CPU seconds are those of a fit."""
+    rows = {}
+    for label, model in MODELS.items():
+        results = []
+        for seed, (train, test) in enumerate(folds(name)[:n_folds]):
+            model = clone(model)
+            if "random_state" in model.get_params():
+                model.set_params(random_state=seed)
+            start = time.process_time()
+            model.fit(train)
+            fit = time.process_time() - start
+            start = time.process_time()
+            error = -model.score(train, test)
+            results.append([error, fit, time.process_time() - start])
+        errors, fit, predict = np.array(results).T
+        rows[label] = {
+            "RMSE": errors.mean().round(4),
+            "s.d.": errors.std(ddof=1 if len(errors) > 1 else 0).round(4),
+            "fit, s": fit.mean().round(3),
+            "predict, s": predict.mean().round(3),
+        }
+        print(label, rows[label], flush=True)
+    return pd.DataFrame(rows).T
+
+
+def accuracy_ml_1m():
+    return accuracy("1m")
