@@ -16,8 +16,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
-from sklearn_recsys.linear_model._base import LinearMixin
 from sklearn_recsys.linear_model._gram import inverse_gram, is_inverse
+from sklearn_recsys.linear_model._low_pass import LowPassMixin
 from sklearn_recsys.linear_model._new_users import (
     add_users,
     bounded_diagonal,
@@ -34,7 +34,7 @@ from sklearn_recsys.utils.validation import check_memory
 _DENSE = 0.05  # features with a larger share of nonzeros are multiplied as a dense array
 
 
-class EASE(LinearMixin, BaseEstimator):
+class EASE(LowPassMixin, BaseEstimator):
     r"""Embarrassingly shallow autoencoder and its relatives: EDLAE, RLAE, RDLAE and ridge.
 
     Learns an item-item weight matrix W that reconstructs histories, ``X ≈ X W``: the closed-form
@@ -78,6 +78,13 @@ class EASE(LinearMixin, BaseEstimator):
         The share of the items × items weights that are kept, in (0, 1], for catalogs whose dense
         matrix does not fit [5]_: of all items, each has weights from this share. ``coef_`` is then
         sparse, and an approximation, see Notes. None: W is dense.
+    low_pass : float, default=0.0
+        Weight of an ideal low-pass filter that is added to W: the projection of histories on the
+        first singular vectors of the matrix of interactions, see Notes. 0: none.
+    n_factors : int, default=64
+        Singular vectors of the low-pass filter; unused without one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of their randomized decomposition.
     device : str, default="cpu"
         Where `fit` inverts the items × items matrix: ``"cpu"``, or, if torch is installed,
         ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which uses a GPU if there is one.
@@ -148,8 +155,8 @@ class EASE(LinearMixin, BaseEstimator):
     O(n_items² · n_new_users): W and the diagonal of P, which the model keeps, determine P, to which
     the formula of Sherman, Morrison and Woodbury applies. That is exact, and float32 rounding does
     not add up noticeably. It makes one new items × items matrix, so that until it is complete the
-    model predicts as before. With dropout, normalization or item features, whose penalty or scale
-    depends on all rows, after a change of parameters, for models saved by earlier versions and for
+    model predicts as before. With dropout, normalization, a low-pass filter or item features, which
+    depend on all rows, after a change of parameters, for models saved by earlier versions and for
     more than an eighth as many new users as items it fits to all rows instead.
 
     **Sparse weights.** With a `density` ρ no items × items array is made [5]_. Item j has weights
@@ -165,6 +172,10 @@ class EASE(LinearMixin, BaseEstimator):
     takes O(ρ³ n_items³) operations per block and O(ρ n_items²) memory. `partial_fit` fits to all
     rows. Dense item features are slow, as they make all items correlated.
 
+    **Low-pass filter.** With `low_pass` α, scores are :math:`x (W + \alpha D_i^{-1/2} V V^\top
+    D_i^{1/2})`, where V holds the first right singular vectors of :math:`D_u^{-1/2} X D_i^{-1/2}`
+    and :math:`D_u`, :math:`D_i` the degrees: the filter of GF-CF [6]_. ``coef_`` is W alone.
+
     References
     ----------
     .. [1] Harald Steck. "Embarrassingly Shallow Autoencoders for Sparse Data". WWW 2019.
@@ -176,6 +187,9 @@ class EASE(LinearMixin, BaseEstimator):
        Filtering with Side-Information". RecSys 2020.
     .. [5] Harald Steck. "Markov Random Fields for Collaborative Filtering". NeurIPS 2019.
        https://arxiv.org/abs/1910.09645
+    .. [6] Yifei Shen, Yongji Wu, Yao Zhang, Caihua Shan, Jun Zhang, Khaled B. Letaief, Dongsheng
+       Li. "How Powerful is Graph Convolution for Recommendation?". CIKM 2021.
+       https://arxiv.org/abs/2108.07567
 
     Examples
     --------
@@ -200,6 +214,7 @@ class EASE(LinearMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
+        **LowPassMixin._parameter_constraints,
         "l2": [Interval(Real, 0, None, closed="neither")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "max_diagonal": [Interval(Real, 0, 1, closed="both")],
@@ -224,6 +239,9 @@ class EASE(LinearMixin, BaseEstimator):
         feature_weight=1.0,
         encoder=None,
         density=None,
+        low_pass=0.0,
+        n_factors=64,
+        random_state=None,
         device="cpu",
     ):
         self.l2 = l2
@@ -235,12 +253,15 @@ class EASE(LinearMixin, BaseEstimator):
         self.feature_weight = feature_weight
         self.encoder = encoder
         self.density = density
+        self.low_pass = low_pass
+        self.n_factors = n_factors
+        self.random_state = random_state
         self.device = device
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         # which of equal correlations are kept depends on the order of the items
-        tags.recommender_tags.exact = self.density is None
+        tags.recommender_tags.exact = self.density is None and not self.low_pass
         return tags
 
     @property
@@ -267,6 +288,7 @@ class EASE(LinearMixin, BaseEstimator):
     def _fit(self, X, n_fitted=None):
         if n_fitted is None or not self._update(X, n_fitted):
             self._solve(X)
+            self._fit_low_pass(X)
 
     def _solve(self, X):
         """Set the weights by inverting."""
@@ -354,5 +376,6 @@ class EASE(LinearMixin, BaseEstimator):
 
     def _is_updatable(self):
         """Return whether W is dense, and the penalty and the rows depend on `X` and `l2` only."""
-        settings = (self.dropout, self.user_normalization, self.item_normalization)
+        normalization = (self.user_normalization, self.item_normalization)
+        settings = (self.dropout, *normalization, self.low_pass)
         return not any(settings) and self.item_features is None and self.density is None

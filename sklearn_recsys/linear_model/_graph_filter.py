@@ -12,15 +12,14 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils.extmath import randomized_svd
 
 from sklearn_recsys.base import ExplainMixin, RecommenderMixin
+from sklearn_recsys.linear_model._low_pass import singular_vectors
 from sklearn_recsys.utils._cells import normalized, with_values
 from sklearn_recsys.utils._neighbors import is_sparse_enough
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Array, Sparse
 from sklearn_recsys.utils._threads import map_blocks, n_threads, rows_per_block, sparse_dot
-from sklearn_recsys.utils.validation import check_memory
 
 
 class GraphFilter(ExplainMixin, RecommenderMixin, BaseEstimator):
@@ -162,24 +161,10 @@ class GraphFilter(ExplainMixin, RecommenderMixin, BaseEstimator):
         self._transposed_ = self.adjacency_.T.tocsr()
         degrees = np.bincount(unit.indices, np.abs(unit.data), unit.shape[1])
         self._item_scale_ = np.where(degrees > 0, degrees, 1) ** by_items
-        self.components_ = self._singular_vectors()
-
-    def _singular_vectors(self):
-        R = self.adjacency_
-        n_factors = min(self.n_factors, *R.shape)
-        if not self.low_pass:
-            return np.empty((R.shape[1], 0), dtype=np.float32)
-        check_memory(
-            12 * sum(R.shape) * (n_factors + 10),  # the vectors, a sample and its factorization
-            f"{n_factors:,} singular vectors of {R.shape[0]:,} users and {R.shape[1]:,} items",
-            "Use fewer factors, or low_pass=0.",
-        )
-        _, values, components = randomized_svd(
-            R, n_factors, n_iter=4, random_state=self.random_state
-        )
-        # those of a zero singular value are arbitrary
-        in_space = values > values[0] * max(R.shape) * np.finfo(R.dtype).eps
-        return np.ascontiguousarray(components[in_space].T, dtype=np.float32)
+        if self.low_pass:
+            self.components_ = singular_vectors(self.adjacency_, self.n_factors, self.random_state)
+        else:
+            self.components_ = np.empty((X.shape[1], 0), dtype=np.float32)
 
     def _score_items(self, X):
         near = X @ self._transposed_

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_non_negative
 
-from sklearn_recsys.linear_model._base import LinearMixin
+from sklearn_recsys.linear_model._low_pass import LowPassMixin
 from sklearn_recsys.utils._cells import cell_rows, item_counts, with_values
 from sklearn_recsys.utils._neighbors import similar_rows
 from sklearn_recsys.utils._sklearn import Interval
@@ -27,7 +27,7 @@ def _transitions(X, alpha):
     return with_values(X, data.astype(np.float32))
 
 
-class RP3beta(LinearMixin, BaseEstimator):
+class RP3beta(LowPassMixin, BaseEstimator):
     r"""Random walk of three steps on the graph of users and items, with a penalty on popularity.
 
     A walk starts at a user, steps to an item of the history, on to another user of that item, and
@@ -50,6 +50,13 @@ class RP3beta(LinearMixin, BaseEstimator):
     normalize : bool, default=True
         Whether the stored weights of each item of a history are divided by their sum, so that all
         items of a history have the same influence.
+    low_pass : float, default=0.0
+        Weight of an ideal low-pass filter that is added to W: the projection of histories on the
+        first singular vectors of the matrix of interactions, see Notes. 0: none.
+    n_factors : int, default=64
+        Singular vectors of the low-pass filter; unused without one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of their randomized decomposition.
 
     Attributes
     ----------
@@ -97,6 +104,10 @@ class RP3beta(LinearMixin, BaseEstimator):
     accurate. Where they are short, as on Yelp2018, many small weights matter, and the cap costs
     accuracy.
 
+    **Low-pass filter.** With `low_pass` α, scores are :math:`x (W + \alpha D_i^{-1/2} V V^\top
+    D_i^{1/2})`, where V holds the first right singular vectors of :math:`D_u^{-1/2} X D_i^{-1/2}`
+    and :math:`D_u`, :math:`D_i` the degrees: the filter of GF-CF [4]_. ``coef_`` is W alone.
+
     References
     ----------
     .. [1] Colin Cooper, Sang Hyuk Lee, Tomasz Radzik, Yiannis Siantos. "Random walks in recommender
@@ -107,6 +118,9 @@ class RP3beta(LinearMixin, BaseEstimator):
     .. [3] Maurizio Ferrari Dacrema, Simone Boglio, Paolo Cremonesi, Dietmar Jannach. "A Troubling
        Analysis of Reproducibility and Progress in Recommender Systems Research". ACM Transactions
        on Information Systems 39(2), 2021. https://arxiv.org/abs/1911.07698
+    .. [4] Yifei Shen, Yongji Wu, Yao Zhang, Caihua Shan, Jun Zhang, Khaled B. Letaief, Dongsheng
+       Li. "How Powerful is Graph Convolution for Recommendation?". CIKM 2021.
+       https://arxiv.org/abs/2108.07567
 
     Examples
     --------
@@ -119,6 +133,7 @@ class RP3beta(LinearMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
+        **LowPassMixin._parameter_constraints,
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "beta": [Interval(Real, 0, None, closed="left")],
         "n_neighbors": [Interval(Integral, 1, None, closed="left"), None],
@@ -127,16 +142,29 @@ class RP3beta(LinearMixin, BaseEstimator):
 
     _sparse_coef = True
 
-    def __init__(self, alpha=0.75, beta=0.3, *, n_neighbors=100, normalize=True):
+    def __init__(
+        self,
+        alpha=0.75,
+        beta=0.3,
+        *,
+        n_neighbors=100,
+        normalize=True,
+        low_pass=0.0,
+        n_factors=64,
+        random_state=None,
+    ):
         self.alpha = alpha
         self.beta = beta
         self.n_neighbors = n_neighbors
         self.normalize = normalize
+        self.low_pass = low_pass
+        self.n_factors = n_factors
+        self.random_state = random_state
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = True
-        tags.recommender_tags.exact = True
+        tags.recommender_tags.exact = not self.low_pass
         return tags
 
     def _read(self, X):
@@ -159,3 +187,4 @@ class RP3beta(LinearMixin, BaseEstimator):
         if self.normalize:
             rows = cell_rows(self.coef_)
             self.coef_.data /= np.bincount(rows, self.coef_.data, n_items)[rows]
+        self._fit_low_pass(X)

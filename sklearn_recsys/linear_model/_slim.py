@@ -12,8 +12,8 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
 from sklearn_recsys.exceptions import ConvergenceWarning
-from sklearn_recsys.linear_model._base import LinearMixin
 from sklearn_recsys.linear_model._elastic_net import ElasticNets
+from sklearn_recsys.linear_model._low_pass import LowPassMixin
 from sklearn_recsys.linear_model._slim_columns import (
     AllItems,
     Candidates,
@@ -31,7 +31,7 @@ _COLUMNS = 256  # columns solved together
 _CELLS = 2**24  # cells of a block's arrays
 
 
-class SLIM(LinearMixin, BaseEstimator):
+class SLIM(LowPassMixin, BaseEstimator):
     """Sparse linear method: an elastic net of every item on all others.
 
     Learns a sparse, by default nonnegative item-item weight matrix W with a zero diagonal that
@@ -57,6 +57,13 @@ class SLIM(LinearMixin, BaseEstimator):
         `item_normalization`; histories are scored as they are. Values up to 0.5 make active users
         and popular items count less. They change the size of the values, so choose `alpha` with
         them.
+    low_pass : float, default=0.0
+        Weight of an ideal low-pass filter that is added to W: the projection of histories on the
+        first singular vectors of the matrix of interactions, see Notes. 0: none.
+    n_factors : int, default=64
+        Singular vectors of the low-pass filter; unused without one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of their randomized decomposition.
     tol : float, default=1e-5
         When an item's weights are optimal: no derivative of its objective violates the optimality
         condition by more than `tol` times the largest derivative at W = 0. Values below 1e-6 are
@@ -115,10 +122,17 @@ class SLIM(LinearMixin, BaseEstimator):
     wrong sign leave. The objective decreases in each round. All computations are deterministic,
     whatever the number of threads.
 
+    **Low-pass filter.** With `low_pass` α, scores are x (W + α D_i^(−½) V Vᵀ D_i^½), where V holds
+    the first right singular vectors of D_u^(−½) X D_i^(−½) and D_u, D_i the degrees: the filter of
+    GF-CF [2]_. ``coef_`` is W alone.
+
     References
     ----------
     .. [1] Xia Ning, George Karypis. "SLIM: Sparse Linear Methods for Top-N Recommender Systems".
        ICDM 2011. https://doi.org/10.1109/ICDM.2011.134
+    .. [2] Yifei Shen, Yongji Wu, Yao Zhang, Caihua Shan, Jun Zhang, Khaled B. Letaief, Dongsheng
+       Li. "How Powerful is Graph Convolution for Recommendation?". CIKM 2021.
+       https://arxiv.org/abs/2108.07567
 
     Examples
     --------
@@ -132,6 +146,7 @@ class SLIM(LinearMixin, BaseEstimator):
 
     _sparse_coef = True
     _parameter_constraints: dict = {
+        **LowPassMixin._parameter_constraints,
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "positive": ["boolean"],
@@ -151,6 +166,9 @@ class SLIM(LinearMixin, BaseEstimator):
         max_neighbors=None,
         user_normalization=0,
         item_normalization=0,
+        low_pass=0.0,
+        n_factors=64,
+        random_state=None,
         tol=1e-5,
         max_iter=100,
     ):
@@ -160,12 +178,15 @@ class SLIM(LinearMixin, BaseEstimator):
         self.max_neighbors = max_neighbors
         self.user_normalization = user_normalization
         self.item_normalization = item_normalization
+        self.low_pass = low_pass
+        self.n_factors = n_factors
+        self.random_state = random_state
         self.tol = tol
         self.max_iter = max_iter
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.recommender_tags.exact = True
+        tags.recommender_tags.exact = not self.low_pass
         return tags
 
     def _fitted_state(self):
@@ -176,6 +197,7 @@ class SLIM(LinearMixin, BaseEstimator):
         }
 
     def _fit(self, X):
+        self._fit_low_pass(X)
         X = normalized(X, self.user_normalization, self.item_normalization)
         # in a unit that is a power of two, which is exact, so that no square overflows
         exponent = int(np.frexp(np.abs(X.data).max())[1]) - 1

@@ -106,6 +106,8 @@ def recommenders():
     yield "RandomRecommender", RandomRecommender(random_state=0)
     yield "RecVAE", RecVAE(n_factors=3, n_hidden=4, **NEURAL)
     yield "RP3beta", RP3beta(n_neighbors=3)
+    low_pass = {"low_pass": 0.3, "n_factors": 3, "random_state": 0}
+    yield "RP3beta_low_pass", RP3beta(n_neighbors=3, **low_pass)
     yield "SLIM", SLIM(alpha=0.1)
     yield (
         "SVAE",
