@@ -362,7 +362,7 @@ def test_draws_are_those_of_the_global_generator_with_the_seed():
     assert generator() is None
 
 
-KILLED = """
+LONG_FIT = """
 import os, signal, sys
 from skorch.callbacks import Callback, Checkpoint, LoadInitState
 from sklearn_recsys import AutoRec
@@ -370,25 +370,24 @@ from sklearn_recsys.datasets import make_ratings
 
 class Kill(Callback):
     def on_epoch_end(self, net, **kwargs):
-        if len(net.history) == int(sys.argv[2]):
+        if len(net.history) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-checkpoint = Checkpoint(monitor=None, dirname=sys.argv[1])
-model = AutoRec(
-    n_factors=3, max_epochs=3, early_stopping=False, random_state=0,
-    callbacks=[checkpoint, LoadInitState(checkpoint), Kill()],
-).fit(make_ratings(30, 20, density=0.3, random_state=0))
-print(len(model.history_))
+def long_fit(folder, *callbacks):
+    checkpoint = Checkpoint(monitor=None, dirname=folder)
+    return AutoRec(
+        n_factors=3, max_epochs=3, early_stopping=False, random_state=0,
+        callbacks=[checkpoint, LoadInitState(checkpoint), *callbacks],
+    ).fit(make_ratings(30, 20, density=0.3, random_state=0))
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 def test_a_fit_that_was_killed_goes_on(tmp_path):
-    def run(killed_after):
-        command = [sys.executable, "-c", KILLED, str(tmp_path), str(killed_after)]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    killed = run(2)
+    command = [sys.executable, "-c", LONG_FIT + "long_fit(sys.argv[1], Kill())", str(tmp_path)]
+    killed = subprocess.run(command, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = run(99)
-    assert resumed.stdout.split() == ["5"], resumed.stderr  # two epochs before, three after
+    script = {}
+    exec(LONG_FIT, script)
+    resumed = script["long_fit"](tmp_path)
+    assert len(resumed.history_) == 5  # two epochs before, three after
