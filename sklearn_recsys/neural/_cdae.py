@@ -62,14 +62,14 @@ class CDAEModule(RankingModule):
     def encode(self, rows):
         """Return the codes, of shape (n_rows, n_factors).
 
-        The `numbers` of the rows select the nodes; if None, or -1 for a row, the node is zero.
+        The `training_rows` select the nodes; if None, or -1 for a row, the node is zero.
         """
         if self.normalize:
             rows = rows.normalized()
         codes = corrupted(rows, self.dropout, self.training).matmul(self.encoder) + self.bias
-        if rows.numbers is not None:
-            is_trained = (rows.numbers >= 0)[:, None]
-            codes = codes + is_trained * self.nodes[rows.numbers.clamp(min=0)]
+        if rows.training_rows is not None:
+            is_trained = (rows.training_rows >= 0)[:, None]
+            codes = codes + is_trained * self.nodes[rows.training_rows.clamp(min=0)]
         return ACTIVATIONS[self.activation](codes)
 
     def forward(self, rows):
@@ -90,7 +90,7 @@ class CDAEModule(RankingModule):
 
     def validate(self, inputs, held_out):
         """Return NDCG@100 of held-out users, whose node is zero."""
-        return super().validate(replace(inputs, numbers=None), held_out)
+        return super().validate(replace(inputs, training_rows=None), held_out)
 
 
 def with_negatives(rows, n):
@@ -281,5 +281,5 @@ class CDAE(InductiveRanker):
 
     def _sparse_rows(self, X):
         rows = super()._sparse_rows(X)
-        rows.numbers = torch.from_numpy(self._training_rows(X)).to(self.net_.device)
+        rows.training_rows = torch.from_numpy(self._training_rows(X)).to(self.net_.device)
         return rows

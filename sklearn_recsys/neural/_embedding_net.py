@@ -57,7 +57,7 @@ class EmbeddingNetModule(PairModule):
         super().__init__(*vectors, "mse", l2, unit)
         self.embedding_dropout = embedding_dropout
         self.tower = PairMLP(n_factors, hidden_layer_sizes, dropout)
-        self.grid_width = max([2 * n_factors, *hidden_layer_sizes])
+        self.floats_per_pair = max([2 * n_factors, *hidden_layer_sizes])
         self.output = nn.Linear(self.tower.width, 1)
         nn.init.constant_(self.output.bias, intercept)
 
@@ -66,9 +66,9 @@ class EmbeddingNetModule(PairModule):
         u, v = (dropout(x, self.embedding_dropout, self.training) for x in (u, v))
         return self.output(self.tower(u, v)).squeeze(-1).sigmoid()
 
-    def grid(self, u):
+    def score_all(self, u):
         """Return the scaled ratings of all items, of shape (n_rows, n_items)."""
-        hidden = self.tower.grid(u, self.item_vectors)
+        hidden = self.tower.all_pairs(u, self.item_vectors)
         logits = hidden @ exact(self.output.weight[0]) + exact(self.output.bias)
         return logits.sigmoid().float()
 

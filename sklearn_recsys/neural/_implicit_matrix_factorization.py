@@ -49,7 +49,7 @@ class ImplicitMatrixFactorizationModule(DotProductModule):
         if len(batch) == 3:
             return super().loss(*batch)
         rows, _ = batch
-        losses, penalties, weights = self.row_losses(self.user_vectors[rows.numbers], rows)
+        losses, penalties, weights = self.row_losses(self.user_vectors[rows.training_rows], rows)
         return (losses + penalties).sum() / weights.sum()
 
     def row_losses(self, u, rows):
@@ -62,7 +62,7 @@ class ImplicitMatrixFactorizationModule(DotProductModule):
         free = rows.shape[1] - lengths
         # the weight of each item without an interaction
         weights = self.n_negatives * lengths / free.clamp(min=1) * (free > 0)
-        scores, owners = self.grid(u), rows.rows
+        scores, owners = self.score_all(u), rows.rows
         positives = scores[owners, rows.indices]
         squares = self.item_vectors.square().sum(dim=1)
 

@@ -62,9 +62,9 @@ class MatrixFactorizationModule(DotProductModule):
         """Return the scaled ratings of pairs of vectors, of shape (n_pairs,)."""
         return self._activated(super().score(u, v))
 
-    def grid(self, u):
+    def score_all(self, u):
         """Return the scaled ratings of all items, of shape (n_rows, n_items)."""
-        return self._activated(super().grid(u))
+        return self._activated(super().score_all(u))
 
     def _activated(self, scores):
         return ACTIVATIONS[self.activation](scores + self.intercept)

@@ -60,7 +60,7 @@ class NCFModule(PairModule):
         if "mlp" in branches:
             self.tower = PairMLP(n_factors, hidden_layer_sizes, dropout)
             width += self.tower.width
-            self.grid_width = max([2 * n_factors, *hidden_layer_sizes])
+            self.floats_per_pair = max([2 * n_factors, *hidden_layer_sizes])
         self.output = nn.Linear(width, 1)  # h
         if branches == ("gmf",):
             nn.init.ones_(self.output.weight)  # starts as a dot product
@@ -75,7 +75,7 @@ class NCFModule(PairModule):
             hidden.append(self.tower(u[:, -n:], v[:, -n:]))
         return self.output(torch.cat(hidden, dim=-1)).squeeze(-1)
 
-    def grid(self, u):
+    def score_all(self, u):
         """Return the logits of all items, of shape (n_rows, n_items)."""
         v, n, scores = self.item_vectors, self.n_factors, self.output.bias
         weight = exact(self.output.weight[0])  # the weights of the product come first
@@ -83,7 +83,8 @@ class NCFModule(PairModule):
         if "gmf" in self.branches:
             scores = scores + (u[:, :n] * weight[:n]) @ v[:, :n].T
         if "mlp" in self.branches:
-            scores = scores + self.tower.grid(u[:, -n:], v[:, -n:]) @ weight[-self.tower.width :]
+            hidden = self.tower.all_pairs(u[:, -n:], v[:, -n:])
+            scores = scores + hidden @ weight[-self.tower.width :]
         return scores.float()
 
     def start_from(self, gmf, mlp):

@@ -337,5 +337,5 @@ class SVAE(InductiveRanker):
     def _score_items(self, X):
         scores = np.empty(X.shape, dtype=np.float32)
         for rows, _ in HistoryBatches(RowDataset(X), _SCORED_USERS, self.net_.device):
-            scores[rows.numbers.cpu().numpy()] = self._evaluated(self.net_.module_, rows)
+            scores[rows.training_rows.cpu().numpy()] = self._evaluated(self.net_.module_, rows)
         return scores

@@ -383,7 +383,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
             )
         for dataset in datasets:
             if dataset is not None and self.user_features_ is not None:
-                dataset.features = self.user_features_[dataset.numbers]
+                dataset.features = self.user_features_[dataset.training_rows]
         return datasets
 
     def _centered(self, X):
@@ -414,7 +414,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
             X = self._centered(users.X)
             rows = SparseRows.from_csr(X, self.net_.device, users.user_features)
             if users.training_rows is not None:
-                rows.numbers = torch.from_numpy(users.training_rows).to(self.net_.device)
+                rows.training_rows = torch.from_numpy(users.training_rows).to(self.net_.device)
             vectors[block] = self._evaluated(self.net_.module_.users, rows)
         return vectors
 

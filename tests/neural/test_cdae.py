@@ -41,7 +41,7 @@ def module_and_rows(R, numbers=None, **params):
     numbers = np.arange(R.shape[0]) if numbers is None else np.asarray(numbers)
     rows = SparseRows.from_csr(R[np.abs(numbers)])
     rows = rows.with_values(rows.values.double())
-    rows.numbers = torch.from_numpy(numbers)
+    rows.training_rows = torch.from_numpy(numbers)
     return module, rows
 
 
@@ -173,9 +173,9 @@ def test_no_number_no_node():
     R = interactions(12, 20)
     module, rows = module_and_rows(R)
     own = module(rows)
-    rows.numbers = torch.where(torch.arange(12) % 2 == 0, -1, torch.arange(12))
+    rows.training_rows = torch.where(torch.arange(12) % 2 == 0, -1, torch.arange(12))
     some = module(rows)
-    rows.numbers = None
+    rows.training_rows = None
     none = module(rows)
     assert_array_equal(some[1::2].detach(), own[1::2].detach())
     assert_allclose(some[::2].detach(), none[::2].detach())
@@ -226,8 +226,8 @@ def test_users_held_out_for_early_stopping_have_no_node(l2):
     assert "valid_ndcg" in model.history_
     train, valid = model._make_datasets(*model._split(R, np.random.RandomState(0)))
     assert len(train) == 270 and len(valid) == 30
-    assert_array_equal(train.X.toarray(), R[train.numbers].toarray())
-    trained = np.isin(np.arange(300), train.numbers)
+    assert_array_equal(train.X.toarray(), R[train.training_rows].toarray())
+    trained = np.isin(np.arange(300), train.training_rows)
     nodes = model.net_.module_.nodes.detach().numpy()
     assert_array_equal(np.abs(nodes).max(axis=1) > 0, trained)
     left_out = R[~trained]

@@ -47,7 +47,7 @@ def test_the_formula(sizes):
     assert module.output.bias.item() == pytest.approx(0.3)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    got = module.grid(module.user_vectors).detach()
+    got = module.score_all(module.user_vectors).detach()
     assert_allclose(got, dense_outputs(module, module.user_vectors), atol=1e-5)
 
 

@@ -85,12 +85,12 @@ def test_dropout_only_while_training():
     # sums of the six products, each dropped or doubled; the biases stay
     assert set(np.unique(trained)) <= set(range(2, 16, 2))
     assert abs(trained.mean().item() - 8) < 0.5
-    grid = module.grid(u).detach()
+    grid = module.score_all(u).detach()
     assert torch.equal(grid[:, :1].expand(-1, 5), grid), "a row leaves out the same factors"
     assert grid.std() > 1
     module.eval()
     assert_array_equal(module.score(u, module.item_vectors[[0] * 300]).detach(), 8)
-    assert_array_equal(module.grid(u).detach(), 8)
+    assert_array_equal(module.score_all(u).detach(), 8)
 
 
 @kinds

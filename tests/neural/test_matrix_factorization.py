@@ -122,7 +122,7 @@ def test_scores_stay_inside_the_widened_range(rating_range):
     low, high = rating_range
     margin = (high - low) / 8
     with torch.no_grad():
-        grid = model.net_.module_.grid(model.net_.module_.user_vectors).numpy()
+        grid = model.net_.module_.score_all(model.net_.module_.user_vectors).numpy()
     outputs = model._as_ratings(grid)
     assert outputs.min() >= low - margin - 1e-5 and outputs.max() <= high + margin + 1e-5
     assert outputs.max() > 5

@@ -68,7 +68,7 @@ def test_the_formulas(architecture, sizes):
     torch.manual_seed(0)
     module = random_module(architecture, sizes).eval()
     assert module.user_vectors.shape == (7, 10 if architecture == "neumf" else 5)
-    assert_allclose(module.grid(module.user_vectors).detach(), dense_logits(module), atol=1e-5)
+    assert_allclose(module.score_all(module.user_vectors).detach(), dense_logits(module), atol=1e-5)
 
 
 @architectures
@@ -85,7 +85,7 @@ def test_gmf_starts_as_a_dot_product():
     torch.manual_seed(0)
     module = NCFModule(7, 9, "gmf", 5, [], 0.0, 0.0)
     U, V = arrays(module.user_vectors, module.item_vectors)
-    assert_allclose(module.grid(module.user_vectors).detach(), U @ V.T, atol=1e-7)
+    assert_allclose(module.score_all(module.user_vectors).detach(), U @ V.T, atol=1e-7)
 
 
 def test_joined_branches_are_their_mean():
@@ -94,7 +94,7 @@ def test_joined_branches_are_their_mean():
     gmf, mlp, joined = (random_module(name) for name in ("gmf", "mlp", "neumf"))
     joined.start_from(gmf, mlp)
     expected = (dense_logits(gmf) + dense_logits(mlp)) / 2
-    assert_allclose(joined.grid(joined.user_vectors).detach(), expected, atol=1e-5)
+    assert_allclose(joined.score_all(joined.user_vectors).detach(), expected, atol=1e-5)
     before = dense_logits(joined)
     with torch.no_grad():  # the branches' weights are copied, not shared
         for branch in (gmf, mlp):
@@ -146,7 +146,7 @@ class Spy(NCF):
 
     def _make_net(self, module, device, n_rows, valid, *args):
         net = super()._make_net(module, device, n_rows, valid, *args)
-        logits = module.grid(module.user_vectors).detach().numpy()
+        logits = module.score_all(module.user_vectors).detach().numpy()
         log.append((self.architecture, "net", (module, logits, net.lr, valid)))
         return net
 

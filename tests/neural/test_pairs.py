@@ -187,13 +187,13 @@ def test_candidates_come_in_order_and_whole():
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_grid_is_all_pairs(name):
+def test_score_all_scores_all_pairs(name):
     module = random_module(name).eval()
     users, items = np.divmod(np.arange(63), 9)
     u = module.user_vectors.detach()
     scores = module.score(u[users], module.item_vectors[items])
     assert scores.shape == (63,) and scores.std() > 0.01
-    assert_allclose(module.grid(u).detach(), scores.detach().view(7, 9), atol=1e-5)
+    assert_allclose(module.score_all(u).detach(), scores.detach().view(7, 9), atol=1e-5)
 
 
 @pytest.mark.parametrize("widths", [[], [5], [6, 5, 3]])
@@ -203,7 +203,7 @@ def test_a_tower(widths):
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter)
     u, v = torch.randn(3, 4), torch.randn(5, 4)
-    grid = tower.grid(u, v).detach()
+    grid = tower.all_pairs(u, v).detach()
     assert grid.shape == (3, 5, tower.width)
     for i in range(3):
         for j in range(5):
@@ -232,7 +232,7 @@ def test_the_loss_of_examples(name, training):
         rng.integers(9, size=20),
         rng.integers(9, size=20),
     )
-    grid = module.grid(module.user_vectors).detach().numpy().astype(np.float64)
+    grid = module.score_all(module.user_vectors).detach().numpy().astype(np.float64)
     U, V = module.user_vectors.detach().numpy(), module.item_vectors.detach().numpy()
     squares = (U[users] ** 2).sum(axis=1) + (V[items] ** 2).sum(axis=1)
     scores = grid[users, items]
@@ -268,7 +268,7 @@ def test_the_loss_of_rows_is_the_expectation_of_the_sampled_one():
     losses, penalties = module.losses(module.user_vectors[batch[0]], *batch[1:])
     expected = (torch.from_numpy(weights) * (losses + penalties)).sum() / weights.sum()
     rows = SparseRows.from_csr(X)
-    rows.numbers = torch.arange(X.shape[0])
+    rows.training_rows = torch.arange(X.shape[0])
     got = module.loss(rows, rows)
     assert_allclose(got.item(), expected.item(), rtol=1e-6)
     for each, other in zip(
@@ -290,7 +290,7 @@ def test_the_loss_of_rows_is_the_expectation_of_the_sampled_one():
 
 def test_validation_is_ndcg_among_the_candidates():
     module = random_module("logistic").eval()
-    grid = module.grid(module.user_vectors).detach().numpy()
+    grid = module.score_all(module.user_vectors).detach().numpy()
     rng = np.random.default_rng(0)
     users = rng.integers(7, size=30)
     candidates = rng.permuted(np.tile(np.arange(9), (30, 1)), axis=1)
@@ -451,7 +451,7 @@ def test_threads_sum_gradients_in_one_order(loss):
         batch[2] = torch.rand(8192)
     if loss == "rows":
         rows = SparseRows.from_csr(sp.csr_array(np.random.default_rng(0).random((300, 150)) < 0.9))
-        rows.numbers = torch.arange(300)
+        rows.training_rows = torch.arange(300)
         batch = rows, rows
     threads = torch.get_num_threads()
     try:

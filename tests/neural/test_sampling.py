@@ -89,10 +89,10 @@ def test_places_are_the_inverse_distribution_function():
     for user, free in enumerate(X.toarray() == 0):
         n = int(free.sum())
         shares = (torch.arange(3 * n, dtype=torch.float64) + 0.5) / (3 * n)
-        got = sampler.at(users[[user]], shares[None])
+        got = sampler.quantiles(users[[user]], shares[None])
         assert_array_equal(got[0], np.repeat(np.flatnonzero(free), 3))
     ends = torch.tensor([[0.0, np.nextafter(1.0, 0.0)]], dtype=torch.float64).expand(30, -1)
-    first, last = sampler.at(users, ends).T.numpy()
+    first, last = sampler.quantiles(users, ends).T.numpy()
     free = X.toarray() == 0
     assert_array_equal(first, free.argmax(axis=1))
     assert_array_equal(last, 11 - free[:, ::-1].argmax(axis=1))
@@ -103,7 +103,7 @@ def test_places_of_weighted_items(alpha):
     X = matrix()
     sampler = NegativeSampler.from_csr(X, alpha)
     shares = (torch.arange(5000, dtype=torch.float64) + 0.5) / 5000
-    items = sampler.at(torch.arange(30), shares.expand(30, -1)).numpy()
+    items = sampler.quantiles(torch.arange(30), shares.expand(30, -1)).numpy()
     assert np.all(np.diff(items, axis=1) >= 0)
     expected = probabilities(X, alpha)
     able = expected.sum(axis=1) > 0
@@ -126,10 +126,10 @@ def test_draws_come_from_torchs_generator():
 def test_no_draw_depends_on_who_else_is_asked(alpha):
     sampler = NegativeSampler.from_csr(matrix(), alpha)
     shares = torch.rand(30, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    together = sampler.at(torch.arange(30), shares)
+    together = sampler.quantiles(torch.arange(30), shares)
     order = torch.randperm(30, generator=torch.Generator().manual_seed(1))
-    assert_array_equal(sampler.at(order, shares[order]), together[order])
-    assert_array_equal(sampler.at(torch.tensor([29]), shares[[29]]), together[[29]])
+    assert_array_equal(sampler.quantiles(order, shares[order]), together[order])
+    assert_array_equal(sampler.quantiles(torch.tensor([29]), shares[[29]]), together[[29]])
 
 
 def test_int32_and_int64_indices():
@@ -137,7 +137,7 @@ def test_int32_and_int64_indices():
     wide = sp.csr_array((X.data, X.indices.astype(np.int64), X.indptr.astype(np.int64)), X.shape)
     shares = torch.rand(30, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     first, second = (
-        NegativeSampler.from_csr(Y, device=torch.device("cpu")).at(torch.arange(30), shares)
+        NegativeSampler.from_csr(Y, device=torch.device("cpu")).quantiles(torch.arange(30), shares)
         for Y in (X, wide)
     )
     assert_array_equal(first, second)
@@ -149,7 +149,7 @@ def test_cuda(alpha):
     X = matrix()
     shares = torch.rand(30, 50, dtype=torch.float64)
     users = torch.arange(30)
-    expected = NegativeSampler.from_csr(X, alpha).at(users, shares)
+    expected = NegativeSampler.from_csr(X, alpha).quantiles(users, shares)
     sampler = NegativeSampler.from_csr(X, alpha, device="cuda")
-    assert_array_equal(sampler.at(users.cuda(), shares.cuda()).cpu(), expected)
+    assert_array_equal(sampler.quantiles(users.cuda(), shares.cuda()).cpu(), expected)
     assert sampler.sample(users.cuda(), 3).device.type == "cuda"

@@ -260,7 +260,7 @@ def test_batches_of_histories_hold_similar_lengths():
     passes = []
     for shuffle in (False, True, True):
         batches = HistoryBatches(RowDataset(X), 16, shuffle=shuffle)
-        numbers = [inputs.numbers.numpy() for inputs, _ in batches]
+        numbers = [inputs.training_rows.numpy() for inputs, _ in batches]
         assert len(numbers) == len(batches) == 32
         assert_array_equal(np.sort(np.concatenate(numbers)), np.arange(500))
         padded = sum(len(batch) * lengths[batch].max() for batch in numbers)

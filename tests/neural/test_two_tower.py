@@ -133,7 +133,7 @@ def rows_of(X, features, chosen):
     chosen = np.array(chosen)
     rows = SparseRows.from_csr(X[chosen], features=None if features is None else features[chosen])
     rows = rows.with_values(rows.values.double())
-    rows.numbers = torch.from_numpy(chosen)
+    rows.training_rows = torch.from_numpy(chosen)
     if features is not None:
         rows.features = rows.features.double()
     return rows
@@ -179,7 +179,7 @@ def looped_users(module, rows, ids=True):
                 total += bag[item] * (values[row, item] if weighted else 1)
             parts.append(total / np.sqrt(max(len(items), 1)))
         if module.user_ids is not None:
-            parts.append(array(module.user_ids)[rows.numbers[row]] * ids)
+            parts.append(array(module.user_ids)[rows.training_rows[row]] * ids)
         if module.user_embedding.width:
             parts.append(array(module.user_embedding(rows.features[[row]]))[0])
         vectors.append(looped_tower(module.user_tower, np.concatenate(parts)))
@@ -212,7 +212,7 @@ def test_the_towers_against_loops(loss, params):
     assert len(module.bags) == (0 if params.get("history") is False else 1 + (loss == "mse"))
     if module.user_ids is not None:  # without ids
         without_ids = looped_users(module, rows, ids=False)
-        got = array(module.users(replace(rows, numbers=None)))
+        got = array(module.users(replace(rows, training_rows=None)))
         assert_allclose(got, without_ids, atol=1e-12)
         assert np.all(np.abs(without_ids - looped_users(module, rows)).max(axis=1) > 1e-3)
 
@@ -272,10 +272,10 @@ def test_losses_look_at_the_targets_alone(loss):
     kept = np.random.RandomState(0).rand(*there.shape) < 0.5
     values = dense(rows)[0] + 10 * there  # no zeros
     known, asked = (sp.csr_array(np.where(there & part, values, 0)) for part in (kept, ~kept))
-    features, numbers = rows.features, rows.numbers
+    features, numbers = rows.features, rows.training_rows
     known, asked = (SparseRows.from_csr(part) for part in (known, asked))
     known, asked = (part.with_values(part.values.double() - 10) for part in (known, asked))
-    known = replace(known, features=features, numbers=numbers)
+    known = replace(known, features=features, training_rows=numbers)
     got = module.loss(known, asked).item()
     scores, (targets, there) = looped_scores(module, known), dense(asked)
     weights = np.where(there.any(axis=0), 1 / shares(module, there), 0)
@@ -349,7 +349,7 @@ def test_a_batch_without_interactions_is_no_trouble(loss):
     module, rows = module_and_rows(loss)
     empty = SparseRows.from_csr(sp.csr_array(rows.shape))
     empty = replace(empty.with_values(empty.values.double()), features=rows.features)
-    empty.numbers = rows.numbers
+    empty.training_rows = rows.training_rows
     value = module.train().loss(empty, empty)
     value.backward()
     assert value.item() == 0
@@ -490,7 +490,7 @@ def test_users_held_out_for_early_stopping_have_no_id(l2):
     train, valid = model._make_datasets(*model._split(X, np.random.RandomState(0)))
     assert len(train) == 270 and len(valid) == 30
     moved = array(model.net_.module_.user_ids).any(axis=1)
-    assert_array_equal(np.flatnonzero(moved), train.numbers)
+    assert_array_equal(np.flatnonzero(moved), train.training_rows)
 
 
 @each
@@ -746,15 +746,15 @@ def test_data_sets_have_the_features_of_their_rows(loss):
     assert len(valid) == (300 if loss == "mse" else 30)
     for part in (train, valid):
         numbers = ages.std() * part.features[:, 0] + ages.mean()
-        assert_allclose(numbers, part.numbers, atol=1e-3)
-        assert_array_equal(np.diff(part.X.indptr) <= np.diff(X.indptr)[part.numbers], True)
+        assert_allclose(numbers, part.training_rows, atol=1e-3)
+        assert_array_equal(np.diff(part.X.indptr) <= np.diff(X.indptr)[part.training_rows], True)
 
 
 def test_validation_measures_new_users_with_their_features():
     X, items, users = taste("softmax", 300)
     model = small(items, loss="softmax", user_ids=True, max_epochs=4).fit(X, user_features=users)
     _, valid = model._make_datasets(*model._split(model._read(X), np.random.RandomState(0)))
-    about = users.iloc[valid.numbers]
+    about = users.iloc[valid.training_rows]
     scores = model.predict(valid.X, user_features=about)
     ranked = np.argsort(np.where(valid.X.toarray() > 0, np.inf, -scores), axis=1, kind="stable")
     hits = np.take_along_axis(valid.targets.toarray() > 0, ranked, axis=1)

@@ -112,7 +112,7 @@ class SampledNegatives(_PairExamples):
         """Return examples of interactions, with negatives determined by the rows' content."""
         data = self.dataset(X, users.device)
         shares = torch.from_numpy(_shares(X, self.n_negatives)).to(users.device)
-        return data.examples(users, items, data.sampler.at(users, shares))
+        return data.examples(users, items, data.sampler.quantiles(users, shares))
 
 
 class WholeRows:

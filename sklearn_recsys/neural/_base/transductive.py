@@ -20,7 +20,7 @@ from sklearn_recsys.neural._data.pair_batches import CandidateBatches
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils.validation import check_device
 
-_GRID_CELLS = 2**22  # scores, or hidden units, in memory at once
+_BLOCK_FLOATS = 2**22  # scores, or hidden units, in memory at once
 
 
 @parameters
@@ -67,7 +67,7 @@ class TransductiveRecommender(NeuralRecommender):
     ...     def score(self, u, v):
     ...         return (u * v).sum(dim=1)  # (n_pairs,)
     ...
-    ...     def grid(self, u):
+    ...     def score_all(self, u):
     ...         return u @ self.item_vectors.T  # (n_rows, n_items)
     >>> @dataclass(eq=False, repr=False, kw_only=True)
     ... class Dot(TransductiveRecommender):
@@ -187,13 +187,13 @@ class TransductiveRecommender(NeuralRecommender):
     def _score_items(self, X):
         scores = np.empty(X.shape, dtype=np.float32)
         vectors = self._vectors(X)
-        for rows in gen_batches(len(vectors), self._grid_rows(X.shape[1])):
-            scores[rows] = self._evaluated(self.net_.module_.grid, vectors[rows])
+        for rows in gen_batches(len(vectors), self._rows_per_block(X.shape[1])):
+            scores[rows] = self._evaluated(self.net_.module_.score_all, vectors[rows])
         return scores
 
-    def _grid_rows(self, n_items):
+    def _rows_per_block(self, n_items):
         """Return the number of rows to score at once."""
-        return max(1, _GRID_CELLS // (n_items * self.net_.module_.grid_width))
+        return max(1, _BLOCK_FLOATS // (n_items * self.net_.module_.floats_per_pair))
 
     def _score_pairs(self, X, rows, items):
         vectors = self._vectors(X)

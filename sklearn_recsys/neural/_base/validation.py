@@ -44,9 +44,9 @@ def hold_out_users(X, share, rng, *, latest=False):
     if len(users) < _MIN_USERS or not X[rest].nnz:
         return RowDataset(X), None
     train = RowDataset(X[rest])
-    train.numbers = rest
+    train.training_rows = rest
     valid = RowDataset(*hold_out_by_content(X[users], latest=latest))
-    valid.numbers = users
+    valid.training_rows = users
     return train, valid
 
 

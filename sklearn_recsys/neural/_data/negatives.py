@@ -118,9 +118,9 @@ class NegativeSampler:
         check_negatives_memory(len(users) * n, n)
         options = {"device": users.device, "generator": generator(users.device)}
         shares = torch.rand(len(users), n, dtype=torch.float64, **options)
-        return self.at(users, shares)
+        return self.quantiles(users, shares)
 
-    def at(self, users, shares):
+    def quantiles(self, users, shares):
         """Return the free items at given quantiles of the users' distributions.
 
         Parameters

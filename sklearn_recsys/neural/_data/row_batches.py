@@ -24,7 +24,7 @@ class RowDataset(Dataset):
 
     Attributes
     ----------
-    numbers : ndarray of int64 of shape (n_rows,)
+    training_rows : ndarray of int64 of shape (n_rows,)
         The row of the training matrix for each row: 0, 1, …, unless other ones are assigned.
     features : ndarray of float32 of shape (n_rows, n_features) or None
         Features of the rows: None, unless assigned.
@@ -40,7 +40,7 @@ class RowDataset(Dataset):
     def __init__(self, X, targets=None):
         self.X = _checked_rows(X, "X")
         self.targets = None if targets is None else _checked_rows(targets, "targets")
-        self.numbers = np.arange(X.shape[0])
+        self.training_rows = np.arange(X.shape[0])
         self.features = None
 
     @classmethod
@@ -55,13 +55,13 @@ class RowDataset(Dataset):
         Returns
         -------
         dataset : RowDataset
-            Its `numbers` are rows of `X`.
+            Its `training_rows` are rows of `X`.
         """
         filled = np.flatnonzero(np.diff(X.indptr))
         if len(filled) == X.shape[0]:
             return cls(X)
         dataset = cls(X[filled])
-        dataset.numbers = filled
+        dataset.training_rows = filled
         return dataset
 
     def __len__(self):
@@ -107,7 +107,8 @@ class RowBatches:
         for rows in self._batch_rows():
             row_features = None if features is None else features[rows]
             inputs = SparseRows.from_csr(X[rows], self.device, row_features)
-            inputs.numbers = torch.from_numpy(self.dataset.numbers[rows]).to(self.device)
+            training_rows = torch.from_numpy(self.dataset.training_rows[rows])
+            inputs.training_rows = training_rows.to(self.device)
             outputs = inputs if targets is None else SparseRows.from_csr(targets[rows], self.device)
             yield inputs, outputs
 

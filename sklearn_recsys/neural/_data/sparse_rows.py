@@ -35,8 +35,8 @@ class SparseRows:
     column_indptr, column_rows, column_order : Tensor of int64
         The cells by column: where each column begins, the row of each cell, and its position in
         `values`.
-    numbers : Tensor of int64 of shape (n_rows,), default=None
-        The `numbers` of these rows in the data set.
+    training_rows : Tensor of int64 of shape (n_rows,), default=None
+        The row of the training matrix for each row.
     features : Tensor of float32 of shape (n_rows, n_features), default=None
         Features of the rows.
 
@@ -59,7 +59,7 @@ class SparseRows:
     column_indptr: torch.Tensor
     column_rows: torch.Tensor
     column_order: torch.Tensor
-    numbers: torch.Tensor | None = None
+    training_rows: torch.Tensor | None = None
     features: torch.Tensor | None = None
 
     @classmethod

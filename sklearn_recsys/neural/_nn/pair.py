@@ -15,7 +15,7 @@ class PairModule(nn.Module):
     """Base of the modules that score pairs of embeddings, as `TransductiveRecommender` trains them.
 
     A module implements ``score(u, v)``, which returns the scores of pairs of vectors of shapes
-    (n_pairs, user_size) and (n_pairs, item_size), and ``grid(u)``, which returns the scores of
+    (n_pairs, user_size) and (n_pairs, item_size), and ``score_all(u)``, which returns the scores of
     (n_rows, user_size) vectors with all items. All parameters of a user are in their vector,
     so only this vector is fitted for a new user.
 
@@ -42,10 +42,10 @@ class PairModule(nn.Module):
     ...     def score(self, u, v):
     ...         return (u * v).sum(dim=1)
     ...
-    ...     def grid(self, u):
+    ...     def score_all(self, u):
     ...         return u @ self.item_vectors.T
     >>> module = DotModule(torch.eye(2), torch.eye(2), "logistic", l2=0.0)
-    >>> module.grid(module.user_vectors).tolist()
+    >>> module.score_all(module.user_vectors).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
 
@@ -54,7 +54,7 @@ class PairModule(nn.Module):
         self.user_vectors = nn.Parameter(user_vectors)
         self.item_vectors = nn.Parameter(item_vectors)
         self.objective = objective
-        self.grid_width = 1  # numbers per pair that `grid` has in memory
+        self.floats_per_pair = 1  # numbers per pair that `score_all` has in memory
         self.l2 = l2
         self.unit = unit
 
@@ -163,7 +163,7 @@ class DotProductModule(PairModule):
         products = (self._factors(u) * v[:, :-1]).sum(dim=1)
         return products + u[:, -1] + v[:, -1]
 
-    def grid(self, u):
+    def score_all(self, u):
         """Return the scores of users' vectors with all items, of shape (n_rows, n_items)."""
         products = torch.addmm(
             self.item_vectors[:, -1], self._factors(u), self.item_vectors[:, :-1].T
@@ -183,8 +183,8 @@ def _squares(vectors):
 class PairMLP(nn.Module):
     """Hidden layers over the concatenated vectors of a user and an item.
 
-    The first layer is a sum of a product with the user's vector and one with the item's; for a grid
-    of users and items, each product is computed once.
+    The first layer is a sum of a product with the user's vector and one with the item's; for all
+    pairs of some users and items, each product is computed once.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ class PairMLP(nn.Module):
             hidden = dropout(layer(hidden).relu(), self.dropout, self.training)
         return hidden
 
-    def grid(self, u, v):
+    def all_pairs(self, u, v):
         """Return the last layer of all pairs of users and items, of shape (n, m, width).
 
         In float64: in float32, rounding would depend on the other users in the call.

@@ -185,8 +185,8 @@ class TwoTowerModule(RankingModule):
         inputs = self._histories(rows)
         if self.user_ids is not None:
             ids = self.user_ids.new_zeros(len(rows), self.user_ids.shape[1])
-            if rows.numbers is not None:
-                ids = self.user_ids.index_select(0, rows.numbers)
+            if rows.training_rows is not None:
+                ids = self.user_ids.index_select(0, rows.training_rows)
             inputs.append(ids)
         if self.user_embedding.width:
             if inputs:
@@ -219,7 +219,7 @@ class TwoTowerModule(RankingModule):
 
     def validate(self, inputs, held_out):
         """Return NDCG@100 of held-out users, who have no id embedding."""
-        return super().validate(replace(inputs, numbers=None), held_out)
+        return super().validate(replace(inputs, training_rows=None), held_out)
 
     def loss(self, inputs, targets):
         """Return the loss per row; the item tower runs once per item of the batch."""
