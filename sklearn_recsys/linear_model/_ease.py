@@ -26,7 +26,7 @@ from sklearn_recsys.linear_model._new_users import (
 )
 from sklearn_recsys.linear_model._sparse_inverse import sparse_weights
 from sklearn_recsys.preprocessing._feature_matrix import feature_matrix
-from sklearn_recsys.utils._cells import normalized
+from sklearn_recsys.utils._cells import item_squares, normalized
 from sklearn_recsys.utils._sklearn import HasMethods, Interval
 from sklearn_recsys.utils._state import Array, Maybe, Number, Optional
 from sklearn_recsys.utils.validation import check_memory
@@ -295,7 +295,7 @@ class EASE(LowPassMixin, BaseEstimator):
         A, dense = self._rows(X)
         penalty = self.l2
         if self.dropout > 0:
-            norms = np.bincount(A.indices, A.data.astype(np.float64) ** 2, A.shape[1])
+            norms = item_squares(A)
             if dense is not None:
                 norms += np.einsum("ij,ij->j", dense, dense, dtype=np.float64)
             penalty = self.l2 + self.dropout / (1 - self.dropout) * norms

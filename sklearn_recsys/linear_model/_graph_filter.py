@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 
 from sklearn_recsys.base import ExplainMixin, RecommenderMixin
 from sklearn_recsys.linear_model._low_pass import singular_vectors
-from sklearn_recsys.utils._cells import normalized, with_values
+from sklearn_recsys.utils._cells import item_degrees, normalized, with_values
 from sklearn_recsys.utils._neighbors import is_sparse_enough
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Array, Sparse
@@ -148,7 +148,6 @@ class GraphFilter(ExplainMixin, RecommenderMixin, BaseEstimator):
         return {
             **super()._fitted_state(),
             "adjacency_": Sparse("n_users", "n_items"),
-            "_transposed_": Sparse("n_items", "n_users"),
             "_item_scale_": Array("n_items", low=0),
             "components_": Array("n_items", "n_components"),
         }
@@ -157,17 +156,25 @@ class GraphFilter(ExplainMixin, RecommenderMixin, BaseEstimator):
         peak = np.abs(X.data).max()
         unit = with_values(X, X.data / peak)
         by_items = 1 - float(self.user_normalization)
-        self.adjacency_ = normalized(unit, 1 - by_items, by_items)
-        self._transposed_ = self.adjacency_.T.tocsr()
-        degrees = np.bincount(unit.indices, np.abs(unit.data), unit.shape[1])
+        degrees = item_degrees(unit)
+        self.adjacency_ = normalized(unit, 1 - by_items, by_items, degrees)
         self._item_scale_ = np.where(degrees > 0, degrees, 1) ** by_items
         if self.low_pass:
             self.components_ = singular_vectors(self.adjacency_, self.n_factors, self.random_state)
         else:
             self.components_ = np.empty((X.shape[1], 0), dtype=np.float32)
 
+    def _transposed(self):
+        """Return R̃ᵀ, which is made when it is first needed, and never saved."""
+        R, cache = self.adjacency_, self._cache_
+        transposed_R, transposed = cache.get("transposed", (None, None))
+        if transposed_R is not R:
+            transposed = R.T.tocsr()
+            cache["transposed"] = R, transposed
+        return transposed
+
     def _score_items(self, X):
-        near = X @ self._transposed_
+        near = X @ self._transposed()
         if is_sparse_enough(near):
             scores = sparse_dot(near, self.adjacency_)
         else:
@@ -195,9 +202,10 @@ class GraphFilter(ExplainMixin, RecommenderMixin, BaseEstimator):
             ``signals(rows)`` returns a dense array of shape (n_users, n_rows_of_the_slice).
         """
         out = np.empty((n_rows, self.adjacency_.shape[1]), dtype=np.float32)
+        transposed = self._transposed()
 
         def block(rows):
-            out[rows] = (self._transposed_ @ signals(rows)).T
+            out[rows] = (transposed @ signals(rows)).T
 
         size = min(rows_per_block(8 * sum(self.adjacency_.shape)), -(-n_rows // n_threads()))
         map_blocks(block, n_rows, max(1, size))

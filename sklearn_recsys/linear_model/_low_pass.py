@@ -12,7 +12,14 @@ import numpy as np
 from sklearn.utils.extmath import randomized_svd
 
 from sklearn_recsys.linear_model._base import LinearMixin
-from sklearn_recsys.utils._cells import cell_rows, normalized, products_at, take_rows, with_values
+from sklearn_recsys.utils._cells import (
+    cell_rows,
+    item_degrees,
+    normalized,
+    products_at,
+    take_rows,
+    with_values,
+)
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Array, Maybe, Optional
 from sklearn_recsys.utils.validation import check_memory
@@ -70,8 +77,9 @@ class LowPassMixin(LinearMixin):
         if not self.low_pass:
             return
         unit = with_values(X, X.data / np.abs(X.data).max())
-        V = singular_vectors(normalized(unit, 0.5, 0.5), self.n_factors, self.random_state)
-        degrees = np.bincount(unit.indices, np.abs(unit.data), unit.shape[1])
+        degrees = item_degrees(unit)
+        R = normalized(unit, 0.5, 0.5, degrees)
+        V = singular_vectors(R, self.n_factors, self.random_state)
         scale = np.sqrt(np.where(degrees > 0, degrees, 1)).astype(np.float32)[:, None]
         self._low_pass_in_, self._low_pass_out_ = V / scale, V * (self.low_pass * scale)
 

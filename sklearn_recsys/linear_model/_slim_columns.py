@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_recsys.linear_model._gram import lower_gram, mirror_lower
+from sklearn_recsys.utils._cells import item_squares
 from sklearn_recsys.utils._threads import map_blocks
 from sklearn_recsys.utils._topk import top_n
 from sklearn_recsys.utils.validation import check_memory
@@ -139,8 +140,7 @@ class HybridGram:
             "filter_k_core drops rare items.",
         )
         self.dense = dense_gram(X[:, : self.n_dense])
-        self.diagonal = np.bincount(X.indices, X.data.astype(np.float64) ** 2, n_items)
-        self.diagonal = self.diagonal.astype(np.float32)
+        self.diagonal = item_squares(X).astype(np.float32)
         self._make_sparse()
 
     def _make_sparse(self):

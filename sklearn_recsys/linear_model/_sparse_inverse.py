@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from sklearn_recsys.linear_model._gram import invert_in_place, lower_gram, mirror_lower
 from sklearn_recsys.linear_model._new_users import bounded_diagonal, column_factors
-from sklearn_recsys.utils._cells import take_cells, with_values
+from sklearn_recsys.utils._cells import item_squares, take_cells, with_values
 from sklearn_recsys.utils._neighbors import similar_rows
 from sklearn_recsys.utils._threads import batches, map_blas_blocks
 from sklearn_recsys.utils.validation import check_memory
@@ -64,7 +64,7 @@ def sparse_weights(X, penalty, n_neighbors, max_diagonal=0.0, *, share=_SHARE, n
         "Lower density.",
     )
     penalty = np.broadcast_to(np.asarray(penalty, dtype=np.float64), (n_items,))
-    norms = np.bincount(X.indices, X.data.astype(np.float64) ** 2, n_items)
+    norms = item_squares(X)
     pattern = neighbor_pattern(X, norms + penalty, n_neighbors)
     blocks = choose_blocks(pattern, norms, share)
     gram = _BlockGram(X, n_stored)

@@ -67,6 +67,9 @@ _RENAMED_ATTRIBUTES = {
     "n_feature_embedding": "feature_embedding_dim",
 }
 
+# attributes of our classes that files no longer hold, because they follow from others
+_FORMER_ATTRIBUTES = {"_transposed_"}
+
 
 class Former:
     """An object of a class that files no longer hold; it is dropped after it is read.
@@ -141,8 +144,11 @@ def _without_former(attributes):
 
 
 def _renamed(attributes):
-    attributes = _without_former(attributes)
-    return {_RENAMED_ATTRIBUTES.get(name, name): value for name, value in attributes.items()}
+    return {
+        _RENAMED_ATTRIBUTES.get(name, name): value
+        for name, value in _without_former(attributes).items()
+        if name not in _FORMER_ATTRIBUTES
+    }
 
 
 def _divided(cls, params, state):

@@ -37,6 +37,16 @@ def item_counts(X):
     return np.bincount(X.indices, minlength=X.shape[1])
 
 
+def item_degrees(X):
+    """Return the sum of the absolute values of each column, in float64."""
+    return np.bincount(X.indices, np.abs(X.data).astype(np.float64), X.shape[1])
+
+
+def item_squares(X):
+    """Return the sum of the squared values of each column, in float64."""
+    return np.bincount(X.indices, X.data.astype(np.float64) ** 2, X.shape[1])
+
+
 def with_values(X, values):
     """Return a csr_array of other values in the stored cells of `X`, whose indices it shares."""
     return sp.csr_array((values, X.indices, X.indptr), shape=X.shape)
@@ -47,7 +57,7 @@ def support(X):
     return with_values(X, np.ones_like(X.data))
 
 
-def normalized(X, user_normalization, item_normalization):
+def normalized(X, user_normalization, item_normalization, degrees=None):
     """Divide the cells of a matrix by powers of the degrees of their rows and columns.
 
     X̃ = D_u^(−a) X D_i^(−b), where D_u and D_i hold the sums of the absolute values of the rows and
@@ -61,6 +71,8 @@ def normalized(X, user_normalization, item_normalization):
         The exponent a; 0 leaves the rows as they are.
     item_normalization : float
         The exponent b; 0 leaves the columns as they are.
+    degrees : ndarray of float64 of shape (n_items,), default=None
+        The `item_degrees` of X, if they are known already.
 
     Returns
     -------
@@ -69,10 +81,9 @@ def normalized(X, user_normalization, item_normalization):
     """
     if user_normalization == item_normalization == 0:
         return X
-    absolute = np.abs(X.data).astype(np.float64)
     rows = cell_rows(X)
-    of_users = np.bincount(rows, absolute, X.shape[0])
-    of_items = np.bincount(X.indices, absolute, X.shape[1])
+    of_users = np.bincount(rows, np.abs(X.data).astype(np.float64), X.shape[0])
+    of_items = item_degrees(X) if degrees is None else degrees
     with np.errstate(divide="ignore"):  # rows and columns without a cell
         of_users, of_items = of_users**-user_normalization, of_items**-item_normalization
     data = X.data * of_users[rows] * of_items[X.indices]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -150,6 +152,13 @@ def test_blocks_change_no_score():
     expected = model.predict(X)
     with config_context(working_memory=1e-2):
         assert_allclose(model.predict(X), expected, atol=1e-5)
+
+
+def test_predictions_add_nothing_to_what_is_saved():
+    model = GraphFilter(n_factors=10, random_state=0).fit(random_matrix(200, 80))
+    before = pickle.dumps(model)
+    model.recommend()
+    assert pickle.dumps(model) == before
 
 
 def test_singular_vectors_that_cannot_fit_are_refused(monkeypatch):
