@@ -59,7 +59,11 @@ def user_biases(X, mean, item_biases, user_l2):
 
 
 def _conjugate_gradients(product, target, diagonal):
-    """Solve a positive semidefinite system, given its product with vectors and its diagonal."""
+    """Solve a positive semidefinite system, given its product with vectors and its diagonal.
+
+    scipy's `cg` divides by zero if the system is singular and only rounding errors are left of the
+    residual.
+    """
     x, residual = np.zeros_like(target), target
     direction, previous = np.zeros_like(target), np.inf
     for _ in range(_MAX_ITER):
