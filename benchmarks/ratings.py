@@ -7,10 +7,14 @@ import pandas as pd
 from sklearn.base import clone
 
 from benchmarks.accuracy import ratings
-from sklearn_recsys import BiasRecommender
+from sklearn_recsys import BiasRecommender, ItemKNNBaseline, UserKNNBaseline
 from sklearn_recsys.model_selection import cell_kfold
 
-MODELS = {"BiasRecommender()": BiasRecommender()}
+MODELS = {
+    "BiasRecommender()": BiasRecommender(),
+    "UserKNNBaseline()": UserKNNBaseline(),
+    "ItemKNNBaseline()": ItemKNNBaseline(),
+}
 
 
 def folds(name):

@@ -15,7 +15,7 @@ _PUBLIC = {
     "sklearn_recsys.dummy": ["BiasRecommender", "PopularityRecommender", "RandomRecommender"],
     "sklearn_recsys.decomposition": ["ALS"],
     "sklearn_recsys.linear_model": ["EASE", "GraphFilter", "RP3beta", "SLIM"],
-    "sklearn_recsys.neighbors": ["ItemKNN", "UserKNN"],
+    "sklearn_recsys.neighbors": ["ItemKNN", "ItemKNNBaseline", "UserKNN", "UserKNNBaseline"],
     "sklearn_recsys.content": ["ContentRecommender"],
     "sklearn_recsys.neural": [
         "AutoRec",
@@ -186,7 +186,9 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
     )
     from sklearn_recsys.neighbors import (
         ItemKNN as ItemKNN,
+        ItemKNNBaseline as ItemKNNBaseline,
         UserKNN as UserKNN,
+        UserKNNBaseline as UserKNNBaseline,
     )
     from sklearn_recsys.neural import (
         CDAE as CDAE,

@@ -173,6 +173,7 @@ class BiasRecommender(RecommenderMixin, BaseEstimator):
 
     See Also
     --------
+    ItemKNNBaseline : Adds how much the ratings of similar items deviate from the biases.
     MatrixFactorization : Adds dot products of users' and items' vectors.
 
     Notes
@@ -183,8 +184,8 @@ class BiasRecommender(RecommenderMixin, BaseEstimator):
 
     References
     ----------
-    .. [1] Yehuda Koren. "Factor in the neighbors: scalable and accurate collaborative filtering".
-       TKDD 4 (1), 2010, section 2.1.
+    .. [1] Yehuda Koren. "Factorization meets the neighborhood: a multifaceted collaborative
+       filtering model". KDD 2008, section 2.1.
 
     Examples
     --------

@@ -23,17 +23,18 @@ class SimilarItemsMixin:
         items : int or array-like of int of shape (n_queries,)
             Item indices.
         n : int, default=10
-            Items per row. ItemKNN has at most the `n_neighbors` that `fit` stored.
+            Items per row. ItemKNN and ItemKNNBaseline have at most the `n_neighbors` that `fit`
+            stored.
 
         Returns
         -------
         ids : ndarray of int64 of shape (n_queries, n)
             Nearest first, except the item itself and items without a similarity: those with a zero
-            vector, and, in ItemKNN and ContentRecommender, those with a similarity of 0 or less. −1
-            in empty slots.
+            vector, and, in models of neighbors and ContentRecommender, those with a similarity of 0
+            or less. −1 in empty slots.
         similarities : ndarray of float32 of shape (n_queries, n)
             Their similarities, −inf in empty slots: the cosines of the vectors or profiles of the
-            items, or the `metric` of ItemKNN.
+            items, or what models of neighbors call similarity.
         """
         check_is_fitted(self)
         n = check_length(n)

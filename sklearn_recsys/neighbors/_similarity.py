@@ -11,6 +11,7 @@ from sklearn_recsys.utils._state import Array, Number, OneOf, Size, Sparse
 from sklearn_recsys.utils._warnings import warn
 
 METRICS = ("cosine", "jaccard", "pearson")
+_COMMON = ("pearson", "residual")  # over the cells that both rows store
 
 
 def _median_centered(X):
@@ -41,9 +42,9 @@ class RowSimilarity:
     ----------
     Q : csr_array of shape (n_fitted, n_features)
         The rows to search for neighbors.
-    metric : {"cosine", "jaccard", "pearson"}
+    metric : {"cosine", "jaccard", "pearson", "residual"}
         Cosine of the rows; Jaccard index of their positive cells; Pearson's correlation over the
-        cells that both rows store.
+        cells that both rows store; the same of residuals, whose mean is taken to be zero.
     shrinkage : float
         Similarities are multiplied by n / (n + shrinkage), where n is the number of common cells.
     """
@@ -57,22 +58,22 @@ class RowSimilarity:
         self.n_cells = np.diff(Q.indptr)
         if metric == "cosine":
             self.values = unit_rows(Q).T.tocsr()
-        elif metric == "pearson":
+        elif metric in _COMMON:
             self.values = Q.T.tocsr()
             self.squares = self.values.multiply(self.values).tocsr()
 
     def _fitted_state(self):
         by_feature = Sparse("n_items", "n_users", sorted=False)
         rules = {
-            "metric": OneOf(METRICS),
+            "metric": OneOf((*METRICS, "residual")),
             "shrinkage": Number(low=0),
             "n_things": Size("n_users"),
             "n_cells": Array("n_users", kinds="i", low=0),
             "support": by_feature,
         }
-        if self.metric in ("cosine", "pearson"):
+        if self.metric != "jaccard":
             rules["values"] = by_feature
-        if self.metric == "pearson":
+        if self.metric in _COMMON:
             rules["squares"] = by_feature
         return rules
 
@@ -96,7 +97,7 @@ class RowSimilarity:
         sparse = is_sparse_enough(common)
         if not sparse:
             common = common.toarray()
-        elif self.metric == "pearson":
+        elif self.metric in _COMMON:
             common.sort_indices()
         if self.metric == "cosine":
             similarity = unit_rows(P) @ self.values
@@ -112,10 +113,10 @@ class RowSimilarity:
                 union = lengths[:, None] + self.n_cells - common
                 similarity = common / np.maximum(union, 1)
         elif sparse:
-            values = self._pearson(P, common.data, lambda product: _aligned(product, common))
+            values = self._correlation(P, common.data, lambda product: _aligned(product, common))
             similarity = with_values(common, values)
         else:
-            similarity = self._pearson(P, common, lambda product: product.toarray())
+            similarity = self._correlation(P, common, lambda product: product.toarray())
         shrinkage = np.float64(self.shrinkage)  # may exceed the range of float32
         if shrinkage and sparse:
             common.data = common.data / (common.data.astype(np.float64) + shrinkage)
@@ -124,11 +125,15 @@ class RowSimilarity:
             similarity *= common / (common.astype(np.float64) + shrinkage)
         return similarity.astype(np.float32, copy=False)
 
-    def _pearson(self, P, n, at):
+    def _correlation(self, P, n, at):
         """Return the correlations at cells with `n` common cells; `at` reads a product there."""
         ones = support(P)
-        p, p_squares = at(P @ self.support), at(P.multiply(P).tocsr() @ self.support)
-        q, q_squares = at(ones @ self.values), at(ones @ self.squares)
+        p_squares = at(P.multiply(P).tocsr() @ self.support)
+        q_squares = at(ones @ self.squares)
+        if self.metric == "residual":
+            norms = np.sqrt(p_squares) * np.sqrt(q_squares)
+            return at(P @ self.values) / np.where(norms > 0, norms, 1)
+        p, q = at(P @ self.support), at(ones @ self.values)
         covariance = n * at(P @ self.values) - p * q
         p_variance, q_variance = n * p_squares - p**2, n * q_squares - q**2
         # if a row is constant over the common cells, its variance is rounding noise rather than 0
@@ -139,7 +144,7 @@ class RowSimilarity:
 
     def top(self, P, k, skip):
         """Return the `k` fitted rows most similar to each row of `P`; see `similar_rows`."""
-        row_bytes = 96 if self.metric == "pearson" else 24
+        row_bytes = 96 if self.metric in _COMMON else 24
         return similar_rows(P, self.support, self._similarity, k, skip, row_bytes=row_bytes)
 
 

@@ -43,6 +43,7 @@ from sklearn_recsys import (
     GraphFilter,
     ImplicitMatrixFactorization,
     ItemKNN,
+    ItemKNNBaseline,
     LightGCN,
     MatrixFactorization,
     MultDAE,
@@ -54,6 +55,7 @@ from sklearn_recsys import (
     RP3beta,
     TwoTower,
     UserKNN,
+    UserKNNBaseline,
     load,
 )
 from sklearn_recsys.datasets import make_ratings
@@ -96,6 +98,7 @@ def recommenders():
     yield "EmbeddingNet", EmbeddingNet(n_factors=3, hidden_layer_sizes=(4,), **NEURAL)
     yield "GraphFilter", GraphFilter(n_factors=3, random_state=0)
     yield "ItemKNN", ItemKNN(n_neighbors=3, metric="pearson")
+    yield "ItemKNNBaseline", ItemKNNBaseline(n_neighbors=3, shrinkage=2)
     yield "LightGCN", LightGCN(n_factors=3, **NEURAL)
     yield "MatrixFactorization", MatrixFactorization(n_factors=3, **NEURAL)
     yield "ImplicitMatrixFactorization", ImplicitMatrixFactorization(n_factors=3, **NEURAL)
@@ -115,6 +118,7 @@ def recommenders():
     )
     yield "TwoTower", TwoTower(**TOWERS, **NEURAL)
     yield "UserKNN", UserKNN(n_neighbors=3)
+    yield "UserKNNBaseline", UserKNNBaseline(n_neighbors=3, shrinkage=2)
 
 
 def events():

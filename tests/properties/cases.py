@@ -212,6 +212,15 @@ CLOSED = {
         user_l2=st.sampled_from([0.0, 4.0]),
         item_l2=st.sampled_from([0.0, 2.0]),
     ),
+    **{
+        name: st.builds(
+            getattr(recsys, name),
+            n_neighbors=st.integers(1, 20),
+            shrinkage=st.sampled_from([0.0, 100.0]),
+            l2=st.sampled_from([0.0, 0.3]),
+        )
+        for name in ("ItemKNNBaseline", "UserKNNBaseline")
+    },
     "PopularityRecommender": st.builds(recsys.PopularityRecommender),
     "RandomRecommender": st.builds(recsys.RandomRecommender, random_state=st.just(0)),
     "pipeline": st.builds(

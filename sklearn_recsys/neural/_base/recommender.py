@@ -17,10 +17,10 @@ from skorch import NeuralNet
 from skorch.exceptions import SkorchException
 
 from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.base._rating_units import RatingUnitsMixin
 from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.neural._base.net import Diverged, NetMixin, optimizer_class
 from sklearn_recsys.neural._base.parameters import parameters
-from sklearn_recsys.neural._base.rating_units import RatingUnitsMixin
 from sklearn_recsys.neural._base.saved_net import SavedNetMixin
 from sklearn_recsys.neural._data.random import FitGenerators, seeded
 from sklearn_recsys.neural._data.row_batches import RowDataset
