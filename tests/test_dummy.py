@@ -161,3 +161,12 @@ def test_biases_of_tiny_and_huge_ratings(scale):
     X = random_matrix()
     expected = scale * BiasRecommender().fit(X).predict(X)
     assert_allclose(BiasRecommender().fit(scale * X).predict(scale * X), expected, rtol=1e-5)
+
+
+def test_biases_without_a_penalty_do_not_drift():
+    """A constant may move from users to items; rounding errors must not make it a large one."""
+    X = 1e-8 * np.array([[0, 3, 0], [1, 1, 1], [0, 0, 5]], dtype=np.float32)
+    model = BiasRecommender(user_l2=0, item_l2=0).fit(X)
+    assert np.abs(model.item_biases_).max() < 1e-7
+    predicted = model.mean_ + model.user_biases_[:, None] + model.item_biases_
+    assert_allclose(((X - predicted) * (X != 0)).sum(axis=0), 0, atol=1e-14)

@@ -76,7 +76,8 @@ def _conjugate_gradients(product, target, diagonal):
         direction = scaled + squared / previous * direction
         image = product(direction)
         curvature = direction @ image
-        if curvature <= 0:  # only rounding errors are left
+        # only rounding errors are left, in the null space of a singular system
+        if curvature <= _TOLERANCE * (direction @ (diagonal * direction)):
             break
         x = x + squared / curvature * direction
         residual = residual - squared / curvature * image
