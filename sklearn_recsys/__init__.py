@@ -36,6 +36,7 @@ _PUBLIC = {
         "RankingModule",
         "RecVAE",
         "RowDataset",
+        "SASRec",
         "SVAE",
         "SparseRows",
         "TransductiveRecommender",
@@ -204,6 +205,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
         MultDAE as MultDAE,
         MultVAE as MultVAE,
         RecVAE as RecVAE,
+        SASRec as SASRec,
         TwoTower as TwoTower,
     )
     from sklearn_recsys.persistence import (

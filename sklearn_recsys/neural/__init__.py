@@ -19,6 +19,7 @@ from sklearn_recsys.neural._ncf import NCF
 from sklearn_recsys.neural._nn.pair import PairModule
 from sklearn_recsys.neural._nn.ranking import RankingModule
 from sklearn_recsys.neural._rec_vae import RecVAE
+from sklearn_recsys.neural._sasrec import SASRec
 from sklearn_recsys.neural._svae import SVAE
 from sklearn_recsys.neural._two_tower import TwoTower
 
@@ -41,6 +42,7 @@ __all__ = [
     "RankingModule",
     "RecVAE",
     "RowDataset",
+    "SASRec",
     "SVAE",
     "SparseRows",
     "TransductiveRecommender",

@@ -18,6 +18,7 @@ from sklearn_recsys.neural._base.inductive import InductiveRanker
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._data.random import dropout, generator
 from sklearn_recsys.neural._data.row_batches import HistoryBatches, RowDataset
+from sklearn_recsys.neural._data.sparse_rows import newest_items
 from sklearn_recsys.neural._nn.layers import Annealed, dense_layers
 from sklearn_recsys.neural._nn.losses import divergence_from_normal, next_items_loss, sample_codes
 from sklearn_recsys.neural._nn.ranking import RankingModule
@@ -90,31 +91,6 @@ class SVAEModule(Annealed, RankingModule):
             self.encoder[-1].bias[n_factors:] = _INIT_LOG_VARIANCE
             self.decoder[-1].bias.copy_(torch.from_numpy(np.log1p(counts)))
 
-    def histories(self, rows):
-        """Return the items of rows in their order, and the lengths of the rows.
-
-        Parameters
-        ----------
-        rows : SparseRows of shape (n_rows, n_items)
-            Their values are 1, 2, … in the order of the interactions.
-
-        Returns
-        -------
-        items : Tensor of int64 of shape (longest, n_rows)
-            At most the newest `max_length` of each row, then −1.
-        lengths : Tensor of int64 of shape (n_rows,)
-            Number of items of each row.
-        """
-        lengths = rows.indptr.diff()
-        skipped = (lengths - self.max_length).clamp(min=0)
-        lengths = lengths - skipped
-        row = rows.rows
-        step = rows.values.long() - 1 - skipped[row]
-        newest = step >= 0
-        items = rows.indices.new_full((int(lengths.max()), len(rows)), -1)
-        items[step[newest], row[newest]] = rows.indices[newest]
-        return items, lengths
-
     def read(self, items):
         """Return the GRU's states at every step, of shape (n_steps, n_rows, n_recurrent).
 
@@ -141,7 +117,7 @@ class SVAEModule(Annealed, RankingModule):
 
     def forward(self, rows):
         """Return the logits of the newest states, of shape (n_rows, n_items)."""
-        items, lengths = self.histories(rows)
+        items, lengths = newest_items(rows, self.max_length)
         if not len(items):
             items = items.new_zeros(1, len(rows))
         states = self.read(items)
@@ -156,7 +132,7 @@ class SVAEModule(Annealed, RankingModule):
         Step t has read the items 1, …, t and predicts the next k, each with the weight 1 / k. In
         training, the sum is estimated from every `stride`-th step, from a random offset.
         """
-        items, _ = self.histories(targets)
+        items, _ = newest_items(targets, self.max_length)
         if len(items) < 2:  # no item has a next one
             return 0 * self.decoder[-1].bias.sum()
         n_next = min(self.next_k, len(items) - 1)  # no step has more next items

@@ -53,6 +53,7 @@ from sklearn_recsys import (
     RecommenderPipeline,
     RecVAE,
     RP3beta,
+    SASRec,
     TwoTower,
     UserKNN,
     UserKNNBaseline,
@@ -108,6 +109,7 @@ def recommenders():
     yield "PopularityRecommender", PopularityRecommender()
     yield "RandomRecommender", RandomRecommender(random_state=0)
     yield "RecVAE", RecVAE(n_factors=3, n_hidden=4, **NEURAL)
+    yield "SASRec", SASRec(n_factors=3, n_negatives=4, **NEURAL)
     yield "RP3beta", RP3beta(n_neighbors=3)
     low_pass = {"low_pass": 0.3, "n_factors": 3, "random_state": 0}
     yield "RP3beta_low_pass", RP3beta(n_neighbors=3, **low_pass)

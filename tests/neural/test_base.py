@@ -36,6 +36,7 @@ from sklearn_recsys import (  # noqa: E402
     MultDAE,
     MultVAE,
     RecVAE,
+    SASRec,
     TwoTower,
 )
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
@@ -53,6 +54,7 @@ RANKERS = {
     "CDAE, sampled": CDAE(n_negatives=2),
     "ELSA": ELSA(),
     "LightGCN": LightGCN(),
+    "SASRec": SASRec(n_negatives=5),
     "SVAE": SVAE(embedding_dim=4, n_recurrent=4, n_hidden=4),
     "MF, logistic": ImplicitMatrixFactorization(),
     "MF, sampled": ImplicitMatrixFactorization(negatives="sampled"),
@@ -165,7 +167,9 @@ def test_empty_rows_give_no_loss_that_is_not_finite(name, batch_size):
     X = matrix(name, 24, 12).toarray()
     X[::3] = X[:7] = 0
     X[:, 3] = 0
-    X[9] = np.arange(1, 13) if name == "SVAE" else 1 + np.arange(12) % 5  # nothing is free to it
+    X[9] = (
+        np.arange(1, 13) if name in ("SASRec", "SVAE") else 1 + np.arange(12) % 5
+    )  # nothing is free to it
     model = small(name, batch_size=batch_size).fit(X)
     losses = model.history_.filter(regex="loss|ndcg").to_numpy(dtype=float)
     assert np.isfinite(losses).all()

@@ -95,6 +95,7 @@ def test_positional_parameters():
         "MultVAE": ["n_factors", "hidden_layer_sizes"],
         "NCF": ["architecture", "n_factors", "hidden_layer_sizes"],
         "RecVAE": ["n_factors", "n_hidden"],
+        "SASRec": ["n_factors"],
         "SVAE": ["n_factors"],
         "TwoTower": ["item_features"],
     }

@@ -27,6 +27,7 @@ from sklearn_recsys import (  # noqa: E402
     MultDAE,
     MultVAE,
     RecVAE,
+    SASRec,
     TwoTower,
     load,
 )
@@ -55,6 +56,7 @@ MODELS = {
     "NCF, gmf": NCF("gmf"),
     "NCF, neumf": NCF(hidden_layer_sizes=[4]),
     "RecVAE": RecVAE(n_hidden=4, encoder_epochs=1),
+    "SASRec": SASRec(),
     "SVAE": SVAE(embedding_dim=4, n_recurrent=4, n_hidden=4),
     "two towers": TwoTower(embedding_dim=4, hidden_layer_sizes=[4]),
 }

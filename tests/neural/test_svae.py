@@ -16,6 +16,7 @@ import sklearn_recsys  # noqa: E402
 from sklearn_recsys import SVAE  # noqa: E402
 from sklearn_recsys.neural import RowDataset, SparseRows  # noqa: E402
 from sklearn_recsys.neural._data.row_batches import HistoryBatches  # noqa: E402
+from sklearn_recsys.neural._data.sparse_rows import newest_items  # noqa: E402
 from sklearn_recsys.neural._nn import losses  # noqa: E402
 from sklearn_recsys.neural._nn.losses import next_items_loss  # noqa: E402
 
@@ -229,7 +230,7 @@ def test_the_rows_that_have_ended_are_not_read_on(n_users):
     """A batch read in stretches has the states of histories read alone, and their gradients."""
     made = module()
     histories = random_histories(n_users) + [[]]
-    items, lengths = made.histories(SparseRows.from_csr(matrix(histories)))
+    items, lengths = newest_items(SparseRows.from_csr(matrix(histories)), made.max_length)
     together = made.read(items)
     assert len(together) == lengths.max()
     kept = torch.cat([together[:length, row] for row, length in enumerate(lengths)])
@@ -299,7 +300,7 @@ def test_dropout_and_noise_are_for_training_alone():
     with torch.no_grad():
         assert trained.eval().loss(batch, batch) == trained.loss(batch, batch)
         assert trained.train().loss(batch, batch) != trained.loss(batch, batch)
-        items, _ = trained.histories(batch)
+        items, _ = newest_items(batch, trained.max_length)
         assert not torch.equal(trained.read(items), trained.read(items))
 
 

@@ -255,6 +255,9 @@ RANKERS = {
     "MultDAE": st.builds(recsys.MultDAE, n_factors=st.just(3)),
     "MultVAE": st.builds(recsys.MultVAE, n_factors=st.just(3)),
     "RecVAE": st.builds(recsys.RecVAE, n_factors=st.just(3), n_hidden=st.just(4)),
+    "SASRec": st.builds(
+        recsys.SASRec, n_factors=st.just(3), loss=st.sampled_from(["softmax", "gbce"])
+    ),
     "SVAE": st.builds(
         recsys.SVAE,
         n_factors=st.just(3),

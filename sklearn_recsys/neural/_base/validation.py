@@ -10,7 +10,7 @@ import numpy as np
 from sklearn_recsys.model_selection import random_holdout, sample_negatives
 from sklearn_recsys.neural._data.pair_batches import CandidateDataset
 from sklearn_recsys.neural._data.row_batches import RowDataset
-from sklearn_recsys.utils._cells import take_cells
+from sklearn_recsys.utils._cells import last_cells, take_cells
 from sklearn_recsys.utils._content_split import hold_out_by_content
 
 _MIN_USERS = 20  # with fewer held-out users the metric is too noisy
@@ -48,6 +48,36 @@ def hold_out_users(X, share, rng, *, latest=False):
     valid = RowDataset(*hold_out_by_content(X[users], latest=latest))
     valid.training_rows = users
     return train, valid
+
+
+def hold_out_latest(X, share, rng):
+    """Hold out the latest interaction of a share of the users, whose other ones are trained on.
+
+    Parameters
+    ----------
+    X : csr_array of shape (n_users, n_items)
+        The interactions; their values are positions.
+    share : float
+        The share of the users; at most 10,000 have one held out.
+    rng : RandomState
+        Samples the users.
+
+    Returns
+    -------
+    train, valid : RowDataset
+        The other interactions of all users, and those held out, with the histories before them.
+        `valid` is None, and `train` holds all interactions, if fewer than 20 could be held out.
+    """
+    lengths = np.diff(X.indptr)
+    eligible = rng.permutation(np.flatnonzero(lengths > 1))
+    users = np.sort(eligible[: min(round(share * X.shape[0]), _MAX_USERS)])
+    if len(users) < _MIN_USERS:
+        return RowDataset(X), None
+    held_out = last_cells(X, X.data, np.isin(np.arange(X.shape[0]), users).astype(np.int64))
+    train, rest = take_cells(X, ~held_out), take_cells(X, held_out)
+    valid = RowDataset(train[users], rest[users])
+    valid.numbers = users
+    return RowDataset(train), valid
 
 
 def hold_out_cells(X, share, rng):

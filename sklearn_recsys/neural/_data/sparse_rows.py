@@ -159,6 +159,34 @@ class SparseRows:
         return _SampledMatmul.apply(self, left, right)
 
 
+def newest_items(rows, max_length):
+    """Return the newest items of histories in their order, padded at the end.
+
+    Parameters
+    ----------
+    rows : SparseRows of shape (n_rows, n_items)
+        Their values are 1, 2, … in the order of the interactions.
+    max_length : int
+        Maximum number of items of a history.
+
+    Returns
+    -------
+    items : Tensor of int64 of shape (longest, n_rows)
+        At most the newest `max_length` of each row, then −1.
+    lengths : Tensor of int64 of shape (n_rows,)
+        Number of items of each row.
+    """
+    lengths = rows.indptr.diff()
+    skipped = (lengths - max_length).clamp(min=0)
+    lengths = lengths - skipped
+    row = rows.rows
+    step = rows.values.long() - 1 - skipped[row]
+    newest = step >= 0
+    items = rows.indices.new_full((int(lengths.max()), len(rows)), -1)
+    items[step[newest], row[newest]] = rows.indices[newest]
+    return items, lengths
+
+
 def _bag(indices, weight, indptr, values):
     return embedding_bag(
         indices, weight, indptr, mode="sum", per_sample_weights=values, include_last_offset=True

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
+from torch.nn.functional import embedding, softplus
 
 from sklearn_recsys.neural._data.random import generator
 
@@ -150,6 +153,107 @@ def next_items_loss(targets, codes, layer, n_logits=_LOGITS):
         A scalar, differentiable in the codes and the layer.
     """
     return _NextItemsLoss.apply(targets, codes, layer.weight, layer.bias, n_logits)
+
+
+class _SampledItemsLoss(torch.autograd.Function):
+    """The loss of one positive and shared negatives for each step, in blocks of steps.
+
+    The logits of a whole batch, steps × negatives, would be too large for the cache. The gradients
+    of each block are computed in the forward pass.
+    """
+
+    @staticmethod
+    def forward(ctx, codes, positives, negatives, own, block_loss, n_logits):
+        gradients = [torch.zeros_like(tensor) for tensor in (codes, positives, negatives)]
+        loss = codes.new_zeros(())
+        size = max(1, n_logits // len(negatives))
+        for start in range(0, len(codes), size):
+            steps = slice(start, start + size)
+            code, positive = codes[steps], positives[steps]
+            logits = code @ negatives.T  # (n_steps, n_negatives)
+            rows = (own[steps] >= 0).nonzero()[:, 0]
+            logits[rows, own[steps][rows]] = -torch.inf  # the positive itself is no negative
+            value, pull, push = block_loss(torch.linalg.vecdot(code, positive), logits)
+            loss += value
+            torch.addmm(pull[:, None] * positive, push, negatives, out=gradients[0][steps])
+            torch.mul(pull[:, None], code, out=gradients[1][steps])
+            gradients[2].addmm_(push.T, code)
+        ctx.save_for_backward(*gradients)
+        return loss
+
+    @staticmethod
+    def backward(ctx, grad):
+        return *(grad * gradient for gradient in ctx.saved_tensors), None, None, None
+
+
+def _sampled_softmax(positive, negatives):
+    """Return the loss of a softmax over each positive and its negatives, and the gradients.
+
+    Parameters
+    ----------
+    positive : Tensor of shape (n_steps,)
+        Logits of the positives.
+    negatives : Tensor of shape (n_steps, n_negatives)
+        Logits of the negatives; overwritten.
+
+    Returns
+    -------
+    loss : Tensor
+        A scalar, the sum over the steps.
+    positive_gradient, negative_gradient : Tensor
+        In the logits.
+    """
+    largest = torch.maximum(positive, negatives.amax(dim=1))
+    shares = negatives.sub_(largest[:, None]).exp_()
+    others = shares.sum(dim=1)
+    own = (positive - largest).exp()
+    loss = ((own + others).log() + largest - positive).sum()
+    return loss, -others / (own + others), shares.div_((own + others)[:, None])
+
+
+def _logistic(positive, negatives, weight):
+    """Return the logistic loss, with a weight of the positives; see `_sampled_softmax`."""
+    n = negatives.shape[1] + 1
+    loss = (weight * softplus(-positive).sum() + softplus(negatives).sum()) / n
+    return loss, -weight / n * torch.sigmoid(-positive), negatives.sigmoid_().div_(n)
+
+
+def sampled_items_loss(
+    codes, targets, weight, negatives, loss="softmax", calibration=0.0, n_logits=_LOGITS
+):
+    """Return the loss of the items that follow each step, against sampled items, summed.
+
+    Parameters
+    ----------
+    codes : Tensor of shape (n_steps, n_factors)
+        The states.
+    targets : Tensor of int64 of shape (n_steps,)
+        The item that follows each step.
+    weight : Tensor of shape (n_items, n_factors)
+        The vectors of the items; a logit is a dot product.
+    negatives : Tensor of int64 of shape (n_negatives,)
+        Distinct items, which all steps share; a step whose target is among them skips it.
+    loss : {"softmax", "gbce"}, default="softmax"
+        A softmax over the target and the negatives, or the generalized binary cross-entropy.
+    calibration : float, default=0.0
+        How much the generalized binary cross-entropy corrects the sampling.
+    n_logits : int, default=2**20
+        Logits that are computed at once, at least those of one step.
+
+    Returns
+    -------
+    loss : Tensor
+        A scalar, differentiable in the codes and the weight.
+    """
+    block_loss = _sampled_softmax
+    if loss == "gbce":  # Petrov and Macdonald (2023), eq. 14 and 20
+        share = len(negatives) / len(weight)
+        block_loss = partial(_logistic, weight=1 - calibration * (1 - share))
+    slots = targets.new_full((len(weight),), -1)
+    slots[negatives] = torch.arange(len(negatives), device=slots.device)
+    vectors = embedding(torch.cat([targets, negatives]), weight)
+    positives, vectors = vectors[: len(targets)], vectors[len(targets) :]
+    return _SampledItemsLoss.apply(codes, positives, vectors, slots[targets], block_loss, n_logits)
 
 
 def candidate_ndcg(scores, candidates, k=10):
