@@ -391,7 +391,7 @@ class SASRec(FactorsMixin, InductiveRanker):
         vectors = np.empty((X.shape[0], self.item_factors_.shape[1]), dtype=np.float32)
         for rows, _ in HistoryBatches(RowDataset(X), _SCORED_USERS, self.net_.device):
             states = self._evaluated(self.net_.module_.newest_states, rows)
-            vectors[rows.numbers.cpu().numpy()] = states
+            vectors[rows.training_rows.cpu().numpy()] = states
         return vectors
 
     def _score_items(self, X):

@@ -234,12 +234,12 @@ def test_the_latest_items_of_a_share_of_the_users_are_held_out():
     train, valid = hold_out_latest(X, 0.4, np.random.RandomState(0))
     assert len(valid) == 41 and len(train) == 102
     ends = np.full(102, -1)
-    ends[valid.numbers] = valid.targets.indices
+    ends[valid.training_rows] = valid.targets.indices
     for row, items in enumerate(histories):
         known = items if ends[row] < 0 else items[:-1]
         assert ends[row] in (-1, *items[-1:])
         assert_array_equal(train.X[[row]].toarray(), matrix([known]).toarray())
-    assert_array_equal(valid.X.toarray(), train.X[valid.numbers].toarray())
+    assert_array_equal(valid.X.toarray(), train.X[valid.training_rows].toarray())
 
 
 def test_too_few_users_to_hold_out_items():

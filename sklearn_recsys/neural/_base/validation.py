@@ -76,7 +76,7 @@ def hold_out_latest(X, share, rng):
     held_out = last_cells(X, X.data, np.isin(np.arange(X.shape[0]), users).astype(np.int64))
     train, rest = take_cells(X, ~held_out), take_cells(X, held_out)
     valid = RowDataset(train[users], rest[users])
-    valid.numbers = users
+    valid.training_rows = users
     return RowDataset(train), valid
 
 
