@@ -10,8 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_recsys.linear_model._gram import lower_gram, mirror_lower
-from sklearn_recsys.utils._cells import item_squares
-from sklearn_recsys.utils._threads import map_blocks
+from sklearn_recsys.utils._cells import cell_rows, item_squares, merge_rows, take_cells
+from sklearn_recsys.utils._threads import even_blocks, map_blocks, rows_per_block
 from sklearn_recsys.utils._topk import top_n
 from sklearn_recsys.utils.validation import check_memory
 
@@ -141,27 +141,29 @@ class HybridGram:
         )
         self.dense = dense_gram(X[:, : self.n_dense])
         self.diagonal = item_squares(X).astype(np.float32)
-        self._make_sparse()
+        self.sparse = self._sparse_rows(bounds)
 
-    def _make_sparse(self):
-        """Compute the rows of the items that are not dense, up to the diagonal."""
-        n_sparse = self.X.shape[1] - self.n_dense
+    def _sparse_rows(self, bounds):
+        """Return the rows of the items that are not dense, up to the diagonal, as a csr_array."""
+        n_items = self.X.shape[1]
+        blocks = [
+            np.arange(rows.start, rows.stop) + self.n_dense
+            for rows in even_blocks(bounds[self.n_dense :], rows_per_block(24))
+        ]
 
-        def block(rows):
-            products = self.rows(slice(self.n_dense + rows.start, self.n_dense + rows.stop))
-            products = sp.tril(products, self.n_dense + rows.start, format="csr")
+        def lower(block):
+            items = blocks[block.start]
+            products = self.rows(items)
+            products = take_cells(products, products.indices <= items[cell_rows(products)])
             products.sort_indices()
-            return products.data, products.indices.astype(np.int32), np.diff(products.indptr)
+            return products
 
-        blocks = map_blocks(block, n_sparse, 1024) if n_sparse else []
-        self.data, self.indices, lengths = (
-            np.concatenate([array, *(parts[i] for parts in blocks)])
-            for i, array in enumerate((np.float32([]), np.int32([]), np.int64([])))
-        )
-        self.indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        shape = (n_items - self.n_dense, n_items)
+        results = map_blocks(lower, len(blocks), 1) if blocks else []
+        return merge_rows(results, [items - self.n_dense for items in blocks], shape)
 
     def rows(self, items):
-        """Return the rows of a slice of items as a csr_array."""
+        """Return the rows of some items as a csr_array."""
         return self.Xt[items] @ self.X
 
     def pairs(self, items):
@@ -184,14 +186,15 @@ class HybridGram:
 
     def _lookup(self, rows, columns):
         """Return values of the sparse part: a binary search in all rows at once."""
-        if not len(self.data):
+        data, indices, indptr = self.sparse.data, self.sparse.indices, self.sparse.indptr
+        if not len(data):
             return np.zeros(len(rows), dtype=np.float32)
-        low, end = self.indptr[rows], self.indptr[rows + 1]
+        low, end = indptr[rows], indptr[rows + 1]
         high = end
         while (searching := low < high).any():
             middle = (low + high) // 2
-            right = searching & (self.indices[np.minimum(middle, end - 1)] < columns)
+            right = searching & (indices[np.minimum(middle, end - 1)] < columns)
             low = np.where(right, middle + 1, low)
             high = np.where(searching & ~right, middle, high)
         last = np.minimum(low, end - 1)
-        return np.where((low < end) & (self.indices[last] == columns), self.data[last], 0)
+        return np.where((low < end) & (indices[last] == columns), data[last], 0)
