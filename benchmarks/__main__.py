@@ -6,6 +6,7 @@ Run ``make bench``, or ``python -m benchmarks [section ...]``. Real data is read
 
 import argparse
 import platform
+from functools import partial
 
 import numpy as np
 import scipy
@@ -27,6 +28,7 @@ from benchmarks import (
     pairs,
     rating_units,
     ratings,
+    scale,
     slim,
     speed,
     svae,
@@ -94,16 +96,21 @@ SECTIONS = {
     "ease-relatives": (linear.ease_relatives, "EASE, EDLAE, RDLAE, ridge and normalization, tuned"),
     "ease-yelp2018": (linear.ease_yelp2018, "the same on Yelp2018, full ranking"),
     "elsa": (elsa.accuracy, "ELSA on Yelp2018 and in NCF's split of ml-1m"),
-    "elsa-scale": (elsa.scale, "ELSA on 100,000 and 1,000,000 items"),
     "slim": (slim.accuracy, "SLIM on ml-100k and in NCF's split of ml-1m"),
     "slim-speed": (slim.speed, "SLIM on ml-1m against skrecsys, SKRECSYS_PYTHON=its python"),
     "graphs": (graphs.movielens, "RP3beta and GraphFilter on ml-100k and in NCF's split of ml-1m"),
     "graphs-new-users": (graphs.new_users, "new users on ml-1m: RP3beta, GraphFilter and EASE"),
     "graphs-yelp2018": (graphs.yelp2018_test, "RP3beta and graph filters on Yelp2018"),
-    "linear-scale": (graphs.linear_scale, "sparse models on 100,000 and 1,000,000 items"),
     "ease-density": (linear.ease_density, "EASE with a share of its weights on Yelp2018"),
     "ease-new-users": (linear.ease_new_users, "EASE's partial_fit against fit on all rows"),
     "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
+}
+SECTIONS |= {
+    f"scale-{name}": (
+        partial(scale.large_catalog, name),
+        f"a fit to {scale.SHAPES[name.rpartition('-')[2]][1]:,} items, and new users",
+    )
+    for name in scale.MODELS
 }
 NEURAL = (
     "autorec",
@@ -116,9 +123,10 @@ NEURAL = (
 )
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
-LONG |= {"ease-relatives", "ease-yelp2018", "ease-density", "ease-new-users", "elsa", "elsa-scale"}
+LONG |= {"ease-relatives", "ease-yelp2018", "ease-density", "ease-new-users", "elsa"}
 LONG |= {"slim", "slim-speed", "ratings", "ratings-ml-1m"}
-LONG |= {"graphs", "graphs-new-users", "graphs-yelp2018", "linear-scale"}
+LONG |= {"graphs", "graphs-new-users", "graphs-yelp2018"}
+LONG |= {name for name in SECTIONS if name.startswith("scale-")}
 LONG |= {"ease-20k", "ease-large", "ease-ml20m", "memory", "threads"}
 
 if __name__ == "__main__":

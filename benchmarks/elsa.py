@@ -1,13 +1,9 @@
-"""ELSA: accuracy on Yelp2018 and MovieLens-1M, and fits to large catalogs."""
-
-from functools import partial
+"""ELSA: accuracy on Yelp2018 and MovieLens-1M."""
 
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
-from benchmarks._measure import in_child, seconds
+from benchmarks._measure import seconds
 from benchmarks.accuracy import ncf_split
-from benchmarks.graphs import latency, zipf_interactions
 from benchmarks.linear import yelp2018
 from sklearn_recsys import EASE, ELSA
 from sklearn_recsys.model_selection import evaluate
@@ -21,10 +17,6 @@ _YELP2018 = {
     "max_epochs": 5,
     "early_stopping": False,
     "random_state": 0,
-}
-_LARGE = {
-    "100,000 items": ((300_000, 100_000, 20_000_000), {"batch_size": 4096, "max_epochs": 5}),
-    "1,000,000 items": ((500_000, 1_000_000, 30_000_000), {"batch_size": 8192, "max_epochs": 3}),
 }
 
 
@@ -47,26 +39,3 @@ def _row(model, X, y, metrics, **options):
     row |= evaluate(model, X, y, metrics, **options).iloc[0].to_dict()
     print(model, row, flush=True)
     return row
-
-
-def scale():
-    """Seconds and peak memory of fits to large catalogs, in a process each, on two threads."""
-    rows = {}
-    for name, (shape, params) in _LARGE.items():
-        model = ELSA(64, early_stopping=False, random_state=0, verbose=1, **_FUSED, **params)
-        run = partial(_fit_and_ask, model=model)
-        (fit, ask), before, above, _ = in_child(partial(zipf_interactions, *shape), run)
-        rows[name] = {
-            "seconds of fit": fit,
-            "epochs": model.max_epochs,
-            "interactions, GiB": before,
-            "peak above, GiB": above,
-            "one new user, ms": ask,
-        }
-        print(rows, flush=True)
-    return pd.DataFrame(rows).T.round(2)
-
-
-def _fit_and_ask(X, model):
-    with threadpool_limits(2):
-        return seconds(lambda: model.fit(X)), latency(model, X)

@@ -1,18 +1,15 @@
-"""RP3beta and GraphFilter: accuracy on real data, and fits to large catalogs."""
-
-from functools import partial
+"""RP3beta and GraphFilter: accuracy on real data."""
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit
 from sklearn.preprocessing import Binarizer
-from threadpoolctl import threadpool_limits
 
-from benchmarks._measure import in_child, seconds
+from benchmarks._measure import seconds
 from benchmarks.accuracy import ncf_split, ratings
 from benchmarks.linear import ml_100k_ua, yelp2018
-from sklearn_recsys import EASE, GraphFilter, ItemKNN, RP3beta
+from benchmarks.scale import latency
+from sklearn_recsys import EASE, GraphFilter, RP3beta
 from sklearn_recsys.metrics import ndcg_at_k
 from sklearn_recsys.model_selection import evaluate
 from sklearn_recsys.utils._content_split import hold_out_by_content
@@ -62,20 +59,9 @@ def yelp2018_test():
     rows = {}
     for name, model in _YELP2018.items():
         rows[name] = _row(model, X, y, ("recall@20", "ndcg@20"))
-        rows[name]["one new user, ms"] = latency(model, X)
+        rows[name]["one new user, ms"] = latency(model, X)["ms"]
         print(name, rows[name], flush=True)
     return pd.DataFrame(rows).T.round(4)
-
-
-def latency(model, X, n_users=50):
-    """Return the median milliseconds of a top-10 for histories that the model was not fitted to."""
-    rows = np.random.default_rng(0).choice(X.shape[0], n_users, replace=False)
-    times = []
-    for row in rows:
-        history = X[[row]]
-        history.data[0] = 2  # of no training user
-        times.append(seconds(lambda history=history: model.recommend(history, n=10)))
-    return 1e3 * np.median(times)
 
 
 _GRIDS = {
@@ -123,57 +109,3 @@ def new_users(n_splits=5):
         rows[name]["s.e. of that"] = (difference.std() / len(difference) ** 0.5).round(4)
         rows[name]["chosen"] = ", ".join(map(str, dict.fromkeys(chosen[name])))
     return pd.DataFrame(rows).T
-
-
-def zipf_interactions(n_users, n_items, n_cells):
-    """Return a matrix of ones: popularity falls by a power of the rank, lengths are lognormal."""
-    rng = np.random.default_rng(0)
-    popularity = np.arange(1, n_items + 1) ** -0.8
-    cumulative = np.cumsum(rng.permutation(popularity / popularity.sum()))
-    activity = rng.lognormal(0, 1, n_users)
-    n_draws = int(1.3 * n_cells)  # some are sampled twice
-    lengths = rng.poisson(activity * (n_draws / activity.sum()))
-    items = np.searchsorted(cumulative, rng.random(lengths.sum()), side="right")
-    cells = np.repeat(np.arange(n_users) * n_items, lengths) + np.minimum(items, n_items - 1)
-    cells.sort()
-    cells = cells[np.diff(cells, prepend=-1) > 0]
-    cells = cells[np.sort(rng.permutation(len(cells))[:n_cells])]
-    rows, columns = np.divmod(cells, n_items)
-    indptr = np.searchsorted(rows, np.arange(n_users + 1))
-    data = np.ones(len(cells), dtype=np.float32)
-    return sp.csr_array((data, columns.astype(np.int32), indptr.astype(np.int32)))
-
-
-def linear_scale():
-    """Seconds and peak memory of fits to large catalogs, in a process each, on two threads."""
-    rows = {}
-    shapes = {
-        "100,000 items": (300_000, 100_000, 20_000_000),
-        "1,000,000 items": (500_000, 1_000_000, 30_000_000),
-    }
-    for size, shape in shapes.items():
-        models = [RP3beta(), ItemKNN()]
-        if shape[1] <= 100_000:
-            models.append(EASE(density=0.005))
-        for model in models:
-            result = in_child(
-                partial(zipf_interactions, *shape), partial(_fit_and_ask, model=model)
-            )
-            (weights, fit, ask), before, above, _ = result
-            rows[f"{type(model).__name__}, {size}"] = {
-                "seconds of fit": fit,
-                "weights": weights,
-                "interactions, GiB": before,
-                "peak above, GiB": above,
-                "one new user, ms": ask,
-            }
-            print(rows, flush=True)
-    return pd.DataFrame(rows).T.round(2)
-
-
-def _fit_and_ask(X, model):
-    with threadpool_limits(2):
-        elapsed = seconds(lambda: model.fit(X))
-    weights = model.coef_ if hasattr(model, "coef_") else model.similarity_
-    with threadpool_limits(1):
-        return weights.nnz, elapsed, latency(model, X)

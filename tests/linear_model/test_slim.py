@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.linear_model import ElasticNet
 from threadpoolctl import threadpool_limits
 
@@ -119,7 +120,8 @@ def test_the_gram_matrix_is_the_same_whatever_part_is_dense(n_dense):
     X = popular_matrix()
     X = X[:, np.argsort(-np.bincount(X.indices, minlength=300), kind="stable")].sorted_indices()
     expected = (X.T @ X).toarray()
-    gram = HybridGram(X, n_dense=n_dense)
+    with config_context(working_memory=0.01):  # blocks of a few rows
+        gram = HybridGram(X, n_dense=n_dense)
     items = np.random.default_rng(0).integers(0, 300, (5, 50))
     assert_array_equal(gram.pairs(items), expected[items[:, :, None], items[:, None, :]])
     assert_array_equal(gram.diagonal, np.diag(expected))
