@@ -38,6 +38,7 @@ _PUBLIC = {
         "RowDataset",
         "SASRec",
         "SVAE",
+        "SimpleX",
         "SparseRows",
         "TransductiveRecommender",
         "TwoTower",
@@ -206,6 +207,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
         MultVAE as MultVAE,
         RecVAE as RecVAE,
         SASRec as SASRec,
+        SimpleX as SimpleX,
         TwoTower as TwoTower,
     )
     from sklearn_recsys.persistence import (

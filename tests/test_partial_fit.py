@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfTransformer
@@ -83,7 +84,11 @@ def weights(model):
     moments = net.optimizer_.state_dict()["state"]
     return {
         **{name: value.numpy().copy() for name, value in net.module_.state_dict().items()},
-        **{f"{i} {k}": v.numpy().copy() for i, s in moments.items() for k, v in s.items()},
+        **{
+            f"{i} {k}": torch.as_tensor(v).numpy().copy()
+            for i, s in moments.items()
+            for k, v in s.items()
+        },
         "curve": model.history_.copy(),
     }
 

@@ -20,6 +20,7 @@ from sklearn_recsys.neural._nn.pair import PairModule
 from sklearn_recsys.neural._nn.ranking import RankingModule
 from sklearn_recsys.neural._rec_vae import RecVAE
 from sklearn_recsys.neural._sasrec import SASRec
+from sklearn_recsys.neural._simplex import SimpleX
 from sklearn_recsys.neural._svae import SVAE
 from sklearn_recsys.neural._two_tower import TwoTower
 
@@ -44,6 +45,7 @@ __all__ = [
     "RowDataset",
     "SASRec",
     "SVAE",
+    "SimpleX",
     "SparseRows",
     "TransductiveRecommender",
     "TwoTower",

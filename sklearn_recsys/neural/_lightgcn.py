@@ -14,10 +14,9 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from sklearn_recsys.base import FactorsMixin
+from sklearn_recsys.neural._base.own_embeddings import OwnEmbeddingsMixin
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
-from sklearn_recsys.neural._base.validation import hold_out_one_each
 from sklearn_recsys.neural._data.negatives import NegativeSampler
 from sklearn_recsys.neural._data.pair_batches import CandidateBatches, PairBatches, PairDataset
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
@@ -170,7 +169,7 @@ class GraphCandidates(CandidateBatches):
 
 
 @parameters
-class LightGCN(FactorsMixin, NeuralRecommender):
+class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
     r"""LightGCN, a graph convolution network without weights or activations.
 
     Users and items are the nodes of a graph, and interactions are its edges. Each layer replaces a
@@ -297,19 +296,10 @@ class LightGCN(FactorsMixin, NeuralRecommender):
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.recommender_tags.values = "binary"
-        return tags
-
     def _fitted_state(self):
         return {**super()._fitted_state(), "history_factors_": Array("n_items", "n_factors")}
 
     # ---------------------------------------------------------------- training
-
-    @property
-    def _metric(self):
-        return "valid_ndcg"
 
     @property
     def _batches(self):
@@ -318,22 +308,6 @@ class LightGCN(FactorsMixin, NeuralRecommender):
     @property
     def _valid_batches(self):
         return GraphCandidates
-
-    def _prepare(self, X, resume):
-        if not resume:
-            return
-        trained = self.net_.module_.user_embeddings.detach()
-        rows = torch.from_numpy(self._training_rows(X)).to(trained.device)
-        is_trained = rows >= 0
-        embeddings = trained.new_zeros(X.shape[0], trained.shape[1])
-        embeddings[is_trained] = trained[rows[is_trained]]
-        self.net_.module_.user_embeddings = nn.Parameter(embeddings)
-        self.net_.initialize_optimizer()  # its moments belong to the former rows
-
-    def _split(self, X, rng):
-        if not self.early_stopping:
-            return X, None
-        return hold_out_one_each(X, self.validation_fraction, rng)
 
     def _make_datasets(self, train, valid):
         device = self._device()
@@ -356,9 +330,6 @@ class LightGCN(FactorsMixin, NeuralRecommender):
             return min(max(n_examples // 20, 32), 2**17)
         return self.batch_size
 
-    def _decay(self, n_examples):
-        return 0.0  # the module adds the penalty of what an example touches
-
     def _finish(self, X, split):
         module = self.net_.module_.eval()
         with torch.no_grad():
@@ -370,18 +341,8 @@ class LightGCN(FactorsMixin, NeuralRecommender):
         self.item_factors_ = item_factors.cpu().numpy()
         self.history_factors_ = inverse_roots(X)[1][:, None] * history_factors.cpu().numpy()
 
-    # ---------------------------------------------------------------- users and scores
+    # ---------------------------------------------------------------- new users
 
     def _fold_in(self, X):
         """Return the vectors of new users: layers 1 to K, averaged with zeros for layer 0."""
         return inverse_roots(X)[0][:, None] * (X @ self.history_factors_)
-
-    def _user_factors(self, X):
-        rows = self._training_rows(X)
-        is_trained = rows >= 0
-        vectors = self._fold_in(X)
-        vectors[is_trained] = self.user_factors_[rows[is_trained]]
-        return vectors
-
-    def _score_items(self, X):
-        return self._user_factors(X) @ self.item_factors_.T

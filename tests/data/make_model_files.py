@@ -54,6 +54,7 @@ from sklearn_recsys import (
     RecVAE,
     RP3beta,
     SASRec,
+    SimpleX,
     TwoTower,
     UserKNN,
     UserKNNBaseline,
@@ -113,6 +114,7 @@ def recommenders():
     yield "RP3beta", RP3beta(n_neighbors=3)
     low_pass = {"low_pass": 0.3, "n_factors": 3, "random_state": 0}
     yield "RP3beta_low_pass", RP3beta(n_neighbors=3, **low_pass)
+    yield "SimpleX", SimpleX(n_factors=3, **NEURAL)
     yield "SLIM", SLIM(alpha=0.1)
     yield (
         "SVAE",

@@ -37,6 +37,7 @@ from sklearn_recsys import (  # noqa: E402
     MultVAE,
     RecVAE,
     SASRec,
+    SimpleX,
     TwoTower,
 )
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
@@ -56,6 +57,8 @@ RANKERS = {
     "LightGCN": LightGCN(),
     "SASRec": SASRec(n_negatives=5),
     "SVAE": SVAE(embedding_dim=4, n_recurrent=4, n_hidden=4),
+    "SimpleX, softmax": SimpleX(),
+    "SimpleX, hinge": SimpleX(loss="hinge"),
     "MF, logistic": ImplicitMatrixFactorization(),
     "MF, sampled": ImplicitMatrixFactorization(negatives="sampled"),
     "MF, bpr": ImplicitMatrixFactorization(loss="bpr"),

@@ -97,6 +97,7 @@ def test_positional_parameters():
         "RecVAE": ["n_factors", "n_hidden"],
         "SASRec": ["n_factors"],
         "SVAE": ["n_factors"],
+        "SimpleX": ["n_factors"],
         "TwoTower": ["item_features"],
     }
     model = NCF("gmf", 3, (5,))  # the constructor takes them in the order of its signature
