@@ -106,7 +106,7 @@ class SimpleXModule(nn.Module):
         loss : Tensor
             A number.
         """
-        own = embedding(rows.numbers, self.user_embeddings, sparse=self.sparse)
+        own = embedding(rows.training_rows, self.user_embeddings, sparse=self.sparse)
         vectors = embedding(items, self.item_embeddings, sparse=self.sparse)
         units = _units(vectors)
         users = self.user_vectors(own, self._dropped_out(rows).matmul(vectors))
@@ -203,7 +203,8 @@ class ContrastBatches(RowBatches):
             rows.indices, negatives = np.split(columns, [rows.nnz])
             rows.resize(rows.shape[0], len(items))
             batch_rows = SparseRows.from_csr(rows, self.device)
-            batch_rows.numbers = torch.from_numpy(self.dataset.numbers[batch]).to(self.device)
+            training_rows = torch.from_numpy(self.dataset.training_rows[batch])
+            batch_rows.training_rows = training_rows.to(self.device)
             yield (
                 batch_rows,
                 *(torch.from_numpy(i.astype(np.int64)).to(self.device) for i in (items, negatives)),
