@@ -7,7 +7,7 @@ import numpy as np
 from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import cell_rows, in_cells, support, take_cells, with_values
 from sklearn_recsys.utils._neighbors import is_sparse_enough, similar_rows, unit_rows
-from sklearn_recsys.utils._state import Array, Number, OneOf, Size, Sparse
+from sklearn_recsys.utils._state import Array, Maybe, Number, OneOf, Size, Sparse
 from sklearn_recsys.utils._warnings import warn
 
 METRICS = ("cosine", "jaccard", "pearson")
@@ -35,6 +35,11 @@ def _aligned(product, common):
     return values
 
 
+def _is_constant(X):
+    """Return whether all stored values are equal and positive, as for implicit feedback."""
+    return X.nnz > 0 and X.data[0] > 0 and bool(np.all(X.data == X.data[0]))
+
+
 class RowSimilarity:
     """Similarity of any rows to the rows of a fitted matrix.
 
@@ -57,7 +62,7 @@ class RowSimilarity:
         self.support = support(Q).T.tocsr()
         self.n_cells = np.diff(Q.indptr)
         if metric == "cosine":
-            self.values = unit_rows(Q).T.tocsr()
+            self.values = None if _is_constant(Q) else unit_rows(Q).T.tocsr()
         elif metric in _COMMON:
             self.values = Q.T.tocsr()
             self.squares = self.values.multiply(self.values).tocsr()
@@ -71,10 +76,10 @@ class RowSimilarity:
             "n_cells": Array("n_users", kinds="i", low=0),
             "support": by_feature,
         }
-        if self.metric != "jaccard":
-            rules["values"] = by_feature
+        if self.metric == "cosine":
+            rules["values"] = Maybe(by_feature)
         if self.metric in _COMMON:
-            rules["squares"] = by_feature
+            rules |= {"values": by_feature, "squares": by_feature}
         return rules
 
     def _prepare(self, X):
@@ -92,16 +97,16 @@ class RowSimilarity:
         """Return the similarities of the rows of `P`, sparse if most are zero, else dense."""
         P = self._prepare(P)
         if self.metric == "cosine" and not self.shrinkage:
-            return unit_rows(P) @ self.values
+            return self._cosine(P)
         common = self._common(P)
         sparse = is_sparse_enough(common)
+        cosines = self._cosine(P, common) if self.metric == "cosine" else None
         if not sparse:
             common = common.toarray()
         elif self.metric in _COMMON:
             common.sort_indices()
         if self.metric == "cosine":
-            similarity = unit_rows(P) @ self.values
-            similarity = similarity if sparse else similarity.toarray()
+            similarity = cosines if sparse else cosines.toarray()
         elif self.metric == "jaccard":
             lengths = np.diff(P.indptr)
             if sparse:
@@ -119,11 +124,26 @@ class RowSimilarity:
             similarity = self._correlation(P, common, lambda product: product.toarray())
         shrinkage = np.float64(self.shrinkage)  # may exceed the range of float32
         if shrinkage and sparse:
-            common.data = common.data / (common.data.astype(np.float64) + shrinkage)
-            similarity = similarity.multiply(common).tocsr()
+            factors = common.data / (common.data.astype(np.float64) + shrinkage)
+            if similarity.nnz == common.nnz:  # the same cells, in the same order
+                similarity = with_values(similarity, similarity.data * factors)
+            else:  # zero products are not stored
+                similarity = similarity.multiply(with_values(common, factors)).tocsr()
         elif shrinkage:
             similarity *= common / (common.astype(np.float64) + shrinkage)
         return similarity.astype(np.float32, copy=False)
+
+    def _cosine(self, P, common=None):
+        """Return the cosines of the rows of `P`, sparse, given their numbers of common cells."""
+        if self.values is not None:
+            return unit_rows(P) @ self.values
+        if _is_constant(P):  # n / sqrt(n_p · n_q): one product for cosine and shrinkage
+            product = self._common(P) if common is None else common
+            squares = np.diff(P.indptr).astype(np.float64)[cell_rows(product)]
+        else:
+            product, squares = unit_rows(P) @ self.support, 1.0
+        norms = np.sqrt(squares * self.n_cells[product.indices])
+        return with_values(product, (product.data / norms).astype(np.float32))
 
     def _correlation(self, P, n, at):
         """Return the correlations at cells with `n` common cells; `at` reads a product there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -87,6 +88,24 @@ def test_user_knn_is_its_definition(metric, shrinkage, k):
         S = neighbors(rows, X, metric, shrinkage, k, skip)
         kept = rows.any(axis=1)
         assert_allclose(model.predict(rows)[kept], (S @ X)[kept], atol=1e-4)
+
+
+@pytest.mark.parametrize("shrinkage", [0, 7.5])
+@pytest.mark.parametrize("value", [1, 3])
+@pytest.mark.parametrize("density", [0.05, 0.5])  # stored cells are ranked, or dense rows
+def test_cosine_of_implicit_feedback(density, value, shrinkage):
+    """All values are equal: cosines follow from the numbers of common cells."""
+    X, new = random_matrix(density=density), random_matrix(n_users=10, density=0.3, seed=1)
+    X = value * (X > 0).astype(np.float32)
+    model = ItemKNN(25, shrinkage=shrinkage).fit(X)
+    S = neighbors(X.T, X.T, "cosine", shrinkage, 25, skip=np.arange(25))
+    assert_allclose(model.similarity_.toarray(), S, atol=1e-6)
+    model = UserKNN(40, shrinkage=shrinkage).fit(X)
+    model = pickle.loads(pickle.dumps(model))
+    for rows, skip in ((X, first_equal(X, X)), (new, np.full(10, -1))):
+        S = neighbors(rows, X, "cosine", shrinkage, 40, skip)
+        kept = rows.any(axis=1)
+        assert_allclose(model.predict(rows)[kept], (S @ X)[kept], rtol=1e-5, atol=1e-5)
 
 
 @metrics
