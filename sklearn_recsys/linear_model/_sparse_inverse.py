@@ -178,7 +178,10 @@ class _BlockGram:
     def _products(self, items, others):
         """Return the rows `others` of the Gram matrix of the items, by the shorter way."""
         if self.n_others[items[others]].sum() < self.n_users[items].sum():
-            return (self.Xt[items[others]] @ self.X)[:, items]
+            rows = self.Xt[items[others]]
+            users, columns = np.unique(rows.indices, return_inverse=True)
+            rows = sp.csr_array((rows.data, columns, rows.indptr), (len(others), len(users)))
+            return rows @ self.X[users][:, items]  # of these items only: a third of the time
         rows = self.Xt[items]
         return rows[others] @ rows.T
 
