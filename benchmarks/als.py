@@ -3,6 +3,7 @@
 import os
 import subprocess
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
+from threadpoolctl import threadpool_limits
 
 from benchmarks._measure import ratio, seconds
 from benchmarks.accuracy import ncf_split, ratings
@@ -81,20 +83,28 @@ def model(iterations):
     )
 model(1).fit(X, show_progress=False)
 fitted = model(iterations)
-start = time.perf_counter()
+start, cpu = time.perf_counter(), time.process_time()
 fitted.fit(X, show_progress=False)
-print(time.perf_counter() - start)
+print(time.perf_counter() - start, time.process_time() - cpu)
 np.savez(folder + "/factors.npz", users=fitted.user_factors, items=fitted.item_factors)
 """
 
 
 def _fit_implicit(python, folder, *numbers):
-    """Fit implicit's ALS in its own interpreter; return the seconds and the factors."""
+    """Fit implicit's ALS in its own interpreter; return seconds, CPU seconds and the factors."""
     command = [python, "-c", _IMPLICIT, folder, *map(str, numbers)]
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     factors = np.load(Path(folder, "factors.npz"))
-    return float(run.stdout.split()[-1]), factors["users"], factors["items"]
+    return *map(float, run.stdout.split()[-2:]), factors["users"], factors["items"]
+
+
+def _fit_ours(model, X, threads):
+    """Return the seconds and the CPU seconds of a fit with some threads."""
+    with threadpool_limits(threads):
+        start, cpu = time.perf_counter(), time.process_time()
+        model.fit(X)
+        return time.perf_counter() - start, time.process_time() - cpu
 
 
 def _ndcg_of(users, items, held_out, negatives):
@@ -109,14 +119,14 @@ def _ndcg_of(users, items, held_out, negatives):
     return ndcg_at_k(truth, best, k=10)
 
 
-def speed(repeats=5, n_factors=64, max_iter=10, alpha=5.0, l2=30.0):
+def speed(repeats=5, n_factors=64, max_iter=10, alpha=5.0, l2=30.0, threads=2):
     """Fit ml-1m alternating with implicit, and recommend to all users; NDCG@10 as in `accuracy`.
 
-    The environment variable IMPLICIT_PYTHON names an interpreter that has implicit.
+    Each figure is the least of some fits, as other processes only make them longer. The environment
+    variable IMPLICIT_PYTHON names an interpreter that has implicit.
     """
     X, held_out, negatives = ncf_split()
-    threads = torch.get_num_threads()
-    models = {s: ALS(n_factors, max_iter=max_iter, solver=s) for s in ("cholesky", "cg")}
+    models = {s: ALS(n_factors, max_iter=max_iter, solver=s) for s in ("cg", "cholesky")}
     rows = {}
     python = os.environ.get("IMPLICIT_PYTHON")
     if not python:
@@ -125,23 +135,32 @@ def speed(repeats=5, n_factors=64, max_iter=10, alpha=5.0, l2=30.0):
         sp.save_npz(Path(folder, "X.npz"), X)
         for solver, model in models.items():
             model.set_params(random_state=0).fit(X)
-            ours, theirs = [], []
+            settings = alpha, l2, n_factors, max_iter
+            ours, theirs = {1: [], threads: []}, {1: [], threads: []}
             for _ in range(repeats):
-                ours.append(seconds(partial(model.fit, X)))
-                if python:
-                    result = _fit_implicit(
-                        python, folder, int(solver == "cg"), threads, alpha, l2, n_factors, max_iter
-                    )
-                    theirs.append(result[0])
-            score = model.score(X, held_out, metric="ndcg@10", candidates=negatives)
-            row = {"ours, s": np.median(ours), "NDCG@10": score, "repeats": repeats}
+                for n in ours:
+                    ours[n].append(_fit_ours(model, X, n))
+                    if python:
+                        *times, users, items = _fit_implicit(
+                            python, folder, int(solver == "cg"), n, *settings
+                        )
+                        theirs[n].append(times)
+            row = _least("ours", ours)
+            row["NDCG@10"] = model.score(X, held_out, metric="ndcg@10", candidates=negatives)
             if python:
-                row["reference, s"] = np.median(theirs)
-                row["ratio"] = np.median(np.array(ours) / theirs)
-                row["its NDCG@10"] = _ndcg_of(*result[1:], held_out, negatives)
+                row |= _least("implicit", theirs)
+                for name in list(_least("", ours)):
+                    row[f"ratio{name}"] = row[f"ours{name}"] / row[f"implicit{name}"]
+                row["its NDCG@10"] = _ndcg_of(users, items, held_out, negatives)
             rows[f"fit, {solver}, against implicit's"] = row
-    rows.update(_lists(models["cholesky"], X, repeats))
-    return pd.DataFrame(rows).T.round(4)
+    fits = pd.DataFrame(rows).T.round(4)
+    return pd.concat([fits, pd.DataFrame(_lists(models["cholesky"], X, repeats)).T]).T
+
+
+def _least(name, times):
+    """Return the least seconds with one thread and with several, and CPU seconds with one."""
+    row = {f"{name}, {n} threads, s": min(wall for wall, _ in times[n]) for n in times}
+    return row | {f"{name}, 1 threads, CPU s": min(cpu for _, cpu in times[1])}
 
 
 def _lists(model, X, repeats, block=1024):

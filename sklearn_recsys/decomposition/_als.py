@@ -7,7 +7,6 @@ RecSys 2022.
 
 from __future__ import annotations
 
-from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,7 +15,8 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_non_negative
 
 from sklearn_recsys.base import ExplainMixin, FactorsMixin, RecommenderMixin
-from sklearn_recsys.decomposition._new_users import contributions, solve_rows
+from sklearn_recsys.decomposition._contributions import contributions
+from sklearn_recsys.decomposition._weighted_rows import WeightedRows
 from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
@@ -197,37 +197,25 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
     # ---------------------------------------------------------------- fitting
 
     def _fit(self, X):
-        import torch  # imported only here, because a loaded model predicts without it
-
-        from sklearn_recsys.decomposition._half_step import WeightedRows
-
-        device = check_device(self.device)
-        n_items = X.shape[1]
+        n_users, n_items = X.shape
         check_memory(
             # float64 samples and their cast; factors, their products, the solver's k × k matrices
-            (12 * n_items + 12 * (n_items + X.shape[0]) + 24 * self.n_factors) * self.n_factors,
-            f"Factors of {X.shape[0]:,} users and {n_items:,} items with n_factors="
-            f"{self.n_factors:,}",
+            (12 * n_items + 12 * (n_items + n_users) + 24 * self.n_factors) * self.n_factors,
+            f"Factors of {n_users:,} users and {n_items:,} items with n_factors={self.n_factors:,}",
             "Use fewer factors.",
         )
-        items = torch.from_numpy(self._initial_vectors(n_items)).to(device)
-        users = torch.zeros(X.shape[0], self.n_factors, device=device)
-        by_user = WeightedRows(X, self.n_factors, device, torch.float32)
-        by_item = WeightedRows(X.T.tocsr(), self.n_factors, device, torch.float32)
+        by_user, by_item = self._weighted_rows(X), self._weighted_rows(X.T.tocsr())
+        users = by_user.array(np.zeros((n_users, self.n_factors), dtype=np.float32))
+        items = by_item.array(self._initial_vectors(n_items))
         for _ in range(self.max_iter):
             users = self._half_step(by_user, users, items)
             items = self._half_step(by_item, items, users)
         self.n_iter_ = self.max_iter
-        self.item_factors_ = items.cpu().numpy()
-        items = items.cpu().double()
-        self._gram_ = (items.T @ items).numpy()
-        device = torch.device("cpu") if device.type == "mps" else device  # mps has no float64
-        by_user = WeightedRows(X, self.n_factors, device, torch.float64)
-        prior = self.unobserved_weight * torch.from_numpy(self._gram_).to(device)
-        ridge = self._ridge(by_user.lengths.double(), n_items)
-        factors = torch.from_numpy(self.item_factors_).to(device)
-        users = self._solve(by_user.solve, factors, prior, ridge, "float64")
-        self.user_factors_ = users.float().cpu().numpy()
+        self.item_factors_ = by_item.numpy(items)
+        self._gram_ = WeightedRows.gram(self.item_factors_.astype(np.float64))
+        if not by_user.can_use_float64:
+            by_user = WeightedRows(X, self.n_factors)
+        self.user_factors_ = self._solved_users(by_user)
         if not (np.isfinite(self.item_factors_).all() and np.isfinite(self.user_factors_).all()):
             warn(
                 f"{type(self).__name__} diverged within {self.max_iter} iterations: its vectors "
@@ -235,6 +223,17 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
                 "(BM25Transformer, for example) or a larger l2.",
                 ConvergenceWarning,
             )
+
+    def _weighted_rows(self, X):
+        """Return the rows of `X` where `fit` computes."""
+        if self.device != "cpu":
+            device = check_device(self.device)
+            if device.type != "cpu":
+                # imported only here, because the CPU does without torch, which is slow to import
+                from sklearn_recsys.decomposition._torch_rows import TorchRows
+
+                return TorchRows(X, self.n_factors, device)
+        return WeightedRows(X, self.n_factors)
 
     def _initial_vectors(self, n_items):
         """Return the initial item vectors as a new float32 array."""
@@ -258,8 +257,8 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
 
     def _half_step(self, rows, vectors, others):
         """Return new vectors of the users, given those of the items, or vice versa."""
-        prior = self.unobserved_weight * (others.T @ others)
-        ridge = self._ridge(rows.lengths.double(), len(others)).float()
+        prior = float(self.unobserved_weight) * rows.gram(others)
+        ridge = self._ridge(rows.lengths, len(others))
         if self.solver == "cg":
             return rows.improve(vectors, others, prior, ridge, self.cg_steps)
         return self._solve(rows.solve, others, prior, ridge, "float32")
@@ -280,18 +279,20 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
         vectors = self.user_factors_[training_rows]
         new = np.flatnonzero(training_rows < 0)
         if len(new):
-            vectors[new] = self._solved_users(X if len(new) == X.shape[0] else X[new])
+            X = X if len(new) == X.shape[0] else X[new]
+            vectors[new] = self._solved_users(WeightedRows(X, self.n_factors))
         return vectors
 
-    def _solved_users(self, X):
-        """Return the vectors of canonical histories, given those of the items.
+    def _solved_users(self, rows):
+        """Return the vectors of the users with some `WeightedRows`, given those of the items.
 
         Solved in float64, because in float32 rounding would depend on how the rows are grouped.
         """
-        prior = self.unobserved_weight * self._gram_
-        ridge = self._ridge(np.diff(X.indptr), X.shape[1])
-        solve = partial(solve_rows, X)
-        return self._solve(solve, self.item_factors_, prior, ridge, "float64").astype(np.float32)
+        prior = rows.array(self.unobserved_weight * self._gram_)
+        ridge = self._ridge(rows.lengths, len(self.item_factors_))
+        items = rows.array(self.item_factors_)
+        vectors = self._solve(rows.solve, items, prior, ridge, "float64")
+        return rows.numpy(vectors).astype(np.float32)
 
     def _score_items(self, X):
         return self._user_factors(X) @ self.item_factors_.T

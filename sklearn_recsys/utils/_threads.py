@@ -68,9 +68,12 @@ def map_blas_blocks(function, n_rows, size):
     for any number of threads.
     """
     blocks = list(batches(n_rows, size)) or [slice(0, 0)]
-    threads = min(n_threads(), len(blocks))
-    with controller().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, blocks))
+    threads = min(n_threads(), len(blocks)) if len(blocks) > 1 else 1
+    with controller().limit(limits=1, user_api="blas"):
+        if threads <= 1:
+            return [function(rows) for rows in blocks]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(function, blocks))
 
 
 def even_blocks(costs, budget):

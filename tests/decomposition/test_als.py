@@ -9,14 +9,15 @@ import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
+from threadpoolctl import threadpool_limits
 
 from sklearn_recsys import ALS, load
 from sklearn_recsys.datasets import make_interactions
-from sklearn_recsys.decomposition import _half_step
-from sklearn_recsys.decomposition._half_step import WeightedRows
-from sklearn_recsys.decomposition._new_users import solve_rows
+from sklearn_recsys.decomposition._torch_rows import TorchRows
+from sklearn_recsys.decomposition._weighted_rows import WeightedRows
 from sklearn_recsys.model_selection import random_holdout
 from sklearn_recsys.utils._fold_in import length_groups
+from sklearn_recsys.utils._threads import n_threads
 
 PARAMS = {"n_factors": 6, "l2": 0.02, "unobserved_weight": 0.3, "random_state": 0}
 
@@ -94,7 +95,7 @@ def test_item_vectors_are_the_exact_minimisers(monkeypatch, reg_exponent):
     half_step = ALS._half_step
 
     def watched(self, rows, vectors, others):
-        users.append(others.numpy())
+        users.append(others)
         return half_step(self, rows, vectors, others)
 
     monkeypatch.setattr(ALS, "_half_step", watched)
@@ -140,24 +141,55 @@ def test_many_conjugate_gradient_steps_are_the_exact_solution():
     assert_allclose(model.predict(X), exact.predict(X), atol=1e-4)
 
 
+def half_step(n_users=100, density=0.3, dtype=np.float64):
+    """Return a matrix, and vectors, factors, prior and ridge of a half step on it."""
+    X = weighted(n_users, density=density)
+    rng = np.random.default_rng(0)
+    vectors, factors = rng.standard_normal((n_users, 6)), rng.standard_normal((X.shape[1], 6))
+    prior, ridge = 0.1 * factors.T @ factors, rng.uniform(0.1, 1, n_users)
+    return X, *(array.astype(dtype) for array in (vectors, factors, prior, ridge))
+
+
+def test_blocks_and_pieces_of_rows_change_nothing():
+    X, vectors, *half = half_step()
+    rows = WeightedRows(X, 6)
+    for cells in (1, 5, 40):  # at once
+        small = WeightedRows(X, 6, block_bytes=4 * 6 * cells)
+        assert len(small.groups) > len(rows.groups)
+        assert_allclose(small.solve(*half), rows.solve(*half), rtol=1e-10)
+        improved = small.improve(vectors, *half, n_steps=2)
+        assert_allclose(improved, rows.improve(vectors, *half, n_steps=2), rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_other_devices_solve_the_same(dtype):
+    X, vectors, *half = half_step(dtype=dtype)
+    rows = WeightedRows(X, 6)
+    tolerance = {"rtol": 1e4 * np.finfo(dtype).eps, "atol": 1e2 * np.finfo(dtype).eps}
+    tensors = [*map(torch.from_numpy, half[:-1]), half[-1]]
+    for cells in (3, 2**12):
+        others = TorchRows(X, 6, torch.device("cpu"), block_bytes=4 * 6 * cells)
+        assert_allclose(others.solve(*tensors), rows.solve(*half), **tolerance)
+        improved = others.improve(torch.from_numpy(vectors), *tensors, n_steps=2)
+        assert_allclose(improved, rows.improve(vectors, *half, n_steps=2), **tolerance)
+
+
 @pytest.mark.parametrize("solver", ["cholesky", "cg"])
-def test_blocks_pieces_and_threads_change_nothing(monkeypatch, solver):
-    X = weighted(n_users=100)
-    model = ALS(**PARAMS, solver=solver, max_iter=2).fit(X)
-    monkeypatch.setitem(_half_step._BLOCK_BYTES, "cpu", 8 * 4 * 6)  # rows go in pieces of 4 or 8
-    small = ALS(**PARAMS, solver=solver, max_iter=2).fit(X)
-    assert_allclose(small.item_factors_, model.item_factors_, atol=1e-5)
-    assert_allclose(small.predict(X), model.predict(X), atol=1e-5)
-    for threads in (1, 3):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        assert_array_equal(small.fit(X).predict(X), small.predict(X))
-        assert_allclose(small.predict(X), model.predict(X), atol=1e-5)
-
-
-def test_threads_are_left_as_they_were():
-    before = torch.get_num_threads()
-    ALS(**PARAMS, max_iter=1).fit(weighted(n_users=300))
-    assert torch.get_num_threads() == before
+def test_threads_change_nothing_and_are_left_as_they_were(solver):
+    X = weighted(n_users=300)
+    model = ALS(**PARAMS, solver=solver, max_iter=2)
+    with threadpool_limits(1, user_api="blas"):
+        expected = model.fit(X).user_factors_
+    with threadpool_limits(3, user_api="blas"):
+        before = n_threads()
+        assert_array_equal(model.fit(X).user_factors_, expected)
+        assert n_threads() == before
+    X, _, *half = half_step()
+    rows = WeightedRows(X, 6, block_bytes=100)  # so that each thread has many groups
+    with threadpool_limits(1, user_api="blas"):
+        expected = rows.solve(*half)
+    with threadpool_limits(3, user_api="blas"):
+        assert_array_equal(rows.solve(*half), expected)
 
 
 def test_a_row_does_not_depend_on_the_others():
@@ -380,27 +412,16 @@ def test_a_memory_mapped_model_predicts(tmp_path):
     assert_array_equal(mapped.predict(X), model.predict(X))
 
 
-@pytest.mark.parametrize("max_cells", [3, 2**15])
-def test_new_users_are_solved_for_as_in_training(max_cells):
-    X = weighted(n_users=50, density=0.3)
-    rng = np.random.default_rng(0)
-    factors = rng.standard_normal((X.shape[1], 6))
-    prior, ridge = 0.1 * factors.T @ factors, rng.uniform(0.1, 1, 50)
-    rows = WeightedRows(X, 6, torch.device("cpu"), torch.float64)
-    expected = rows.solve(*map(torch.from_numpy, (factors, prior, ridge)))
-    solved = solve_rows(X, factors, prior, ridge, max_cells)
-    assert_allclose(solved, expected, rtol=1e-9, atol=1e-12)
-
-
 def test_rows_are_padded_in_groups_of_bounded_size():
     X = weighted(n_users=500, density=0.3)
-    rows = WeightedRows(X, 6, torch.device("cpu"), torch.float32)
-    groups = length_groups(np.diff(X.indptr), lambda width: 24 * (width + 6), 1000)
-    assert_array_equal(np.sort(np.concatenate(groups)), np.flatnonzero(np.diff(X.indptr)))
+    lengths = np.diff(X.indptr)
+    groups = length_groups(lengths, lambda width: 24 * (width + 6), 1000)
+    assert_array_equal(np.sort(np.concatenate(groups)), np.flatnonzero(lengths))
     for group in groups:
-        widths = np.diff(X.indptr)[group]
+        widths = lengths[group]
         assert widths.max() <= widths.min() + 8
         assert len(group) == 1 or 24 * len(group) * (widths.max() + 6) <= 1000
-    padded, roots = rows.weighted_factors(torch.tensor([4, 9]), slice(0, 30), torch.ones(40, 6))
-    assert_allclose((padded**2)[..., 0].sum(1), X[[4, 9]].sum(axis=1), rtol=1e-6)
-    assert_array_equal(np.count_nonzero(roots, axis=1), np.diff(X.indptr)[[4, 9]])
+    for rows, indices, weights in WeightedRows(X, 6, block_bytes=1000).groups:
+        dense = np.zeros((len(rows), 40))
+        np.add.at(dense, (np.arange(len(rows))[:, None], indices), weights)
+        assert_array_equal(dense, X[rows].toarray())

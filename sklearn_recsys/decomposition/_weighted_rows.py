@@ -1,0 +1,230 @@
+"""A half step of alternating least squares: the vectors of all rows, given those of the columns.
+
+This is the computation on the CPU, by numpy; `_torch_rows` has that on other devices.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from scipy.linalg import get_lapack_funcs
+
+from sklearn_recsys.utils._fold_in import length_groups
+from sklearn_recsys.utils._threads import batches, map_blas_blocks
+
+# Memory of the column vectors of a group. They stay in the cache from one conjugate gradient step
+# to the next, and numpy's calls are long enough for threads not to wait for the interpreter's lock.
+_BLOCK_BYTES = 2**22
+
+
+class WeightedRows:
+    """The rows of a matrix of weights, in groups of similar length.
+
+    The groups are made once, and used for every half step. BLAS uses one thread in each of
+    several parallel threads, so that the number of threads changes no bit of the results.
+
+    Parameters
+    ----------
+    X : csr_array of shape (n_rows, n_columns)
+        Positive weights of the observed cells.
+    n_factors : int
+        Length of the vectors to solve for.
+    block_bytes : int, default=2**22
+        Memory of the float32 vectors of the columns that are read at once; longer rows are split.
+
+    Attributes
+    ----------
+    lengths : ndarray of int of shape (n_rows,)
+        Number of observed cells of each row.
+    """
+
+    def __init__(self, X, n_factors, block_bytes=_BLOCK_BYTES):
+        self.n_factors = n_factors
+        self.lengths = np.diff(X.indptr)
+        self.max_cells = max(1, block_bytes // (4 * n_factors))
+        groups = length_groups(self.lengths, lambda width: width, self.max_cells)
+        # the longest rows first, so that no thread is left with them at the end
+        self.groups = [_padded(X, rows, self.lengths[rows]) for rows in groups[::-1]]
+
+    can_use_float64 = True
+
+    def array(self, array):
+        """Return an array as the methods take it."""
+        return array
+
+    def numpy(self, array):
+        """Return the result of a method as an ndarray."""
+        return array
+
+    @staticmethod
+    def gram(factors):
+        """Return Σ_i y_i y_iᵀ over all columns.
+
+        A product in BLAS's own threads would leave them waiting for work and take the cores from
+        those of the half step.
+        """
+        return sum(
+            map_blas_blocks(lambda rows: factors[rows].T @ factors[rows], len(factors), 2**13)
+        )
+
+    def solve(self, factors, prior, ridge):
+        """Return the vectors that minimize each row's share of the loss.
+
+        Row u has v_u = argmin Σ_i x_ui (1 − v · y_i)² + vᵀ prior v + ridge_u ‖v‖².
+
+        Parameters
+        ----------
+        factors : ndarray of shape (n_columns, n_factors)
+            The vectors y_i of the columns.
+        prior : ndarray of shape (n_factors, n_factors)
+            Σ_i y_i y_iᵀ over all columns, times the weight of unobserved cells. Its dtype is the
+            precision of the computation.
+        ridge : ndarray of shape (n_rows,)
+            The penalty of each row.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_rows, n_factors)
+            Zero for rows without a cell.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If a system is singular in the given precision.
+        """
+        vectors = np.zeros((len(ridge), self.n_factors), dtype=prior.dtype)
+        (posv,) = get_lapack_funcs(("posv",), dtype=prior.dtype)
+        at_once = max(1, self.max_cells // self.n_factors)  # systems
+
+        def solve(rows, indices, weights):
+            for part in batches(len(rows), at_once):
+                A, b = normal_equations(
+                    indices[part], weights[part], factors, prior, ridge[rows[part]], self.max_cells
+                )
+                for i, row in enumerate(rows[part]):  # A[i].T is symmetric, in LAPACK's order
+                    _, vectors[row], info = posv(A[i].T, b[i], overwrite_a=True)
+                    if info > 0:
+                        raise np.linalg.LinAlgError(f"The system of row {row} is singular.")
+
+        self._for_each_group(solve)
+        return vectors
+
+    def improve(self, vectors, factors, prior, ridge, n_steps):
+        """Return vectors closer to those of `solve`, by conjugate gradient steps from `vectors`."""
+        improved = np.zeros_like(vectors)
+        ridge = ridge.astype(vectors.dtype)[:, None]
+
+        def improve(rows, indices, weights):
+            v, penalty = vectors[rows], ridge[rows]
+            if weights.shape[1] <= self.max_cells:  # cheaper than building A
+                y = factors.take(indices, axis=0)  # (n_rows, n_cells, n_factors)
+                residual = _weighted_sums(weights * (1 - _products(v, y)), y)
+                residual -= v @ prior + penalty * v
+
+                def times(v):
+                    product = _weighted_sums(weights * _products(v, y), y)
+                    product += v @ prior
+                    product += penalty * v
+                    return product
+            else:
+                A, b = normal_equations(
+                    indices, weights, factors, prior, penalty[:, 0], self.max_cells
+                )
+                times = partial(_products, y=A)
+                residual = b - times(v)
+            improved[rows] = _conjugate_gradients(times, residual, v, n_steps)
+
+        self._for_each_group(improve)
+        return improved
+
+    def _for_each_group(self, function):
+        """Call ``function(rows, indices, weights)`` for each group, in parallel threads."""
+
+        def call(block):
+            with np.errstate(all="ignore"):  # `ALS` warns if its vectors diverge
+                for group in self.groups[block]:
+                    function(*group)
+
+        if len(self.lengths) == 1:  # a new user: limiting BLAS takes half as long as solving
+            call(slice(None))
+        else:
+            map_blas_blocks(call, len(self.groups), 1)
+
+
+def normal_equations(indices, weights, factors, prior, ridge, max_cells):
+    """Return the systems whose solutions are the vectors of some rows.
+
+    Parameters
+    ----------
+    indices : ndarray of int of shape (n_rows, n_cells)
+        The columns of the cells of each row.
+    weights : ndarray of shape (n_rows, n_cells)
+        Their weights x_i, zero where a row has fewer cells.
+    factors, prior : ndarray
+        As in `WeightedRows.solve`.
+    ridge : ndarray of shape (n_rows,)
+        The penalty of each row.
+    max_cells : int
+        Cells of a row that are read at once.
+
+    Returns
+    -------
+    A : ndarray of shape (n_rows, n_factors, n_factors)
+        prior + ridge I + Σ_i x_i y_i y_iᵀ.
+    b : ndarray of shape (n_rows, n_factors)
+        Σ_i x_i y_i.
+    """
+    dtype = prior.dtype
+    A, b = 0, 0
+    for start in range(0, max(1, weights.shape[1]), max_cells):
+        cells = slice(start, start + max_cells)
+        roots = np.sqrt(weights[:, cells], dtype=dtype)
+        # cast only after `take`, which avoids a float64 copy of all factors
+        y = factors.take(indices[:, cells], axis=0).astype(dtype, copy=False)
+        y *= roots[..., None]
+        A = A + y.transpose(0, 2, 1) @ y  # numpy calls BLAS's symmetric product for it
+        b = b + _weighted_sums(roots, y)
+    A += prior
+    diagonal = np.arange(len(prior))
+    A[:, diagonal, diagonal] += ridge[:, None]
+    return A, b
+
+
+def _padded(X, rows, lengths):
+    """Return rows, and the columns and the weights of their cells, padded with weights of zero."""
+    positions = np.arange(lengths.max())
+    filled = positions < lengths[:, None]
+    cells = np.where(filled, X.indptr[rows][:, None] + positions, 0)
+    return rows, X.indices[cells], np.where(filled, X.data[cells], 0)
+
+
+def _products(v, y):
+    """Return ``v[u] @ y[u].T`` for each row u."""
+    return (v[:, None] @ y.transpose(0, 2, 1))[:, 0]
+
+
+def _weighted_sums(weights, y):
+    """Return ``weights[u] @ y[u]`` for each row u."""
+    return (weights[:, None] @ y)[:, 0]
+
+
+def _conjugate_gradients(times, residual, v, n_steps):
+    """Take steps from v toward the solutions of symmetric systems; ``times(v)`` is v A."""
+    tiny = np.finfo(v.dtype).tiny  # avoids 0 / 0 for systems that are already solved
+    direction = residual
+    squares = _row_products(residual, residual)
+    for step in range(n_steps):
+        product = times(direction)
+        length = squares / np.maximum(_row_products(direction, product), tiny)
+        v = v + length * direction
+        if step < n_steps - 1:
+            residual = residual - length * product
+            previous, squares = squares, _row_products(residual, residual)
+            direction = residual + squares / np.maximum(previous, tiny) * direction
+    return v
+
+
+def _row_products(a, b):
+    """Return the dot product of each row of two matrices, as a column."""
+    return np.einsum("ij,ij->i", a, b)[:, None]
