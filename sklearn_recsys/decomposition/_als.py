@@ -213,7 +213,7 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
         self.n_iter_ = self.max_iter
         self.item_factors_ = by_item.numpy(items)
         self._gram_ = WeightedRows.gram(self.item_factors_.astype(np.float64))
-        if not by_user.can_use_float64:
+        if not by_user.solves_in_float64:
             by_user = WeightedRows(X, self.n_factors)
         self.user_factors_ = self._solved_users(by_user)
         if not (np.isfinite(self.item_factors_).all() and np.isfinite(self.user_factors_).all()):
@@ -225,14 +225,17 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
             )
 
     def _weighted_rows(self, X):
-        """Return the rows of `X` where `fit` computes."""
-        if self.device != "cpu":
-            device = check_device(self.device)
-            if device.type != "cpu":
-                # imported only here, because the CPU does without torch, which is slow to import
-                from sklearn_recsys.decomposition._torch_rows import TorchRows
+        """Return the rows of `X` where `fit` computes, and as its solver needs them."""
+        # torch is imported late: it is slow to import, and exact solutions on a CPU do without it
+        device = None if self.device == "cpu" else check_device(self.device)
+        if device is not None and device.type != "cpu":
+            from sklearn_recsys.decomposition._torch_rows import TorchRows
 
-                return TorchRows(X, self.n_factors, device)
+            return TorchRows(X, self.n_factors, device)
+        if self.solver == "cg":
+            from sklearn_recsys.decomposition._sparse_rows import SparseRows
+
+            return SparseRows(X)
         return WeightedRows(X, self.n_factors)
 
     def _initial_vectors(self, n_items):

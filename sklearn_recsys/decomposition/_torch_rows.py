@@ -1,4 +1,4 @@
-"""The half steps of `_weighted_rows` on a GPU, by torch."""
+"""Half steps of alternating least squares on a GPU, by torch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TorchRows:
 
     def __init__(self, X, n_factors, device, block_bytes=_BLOCK_BYTES):
         self.n_factors, self.device = n_factors, device
-        self.can_use_float64 = device.type != "mps"
+        self.solves_in_float64 = device.type != "mps"
         self.lengths = np.diff(X.indptr)
         self.n_cells = self.array(self.lengths)
         self.starts = self.array(X.indptr[:-1].astype(np.int64))
@@ -113,7 +113,7 @@ class TorchRows:
         return vectors
 
     def improve(self, vectors, factors, prior, ridge, n_steps):
-        """Return what `WeightedRows.improve` does, of tensors; only `ridge` is an array."""
+        """Return what `SparseRows.improve` does; only `ridge` is an array."""
         improved = torch.zeros_like(vectors)
         ridge = self.array(ridge, prior.dtype)
         for rows, width in self.groups:

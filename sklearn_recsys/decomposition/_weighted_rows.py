@@ -1,11 +1,10 @@
-"""A half step of alternating least squares: the vectors of all rows, given those of the columns.
+"""The exact vectors of rows, given those of the columns: half of an alternating least squares step.
 
-This is the computation on the CPU, by numpy; `_torch_rows` has that on other devices.
+This is the computation on the CPU, by numpy, also for new users; `_sparse_rows` has conjugate
+gradients on the CPU, `_torch_rows` both on a GPU.
 """
 
 from __future__ import annotations
-
-from functools import partial
 
 import numpy as np
 from scipy.linalg import get_lapack_funcs
@@ -13,9 +12,9 @@ from scipy.linalg import get_lapack_funcs
 from sklearn_recsys.utils._fold_in import length_groups
 from sklearn_recsys.utils._threads import batches, map_blas_blocks
 
-# Memory of the column vectors of a group. They stay in the cache from one conjugate gradient step
-# to the next, and numpy's calls are long enough for threads not to wait for the interpreter's lock.
-_BLOCK_BYTES = 2**22
+# Memory of the column vectors of a group: they stay in the cache, threads do not wait for the
+# interpreter's lock all the time, and allocating them again does not fault on every page.
+_BLOCK_BYTES = 2**21
 
 
 class WeightedRows:
@@ -30,7 +29,7 @@ class WeightedRows:
         Positive weights of the observed cells.
     n_factors : int
         Length of the vectors to solve for.
-    block_bytes : int, default=2**22
+    block_bytes : int, default=2**21
         Memory of the float32 vectors of the columns that are read at once; longer rows are split.
 
     Attributes
@@ -47,7 +46,7 @@ class WeightedRows:
         # the longest rows first, so that no thread is left with them at the end
         self.groups = [_padded(X, rows, self.lengths[rows]) for rows in groups[::-1]]
 
-    can_use_float64 = True
+    solves_in_float64 = True
 
     def array(self, array):
         """Return an array as the methods take it."""
@@ -110,34 +109,6 @@ class WeightedRows:
         self._for_each_group(solve)
         return vectors
 
-    def improve(self, vectors, factors, prior, ridge, n_steps):
-        """Return vectors closer to those of `solve`, by conjugate gradient steps from `vectors`."""
-        improved = np.zeros_like(vectors)
-        ridge = ridge.astype(vectors.dtype)[:, None]
-
-        def improve(rows, indices, weights):
-            v, penalty = vectors[rows], ridge[rows]
-            if weights.shape[1] <= self.max_cells:  # cheaper than building A
-                y = factors.take(indices, axis=0)  # (n_rows, n_cells, n_factors)
-                residual = _weighted_sums(weights * (1 - _products(v, y)), y)
-                residual -= v @ prior + penalty * v
-
-                def times(v):
-                    product = _weighted_sums(weights * _products(v, y), y)
-                    product += v @ prior
-                    product += penalty * v
-                    return product
-            else:
-                A, b = normal_equations(
-                    indices, weights, factors, prior, penalty[:, 0], self.max_cells
-                )
-                times = partial(_products, y=A)
-                residual = b - times(v)
-            improved[rows] = _conjugate_gradients(times, residual, v, n_steps)
-
-        self._for_each_group(improve)
-        return improved
-
     def _for_each_group(self, function):
         """Call ``function(rows, indices, weights)`` for each group, in parallel threads."""
 
@@ -176,15 +147,16 @@ def normal_equations(indices, weights, factors, prior, ridge, max_cells):
         Σ_i x_i y_i.
     """
     dtype = prior.dtype
-    A, b = 0, 0
+    A = b = 0
     for start in range(0, max(1, weights.shape[1]), max_cells):
         cells = slice(start, start + max_cells)
         roots = np.sqrt(weights[:, cells], dtype=dtype)
         # cast only after `take`, which avoids a float64 copy of all factors
         y = factors.take(indices[:, cells], axis=0).astype(dtype, copy=False)
         y *= roots[..., None]
-        A = A + y.transpose(0, 2, 1) @ y  # numpy calls BLAS's symmetric product for it
-        b = b + _weighted_sums(roots, y)
+        product = y.transpose(0, 2, 1) @ y  # numpy calls BLAS's symmetric product for it
+        A = product if start == 0 else A + product
+        b = b + (roots[:, None] @ y)[:, 0]
     A += prior
     diagonal = np.arange(len(prior))
     A[:, diagonal, diagonal] += ridge[:, None]
@@ -197,34 +169,3 @@ def _padded(X, rows, lengths):
     filled = positions < lengths[:, None]
     cells = np.where(filled, X.indptr[rows][:, None] + positions, 0)
     return rows, X.indices[cells], np.where(filled, X.data[cells], 0)
-
-
-def _products(v, y):
-    """Return ``v[u] @ y[u].T`` for each row u."""
-    return (v[:, None] @ y.transpose(0, 2, 1))[:, 0]
-
-
-def _weighted_sums(weights, y):
-    """Return ``weights[u] @ y[u]`` for each row u."""
-    return (weights[:, None] @ y)[:, 0]
-
-
-def _conjugate_gradients(times, residual, v, n_steps):
-    """Take steps from v toward the solutions of symmetric systems; ``times(v)`` is v A."""
-    tiny = np.finfo(v.dtype).tiny  # avoids 0 / 0 for systems that are already solved
-    direction = residual
-    squares = _row_products(residual, residual)
-    for step in range(n_steps):
-        product = times(direction)
-        length = squares / np.maximum(_row_products(direction, product), tiny)
-        v = v + length * direction
-        if step < n_steps - 1:
-            residual = residual - length * product
-            previous, squares = squares, _row_products(residual, residual)
-            direction = residual + squares / np.maximum(previous, tiny) * direction
-    return v
-
-
-def _row_products(a, b):
-    """Return the dot product of each row of two matrices, as a column."""
-    return np.einsum("ij,ij->i", a, b)[:, None]
