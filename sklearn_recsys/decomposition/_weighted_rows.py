@@ -12,9 +12,9 @@ from scipy.linalg import get_lapack_funcs
 from sklearn_recsys.utils._fold_in import length_groups
 from sklearn_recsys.utils._threads import batches, map_blas_blocks
 
-# Memory of the column vectors of a group: they stay in the cache, threads do not wait for the
-# interpreter's lock all the time, and allocating them again does not fault on every page.
-_BLOCK_BYTES = 2**21
+# Memory of the column vectors of a group: large enough for threads to rarely wait for the lock of
+# the interpreter, which LAPACK's solver holds.
+_BLOCK_BYTES = 2**23
 
 
 class WeightedRows:
@@ -29,7 +29,7 @@ class WeightedRows:
         Positive weights of the observed cells.
     n_factors : int
         Length of the vectors to solve for.
-    block_bytes : int, default=2**21
+    block_bytes : int, default=2**23
         Memory of the float32 vectors of the columns that are read at once; longer rows are split.
 
     Attributes
