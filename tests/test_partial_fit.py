@@ -45,6 +45,7 @@ MODELS |= {
     "AutoRec, user": small(MODELS["AutoRec"]).set_params(kind="user"),
     "ImplicitMatrixFactorization, logistic": small(ImplicitMatrixFactorization()),
     "ImplicitMatrixFactorization, bpr": small(ImplicitMatrixFactorization(loss="bpr")),
+    "ImplicitMatrixFactorization, warp": small(ImplicitMatrixFactorization(loss="warp")),
     "NCF, gmf": small(NCF("gmf")),
     "TwoTower, softmax": small(MODELS["TwoTower"]).set_params(loss="softmax"),
     "pipeline": RecommenderPipeline([("tfidf", TfidfTransformer()), ("m", small(ALS()))]),

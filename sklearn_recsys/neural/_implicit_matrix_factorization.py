@@ -1,8 +1,9 @@
-"""ImplicitMatrixFactorization: dot products that rank, by the logistic loss or by pairs (BPR).
+"""ImplicitMatrixFactorization: dot products that rank, by the logistic loss, BPR or WARP.
 
 Johnson, "Logistic Matrix Factorization for Implicit Feedback Data", NIPS 2014 Workshop; Rendle,
 Freudenthaler, Gantner and Schmidt-Thieme, "BPR: Bayesian Personalized Ranking from Implicit
-Feedback", UAI 2009; Rendle, Krichene, Zhang and Anderson, "Neural Collaborative Filtering vs.
+Feedback", UAI 2009; Weston, Bengio and Usunier, "WSABIE: Scaling Up to Large Vocabulary Image
+Annotation", IJCAI 2011; Rendle, Krichene, Zhang and Anderson, "Neural Collaborative Filtering vs.
 Matrix Factorization Revisited", RecSys 2020.
 """
 
@@ -11,6 +12,8 @@ from __future__ import annotations
 from dataclasses import KW_ONLY
 from numbers import Integral, Real
 
+import numpy as np
+import torch
 from torch.nn.functional import softplus
 
 from sklearn_recsys.neural._base.biased_factors import BiasedFactorsMixin
@@ -30,7 +33,7 @@ class ImplicitMatrixFactorizationModule(DotProductModule):
         Rows and columns of the training matrix.
     n_factors : int
         Length of p and q.
-    objective : {"logistic", "bpr"}
+    objective : {"logistic", "bpr", "warp"}
         The loss.
     l2 : float
         The penalty.
@@ -51,6 +54,39 @@ class ImplicitMatrixFactorizationModule(DotProductModule):
         rows, _ = batch
         losses, penalties, weights = self.row_losses(self.user_vectors[rows.training_rows], rows)
         return (losses + penalties).sum() / weights.sum()
+
+    def losses(self, u, items, targets):
+        """Return the loss and the penalty of each example; of WARP the targets are the trials."""
+        if self.objective != "warp":
+            return super().losses(u, items, targets)
+        v = self.item_vectors.index_select(0, items)
+        scores = self.score(u, v)
+        n_trials, violators = self._first_violators(u.detach(), scores.detach(), targets)
+        w = self.item_vectors.index_select(0, violators)
+        greatest = torch.full_like(n_trials, max(len(self.item_vectors) - 1, 1))  # of the ranks
+        ranks = greatest // n_trials.clamp(min=1)
+        weights = _harmonic(ranks, scores.dtype) / _harmonic(greatest, scores.dtype)
+        is_violated = n_trials > 0
+        losses = torch.where(is_violated, weights * (1 - scores + self.score(u, w)).relu(), 0)
+        squares = (is_violated[:, None] * w).square().sum(dim=1)
+        squares = squares + u.square().sum(dim=1) + v.square().sum(dim=1)
+        return losses, self.l2 / 2 * squares
+
+    @torch.no_grad()
+    def _first_violators(self, u, scores, trials):
+        """Return the number of trials up to the first violator, 0 if there is none, and it."""
+        n_trials = torch.zeros_like(trials[:, 0])
+        violators = trials[:, 0].clone()
+        pending = torch.arange(len(trials), device=trials.device)
+        for trial, items in enumerate(trials.T, start=1):  # most examples need few
+            items = items[pending]
+            violates = self.score(u[pending], self.item_vectors[items]) > scores[pending] - 1
+            found = pending[violates]
+            n_trials[found], violators[found] = trial, items[violates]
+            pending = pending[~violates]
+            if not len(pending):
+                break
+        return n_trials, violators
 
     def row_losses(self, u, rows):
         """Return each row's logistic loss over all items, its penalty and its sum of weights.
@@ -80,9 +116,14 @@ class ImplicitMatrixFactorizationModule(DotProductModule):
         return losses, self.l2 / 2 * (totals * u.square().sum(dim=1) + item_squares), totals
 
 
+def _harmonic(n, dtype):
+    """Return 1 + 1/2 + … + 1/n."""
+    return torch.special.digamma((n + 1).to(dtype)) + np.euler_gamma
+
+
 @parameters
 class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
-    r"""Matrix factorization for implicit feedback: logistic loss, or BPR.
+    r"""Matrix factorization for implicit feedback: logistic loss, BPR or WARP.
 
     Items are ranked by :math:`s_{ui} = b_u + b_i + p_u \cdot q_i`. Every interaction (``x > 0``) is
     a positive. The losses compare it with negatives, items that the user has no interaction with:
@@ -94,20 +135,28 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
     ``"bpr"``
         Bayesian personalized ranking [3]_: :math:`-\ln \sigma(s_{ui} - s_{uj})` for an interaction
         i and a sampled negative j is minimized (BPR-Opt), which ranks i above j.
+    ``"warp"``
+        Weighted approximate-rank pairwise loss [5]_: negatives are sampled until one violates the
+        margin, :math:`s_{uj} > s_{ui} - 1`. The fewer were needed, the lower the interaction ranks,
+        and the greater is the weight of the violation; see the Notes.
 
     Parameters
     ----------
     n_factors : int, default=128
         Length of the vectors p and q.
-    loss : {"logistic", "bpr"}, default="logistic"
+    loss : {"logistic", "bpr", "warp"}, default="logistic"
         The loss.
     negatives : {"all", "sampled"}, default="all"
         With ``"logistic"``: all items that a user has no interaction with, with the total weight
         of `n_negatives` sampled ones for each interaction; or sampled ones, again in each epoch.
         The first is the expectation of the second, at the cost of users × items × factors,
-        which is quick for catalogs of some ten thousand items. ``"bpr"`` always samples.
+        which is quick for catalogs of some ten thousand items. ``"bpr"`` and ``"warp"`` always
+        sample.
     n_negatives : int, default=4
-        Negatives for each interaction.
+        Negatives for each interaction; ``"warp"`` has `max_trials` instead.
+    max_trials : int, default=10
+        With ``"warp"``: the most negatives that are sampled for an interaction to find one that
+        violates the margin.
     dropout : float, default=0.0
         Share of a user's factors that are dropped from an example while training.
     schedule : {"constant", "one_cycle"}, default="constant"
@@ -173,6 +222,18 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
 
     Notes
     -----
+    With N the number of negatives that were sampled for an interaction until the first violator j,
+    and n the number of items, WARP minimizes
+
+    .. math:: \frac{L(\lfloor (n - 1) / N \rfloor)}{L(n - 1)} (1 - s_{ui} + s_{uj}), \qquad
+              L(r) = \sum_{k=1}^{r} \frac{1}{k},
+
+    in which the argument of the first L estimates the rank of i: if r of the n − 1 other items violate the
+    margin, (n − 1) / r trials are needed on average ([5]_, eq. 3 and section 3). L puts the weight
+    on the top of the list. The greatest weight is 1 here, so that `l2` does not
+    depend on the number of items; the paper does not divide by it. An interaction for which none of `max_trials` items violates the margin
+    has no loss. The violators of a batch are all found with the vectors before its update.
+
     Johnson weights an interaction by its count. Here all interactions have weight 1, and the
     negatives of a user together `n_negatives` times the weight of the interactions. Training is by
     minibatches and Adam, rather than alternating between users and items.
@@ -191,6 +252,8 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
        Bayesian Personalized Ranking from Implicit Feedback". UAI 2009, sections 4.1 and 4.3.1.
     .. [4] Yifan Hu, Yehuda Koren, Chris Volinsky. "Collaborative Filtering for Implicit Feedback
        Datasets". ICDM 2008.
+    .. [5] Jason Weston, Samy Bengio, Nicolas Usunier. "WSABIE: Scaling Up to Large Vocabulary
+       Image Annotation". IJCAI 2011.
 
     Examples
     --------
@@ -207,6 +270,7 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
     loss: str = "logistic"
     negatives: str = "all"
     n_negatives: int = 4
+    max_trials: int = 10
     dropout: float = 0.0
     lr: float = 0.01
     l2: float = 0.01
@@ -215,9 +279,10 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
     _parameter_constraints = {
         **TransductiveRecommender._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
-        "loss": [StrOptions({"logistic", "bpr"})],
+        "loss": [StrOptions({"logistic", "bpr", "warp"})],
         "negatives": [StrOptions({"all", "sampled"})],
         "n_negatives": [Interval(Integral, 1, None, closed="left")],
+        "max_trials": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
     }
 
@@ -226,6 +291,8 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
         loss = self._fitted_param("loss")
         if loss == "logistic" and self._fitted_param("negatives") == "all":
             return WholeRows()
+        if loss == "warp":
+            return SampledNegatives(self._fitted_param("max_trials"), listwise=True)
         return SampledNegatives(self._fitted_param("n_negatives"), pairwise=loss == "bpr")
 
     def _make_module(self, X):

@@ -62,6 +62,7 @@ RANKERS = {
     "MF, logistic": ImplicitMatrixFactorization(),
     "MF, sampled": ImplicitMatrixFactorization(negatives="sampled"),
     "MF, bpr": ImplicitMatrixFactorization(loss="bpr"),
+    "MF, warp": ImplicitMatrixFactorization(loss="warp"),
     "NCF, gmf": NCF("gmf"),
     "NCF, mlp": NCF("mlp", hidden_layer_sizes=[4]),
     "NCF, neumf": NCF(hidden_layer_sizes=[4]),

@@ -22,6 +22,7 @@ RANKERS = {
     "all": {"loss": "logistic"},
     "sampled": {"loss": "logistic", "negatives": "sampled"},
     "bpr": {"loss": "bpr"},
+    "warp": {"loss": "warp"},
 }
 KINDS = {"mse": {}, "range": {"rating_range": (1, 5)}, **RANKERS}
 kinds = pytest.mark.parametrize("kind", KINDS)

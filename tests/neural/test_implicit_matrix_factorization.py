@@ -18,7 +18,12 @@ from sklearn_recsys.neural._implicit_matrix_factorization import (  # noqa: E402
 )
 from sklearn_recsys.utils.estimator_checks import check_checkerboard  # noqa: E402
 
-KINDS = {"all": {}, "sampled": {"negatives": "sampled"}, "bpr": {"loss": "bpr"}}
+KINDS = {
+    "all": {},
+    "sampled": {"negatives": "sampled"},
+    "bpr": {"loss": "bpr"},
+    "warp": {"loss": "warp"},
+}
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -43,9 +48,11 @@ def test_learns_more_than_popularity_for_known_and_new_users(kind):
     X = make_interactions(600, 80, density=0.15, random_state=0)
     X, held_out = random_holdout(X, 0.2, per_user=True, random_state=0)
     params = {"n_factors": 8, "max_epochs": 10, "lr": 0.02, "batch_size": 512, "l2": 0.03}
-    params |= {"all": {"max_epochs": 30, "lr": 0.01, "batch_size": 50}, "bpr": {"l2": 0.1}}.get(
-        kind, {}
-    )
+    params |= {
+        "all": {"max_epochs": 30, "lr": 0.01, "batch_size": 50},
+        "bpr": {"l2": 0.1},
+        "warp": {"l2": 0.2},
+    }.get(kind, {})
     model = small(kind, early_stopping=False, **params).fit(X[:480])
     popular = PopularityRecommender().fit(X[:480])
     scores = []
@@ -121,3 +128,95 @@ def test_only_the_items_count(kind):
 def test_bad_parameters(params, match):
     with pytest.raises(ValueError, match=match):
         small("all", **params).fit(interactions())
+
+
+# ---------------------------------------------------------------- WARP
+
+
+def warp_module(n_users=7, n_items=9, l2=0.3):
+    torch.manual_seed(0)
+    module = ImplicitMatrixFactorizationModule(
+        n_users, n_items, 4, objective="warp", l2=l2, dropout=0.0, n_negatives=4
+    )
+    for weight in module.parameters():
+        torch.nn.init.normal_(weight, std=0.8)
+    return module
+
+
+def warp_loss(grid, squares, user, item, trials, l2=0.3):
+    """Return the loss of an example, its trials one after the other (Weston et al., algorithm 1)."""
+    n_others = grid.shape[1] - 1
+    harmonic = np.cumsum(1 / np.arange(1, n_others + 1))
+    penalty = squares[0][user] + squares[1][item]
+    for n, negative in enumerate(trials, start=1):
+        violation = 1 - grid[user, item] + grid[user, negative]
+        if violation > 0:
+            weight = harmonic[n_others // n - 1] / harmonic[-1]
+            return weight * violation + l2 / 2 * (penalty + squares[1][negative])
+    return l2 / 2 * penalty
+
+
+def test_warp_weights_the_first_violator_by_the_number_of_trials():
+    module = warp_module()
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(7, size=200), rng.integers(9, size=200)
+    trials = rng.integers(9, size=(200, 5))
+    vectors = [module.user_vectors, module.item_vectors]
+    U, V = (v.detach().numpy().astype(np.float64) for v in vectors)
+
+    def expected(U, V):
+        grid = U[:, :-1] @ V[:, :-1].T + U[:, -1:] + V[:, -1]
+        squares = (U**2).sum(axis=1), (V**2).sum(axis=1)
+        examples = zip(users, items, trials, strict=True)
+        return np.mean([warp_loss(grid, squares, *example) for example in examples])
+
+    loss = module.loss(*(torch.from_numpy(part) for part in (users, items, trials)))
+    loss.backward()
+    assert loss.item() == pytest.approx(expected(U, V), rel=1e-5)
+    for which, vector in enumerate(vectors):  # a derivative along a random direction
+        direction = rng.normal(size=vector.shape)
+        step = 1e-6 * direction
+        ends = [
+            expected(*(W + sign * step if i == which else W for i, W in enumerate((U, V))))
+            for sign in (1, -1)
+        ]
+        slope = (vector.grad.numpy() * direction).sum()
+        assert slope == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-3)
+
+
+def test_warp_leaves_out_interactions_that_rank_first():
+    module = warp_module(l2=0.0)
+    torch.nn.init.zeros_(module.user_vectors)
+    torch.nn.init.zeros_(module.item_vectors)
+    with torch.no_grad():
+        module.item_vectors[0, -1] = 1.5
+    trials = torch.arange(1, 9).expand(7, -1)
+    assert module.loss(torch.arange(7), torch.zeros(7, dtype=torch.int64), trials).item() == 0
+    loss = module.loss(torch.arange(7), torch.full((7,), 8), trials[:, :1])
+    assert loss.item() == pytest.approx(1)  # the first trial violates the margin: weight 1
+
+
+def test_warp_estimates_ranks():
+    """On average (n − 1) / N is near the number of violators among the other items."""
+    module = warp_module(1, 500, l2=0.0)
+    torch.nn.init.zeros_(module.user_vectors)
+    torch.nn.init.zeros_(module.item_vectors)
+    with torch.no_grad():
+        module.item_vectors[1:400, -1] = -2  # 100 of the 499 others violate the margin
+    trials = torch.from_numpy(np.random.default_rng(0).integers(1, 500, size=(4000, 200)))
+    zeros = torch.zeros(4000, dtype=torch.int64)
+    u = module.user_vectors[zeros]
+    n_trials, violators = module._first_violators(u, torch.zeros(4000), trials)
+    assert (violators >= 400).all()
+    assert 499 / n_trials.double().mean().item() == pytest.approx(100, rel=0.05)
+
+
+def test_warp_has_an_example_for_each_interaction_of_users_with_free_items():
+    X = sp.csr_array(np.vstack([np.ones((1, 6)), np.eye(5, 6)]))
+    data = small("warp", max_trials=3)._examples.dataset(X, "cpu")
+    batches = list(small("warp")._batches(data, 4))
+    assert sum(len(users) for users, _, _ in batches) == 5
+    for users, items, trials in batches:
+        assert trials.shape == (len(users), 3)
+        assert (users > 0).all() and (trials >= 0).all()
+        assert not (trials == items[:, None]).any()

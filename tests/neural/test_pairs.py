@@ -316,6 +316,7 @@ RANKERS = {
     "all": ImplicitMatrixFactorization(4),
     "sampled": ImplicitMatrixFactorization(4, negatives="sampled"),
     "bpr": ImplicitMatrixFactorization(4, loss="bpr"),
+    "warp": ImplicitMatrixFactorization(4, loss="warp"),
     "gmf": NCF("gmf", 4),
     "neumf": NCF("neumf", 4, (6,), pretrain=False),
 }
@@ -377,7 +378,8 @@ def test_folding_in_lowers_the_loss_of_every_row(name):
         assert loss(found).item() < loss(start).item()
         (gradient,) = torch.autograd.grad(loss(found.requires_grad_()), found)
         (before,) = torch.autograd.grad(loss(start.requires_grad_()), start)
-        assert gradient.norm() < 0.7 * before.norm()
+        if name != "warp":  # which has a kink at its minimum
+            assert gradient.norm() < 0.7 * before.norm()
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -90,16 +90,18 @@ class RatedCells(_PairExamples):
 class SampledNegatives(_PairExamples):
     """Interactions and, for each, some sampled items that the user has no interaction with.
 
-    An example is an item with its label, or, if `pairwise`, an interaction with a sampled item.
+    An example is an item with its label; if `pairwise`, an interaction with a sampled item; if
+    `listwise`, an interaction with all that are sampled for it.
     """
 
     n_negatives: int
     pairwise: bool = False
+    listwise: bool = False
 
     def dataset(self, X, device):
         """Return the data set of interactions, whose negatives are sampled again in each epoch."""
         sampler = NegativeSampler.from_csr(X, device=device)
-        return PairDataset(X, sampler, self.n_negatives, self.pairwise)
+        return PairDataset(X, sampler, self.n_negatives, self.pairwise, self.listwise)
 
     def blocks(self, X, vector_size):
         """Yield slices of rows."""

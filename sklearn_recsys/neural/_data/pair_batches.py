@@ -26,14 +26,24 @@ class PairDataset(Dataset):
         Negatives for each interaction.
     pairwise : bool, default=False
         Whether an example is an interaction with a negative, rather than one item with a label.
+    listwise : bool, default=False
+        Whether an example is an interaction with all of its negatives.
     """
 
-    def __init__(self, X, sampler=None, n_negatives=0, pairwise=False):
+    def __init__(self, X, sampler=None, n_negatives=0, pairwise=False, listwise=False):
         check_negatives_memory(n_negatives, n_negatives)
         self.X = X
         self.sampler = sampler
         self.n_negatives = n_negatives
         self.pairwise = pairwise
+        self.listwise = listwise
+
+    @property
+    def n_examples(self):
+        """The number of examples, unless users without a free item have none of some."""
+        if self.sampler is None or self.listwise:
+            return len(self)
+        return len(self) * (self.n_negatives + (not self.pairwise))
 
     def __len__(self):
         return self.X.nnz
@@ -41,10 +51,14 @@ class PairDataset(Dataset):
     def examples(self, users, items, negatives):
         """Return users, items and targets of the examples that interactions make.
 
-        The target is the negative item of a pairwise example, and the label of others.
+        The target is the negative item of a pairwise example, the row of negatives of a listwise
+        one, and the label of others.
         """
         n = negatives.shape[1]
-        if self.pairwise:
+        if self.listwise:
+            examples = users, items, negatives
+            valid = negatives[:, 0] >= 0
+        elif self.pairwise:
             examples = users.repeat_interleave(n), items.repeat_interleave(n), negatives.flatten()
             valid = examples[2] >= 0
         else:
@@ -82,10 +96,7 @@ class PairBatches(ChunkBatches):
     """
 
     def __len__(self):
-        n = 1  # examples of an interaction
-        if self.dataset.sampler is not None:
-            n = self.dataset.n_negatives + (not self.dataset.pairwise)
-        return -(-len(self.dataset) * n // self.batch_size)
+        return -(-self.dataset.n_examples // self.batch_size)
 
     def __iter__(self):
         X, sampler = self.dataset.X, self.dataset.sampler
