@@ -171,6 +171,8 @@ def checked(recommender):
     quick = {name: value for name, value in QUICK.items() if name in params}
     if "hidden_layer_sizes" in params:
         quick["hidden_layer_sizes"] = (8,) * len(params["hidden_layer_sizes"])
+    if params.get("batch_size") == "auto":  # from 32 cells
+        quick["batch_size"] = 256
     return model.set_params(**quick | LARGER_STEPS.get(recommender.__name__, {}))
 
 

@@ -26,7 +26,13 @@ def interactions(n_users=80, n_items=40, density=0.15):
 
 
 def small(architecture="neumf", **params):
-    params = {"n_factors": 6, "hidden_layer_sizes": (8, 4), "max_epochs": 3, **params}
+    params = {
+        "n_factors": 6,
+        "hidden_layer_sizes": (8, 4),
+        "max_epochs": 3,
+        "batch_size": 256,
+        **params,
+    }
     return NCF(architecture, **{"random_state": 0, **params})
 
 
