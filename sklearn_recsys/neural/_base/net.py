@@ -241,6 +241,8 @@ class NetMixin:
             "verbose": int(self.verbose),
             "device": str(device),
         }
+        if not self.verbose:  # or it formats a table in each epoch, to print none
+            params["callbacks__print_log"] = None
         if full_batch:  # a line search finds the step size
             params |= {"lr": 1.0, "optimizer__line_search_fn": "strong_wolfe"}
         decays = "weight_decay" in inspect.signature(optimizer).parameters
