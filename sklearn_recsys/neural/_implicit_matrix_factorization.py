@@ -228,11 +228,12 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
     .. math:: \frac{L(\lfloor (n - 1) / N \rfloor)}{L(n - 1)} (1 - s_{ui} + s_{uj}), \qquad
               L(r) = \sum_{k=1}^{r} \frac{1}{k},
 
-    in which the argument of the first L estimates the rank of i: if r of the n − 1 other items violate the
-    margin, (n − 1) / r trials are needed on average ([5]_, eq. 3 and section 3). L puts the weight
-    on the top of the list. The greatest weight is 1 here, so that `l2` does not
-    depend on the number of items; the paper does not divide by it. An interaction for which none of `max_trials` items violates the margin
-    has no loss. The violators of a batch are all found with the vectors before its update.
+    in which the argument of the first L estimates the rank of i: if r of the n − 1 other items
+    violate the margin, (n − 1) / r trials are needed on average ([5]_, eq. 3 and section 3). L puts
+    the weight on the top of the list. The greatest weight is 1 here, so that `l2` does not depend
+    on the number of items; the paper does not divide by it. An interaction for which none of
+    `max_trials` items violates the margin has no loss. The violators of a batch are all found with
+    the vectors before its update.
 
     Johnson weights an interaction by its count. Here all interactions have weight 1, and the
     negatives of a user together `n_negatives` times the weight of the interactions. Training is by

@@ -144,7 +144,7 @@ def warp_module(n_users=7, n_items=9, l2=0.3):
 
 
 def warp_loss(grid, squares, user, item, trials, l2=0.3):
-    """Return the loss of an example, its trials one after the other (Weston et al., algorithm 1)."""
+    """Return the loss of an example, its trials one by one (Weston et al., algorithm 1)."""
     n_others = grid.shape[1] - 1
     harmonic = np.cumsum(1 / np.arange(1, n_others + 1))
     penalty = squares[0][user] + squares[1][item]
