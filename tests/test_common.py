@@ -37,14 +37,12 @@ from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.preprocessing import BM25Transformer
 from sklearn_recsys.utils.discovery import all_recommenders
 from sklearn_recsys.utils.estimator_checks import (
-    _TOLERANCE,
-    _matrix,
-    _seeded,
     check_checkerboard,
     check_recommender,
     expected_failed_checks,
     recommender_checks,
 )
+from sklearn_recsys.utils.estimator_checks._tools import TOLERANCE, make_matrix, seeded
 
 # scikit-learn's checks score on the data that they fitted: the one warning that is ignored
 OVERLAP = "ignore:.*held-out interactions are in X:UserWarning"
@@ -250,9 +248,9 @@ def test_short_training_tells_users_apart(model):
     """Or the checks of which row is answered could not fail."""
     if not get_tags(model).recommender_tags.personalized:
         return
-    X = _matrix(model)
-    predicted = _seeded(model).fit(X).predict(X)
-    tolerance = _TOLERANCE["rtol"] * np.abs(predicted).max() + _TOLERANCE["atol"]
+    X = make_matrix(model)
+    predicted = seeded(model).fit(X).predict(X)
+    tolerance = TOLERANCE["rtol"] * np.abs(predicted).max() + TOLERANCE["atol"]
     assert np.all(np.ptp(predicted, axis=0) > 100 * tolerance)
 
 
