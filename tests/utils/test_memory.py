@@ -20,6 +20,7 @@ from sklearn_recsys import (
     ItemKNN,
     MultVAE,
     RecVAE,
+    SASRec,
     TwoTower,
     UserKNN,
 )
@@ -163,6 +164,7 @@ def test_absurd_parameters(model):
 def test_sizes_that_overflow_are_refused_for_their_memory(size):
     """torch has other errors for products and for integers beyond 64 bits."""
     models = [SVAE(n_recurrent=size), RecVAE(n_hidden=size), NCF(n_factors=size)]
+    models += [SASRec(n_factors=size), SASRec(max_length=size)]
     for model in [*models, AutoRec(n_factors=size), MultVAE(hidden_layer_sizes=(size, size))]:
         with pytest.raises(MemoryError, match=f"{type(model).__name__} .*fewer factors"):
             model.set_params(max_epochs=1).fit(R)
