@@ -28,6 +28,7 @@ from sklearn_recsys.utils._sklearn import Interval, StrOptions
 
 _SCORED_USERS = 256  # users whose states are computed together
 _INIT_STD = 0.02  # of the vectors of items and positions
+_INIT_GAIN = 0.1  # of the layers that add to a state: training starts from the newest item alone
 
 
 def _dropped(values, share, training):
@@ -53,7 +54,8 @@ class _Block(nn.Module):
         self.hidden = nn.Linear(n_factors, n_factors)
         self.output = nn.Linear(n_factors, n_factors)
         for layer in (self.attention_input, self.attention_output, self.hidden, self.output):
-            nn.init.xavier_normal_(layer.weight)
+            added = layer in (self.attention_output, self.output)
+            nn.init.xavier_normal_(layer.weight, gain=_INIT_GAIN if added else 1.0)
             nn.init.zeros_(layer.bias)
 
     def forward(self, x):
@@ -196,8 +198,9 @@ class SASRec(FactorsMixin, InductiveRanker):
     ----------
     n_factors : int, default=64
         Width of the states and of the items' vectors, a multiple of `n_heads`.
-    n_blocks : int, default=2
-        Number of blocks, each a layer of self-attention and two layers on every state.
+    n_blocks : int, default=1
+        Number of blocks, each a layer of self-attention and two layers on every state. Long
+        histories may need two, as in the paper.
     n_heads : int, default=1
         Number of attention heads.
     max_length : int, default=200
@@ -214,7 +217,7 @@ class SASRec(FactorsMixin, InductiveRanker):
     calibration : float, default=0.75
         How much the loss ``"gbce"`` corrects the overestimation of probabilities by sampling, t in
         [3]_: 0 is the binary cross-entropy of the paper, 1 a full correction.
-    lr : float, default=1e-3
+    lr : float, default=4e-3
         Learning rate.
     max_epochs : int, default=100
         Maximum number of passes over the data.
@@ -326,14 +329,14 @@ class SASRec(FactorsMixin, InductiveRanker):
 
     n_factors: int = 64
     _: KW_ONLY
-    n_blocks: int = 2
+    n_blocks: int = 1
     n_heads: int = 1
     max_length: int = 200
     dropout: float = 0.4
     loss: str = "softmax"
     n_negatives: int = 512
     calibration: float = 0.75
-    lr: float = 1e-3
+    lr: float = 4e-3
     max_epochs: int = 100
     batch_size: int = 256
 

@@ -47,7 +47,7 @@ def cycles(n_users, n_items=N_ITEMS, longest=8, seed=0):
 
 
 def small(**params):
-    sizes = {"n_factors": 8, "n_heads": 2, "max_epochs": 3, "random_state": 0}
+    sizes = {"n_factors": 8, "n_blocks": 2, "n_heads": 2, "max_epochs": 3, "random_state": 0}
     return SASRec(**{**sizes, "lr": 0.01, "dropout": 0.1, **params})
 
 
