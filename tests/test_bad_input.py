@@ -19,7 +19,7 @@ from sklearn_recsys import (
 )
 from sklearn_recsys.model_selection import leave_last_out
 from sklearn_recsys.preprocessing import BM25Transformer, InteractionEncoder
-from sklearn_recsys.utils import validation
+from sklearn_recsys.utils import _memory
 
 MODELS = [EASE, ItemKNN, UserKNN, PopularityRecommender, RandomRecommender]
 every_model = pytest.mark.parametrize("recommender", MODELS)
@@ -270,7 +270,7 @@ def test_events_instead_of_a_matrix(recommender):
 
 
 def test_ease_does_not_start_what_cannot_fit(monkeypatch):
-    monkeypatch.setattr(validation, "available_memory", lambda: 4 * 2**30)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 4 * 2**30)
     n_items = 2_000_000
     X = sp.csr_array((np.ones(3), ([0, 0, 1], [0, 5, n_items - 1])), shape=(2, n_items))
     model = EASE()
@@ -287,10 +287,10 @@ def test_ease_does_not_start_what_cannot_fit(monkeypatch):
 
 
 def test_a_model_that_still_fits_is_not_refused(monkeypatch):
-    monkeypatch.setattr(validation, "available_memory", lambda: 10 * 2**20)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 10 * 2**20)
     X = sp.csr_array(np.eye(1000))
     EASE().fit(X)  # 3.8 MiB
-    monkeypatch.setattr(validation, "available_memory", lambda: 3 * 2**20)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 3 * 2**20)
     with pytest.raises(MemoryError):
         EASE().fit(X)
     ItemKNN().fit(X)  # the alternative that the message names
@@ -342,7 +342,7 @@ def test_events_by_other_names(columns):
 def test_an_answer_that_cannot_fit(monkeypatch):
     R = ratings()
     model = EASE(l2=5).fit(R)
-    monkeypatch.setattr("sklearn_recsys.utils.validation.available_memory", lambda: 100)
+    monkeypatch.setattr("sklearn_recsys.utils._memory.available_memory", lambda: 100)
     with pytest.raises(MemoryError, match=r"GiB.*Use recommend or predict_pairs"):
         model.predict(R)
     with pytest.raises(MemoryError, match=r"GiB.*shorter lists"):

@@ -6,7 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_recsys.utils._cells import take_rows
-from sklearn_recsys.utils.validation import check_finite, check_indices, check_memory
+from sklearn_recsys.utils._memory import check_memory
+from sklearn_recsys.utils.validation import check_finite, check_indices
 
 
 class ExplainMixin:

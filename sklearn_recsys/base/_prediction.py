@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_recsys.base._histories import Histories
-from sklearn_recsys.utils.validation import check_finite, check_indices, check_memory
+from sklearn_recsys.utils._memory import check_memory
+from sklearn_recsys.utils.validation import check_finite, check_indices
 
 
 class PredictionMixin:

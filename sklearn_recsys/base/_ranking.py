@@ -10,8 +10,9 @@ import scipy.sparse as sp
 from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells, union_cells
 from sklearn_recsys.utils._items import check_item_sets
 from sklearn_recsys.utils._labels import check_item_labels, check_same_rows
+from sklearn_recsys.utils._memory import check_list_memory
 from sklearn_recsys.utils._topk import top_n, top_n_cells
-from sklearn_recsys.utils.validation import check_length, check_list_memory
+from sklearn_recsys.utils.validation import check_length
 
 
 @dataclass(eq=False, slots=True)  # frozen would be slower to construct

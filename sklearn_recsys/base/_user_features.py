@@ -10,10 +10,10 @@ from sklearn_recsys.base._recommender import RecommenderMixin
 from sklearn_recsys.utils._docstrings import documented_like
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._labels import check_same_rows, column_labels, same_labels
+from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._sklearn import fit_context, get_feature_names
 from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils._state import Array, Labels, Maybe, Optional, Size
-from sklearn_recsys.utils.validation import check_memory
 
 _FEATURES_OF_X = """\
 user_features : array-like of shape (n_rows, n_user_features), default=None

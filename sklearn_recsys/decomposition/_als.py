@@ -19,10 +19,11 @@ from sklearn_recsys.decomposition._contributions import contributions
 from sklearn_recsys.decomposition._weighted_rows import WeightedRows
 from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.utils._cells import products_at
+from sklearn_recsys.utils._device import check_device
+from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array, Number
 from sklearn_recsys.utils._warnings import warn
-from sklearn_recsys.utils.validation import check_device, check_memory
 
 _INIT_NORM = 0.1  # typical norm of an initial item vector; the users are solved for first
 

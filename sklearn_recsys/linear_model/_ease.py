@@ -27,9 +27,9 @@ from sklearn_recsys.linear_model._new_users import (
 from sklearn_recsys.linear_model._sparse_inverse import sparse_weights
 from sklearn_recsys.preprocessing._feature_matrix import feature_matrix
 from sklearn_recsys.utils._cells import item_squares, normalized
+from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._sklearn import HasMethods, Interval
 from sklearn_recsys.utils._state import Array, Maybe, Number, Optional
-from sklearn_recsys.utils.validation import check_memory
 
 _DENSE = 0.05  # features with a larger share of nonzeros are multiplied as a dense array
 

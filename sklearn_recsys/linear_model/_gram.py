@@ -18,8 +18,9 @@ import scipy.sparse as sp
 from scipy.linalg import get_blas_funcs, get_lapack_funcs
 from sklearn.utils import gen_batches
 
+from sklearn_recsys.utils._device import check_device
+from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._threads import map_blocks, row_blocks
-from sklearn_recsys.utils.validation import check_device, check_memory
 
 _WHOLE = 4096  # matrices up to this size are inverted by LAPACK at once, which is safe and faster
 _TILE = 2048  # rows and columns of a tile of larger ones: enough work to keep every core busy

@@ -20,9 +20,9 @@ from sklearn_recsys.utils._cells import (
     take_rows,
     with_values,
 )
+from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Array, Maybe, Optional
-from sklearn_recsys.utils.validation import check_memory
 
 
 def singular_vectors(R, n_factors, random_state):

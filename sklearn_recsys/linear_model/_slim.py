@@ -21,11 +21,11 @@ from sklearn_recsys.linear_model._slim_columns import (
     dense_gram,
 )
 from sklearn_recsys.utils._cells import item_counts, normalized, with_values
+from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Number
 from sklearn_recsys.utils._threads import map_blas_blocks
 from sklearn_recsys.utils._warnings import warn
-from sklearn_recsys.utils.validation import check_memory
 
 _COLUMNS = 256  # columns solved together
 _CELLS = 2**24  # cells of a block's arrays

@@ -11,9 +11,9 @@ import scipy.sparse as sp
 
 from sklearn_recsys.linear_model._gram import lower_gram, mirror_lower
 from sklearn_recsys.utils._cells import cell_rows, item_squares, merge_rows, take_cells
+from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._threads import even_blocks, map_blocks, rows_per_block
 from sklearn_recsys.utils._topk import top_n
-from sklearn_recsys.utils.validation import check_memory
 
 _DENSE = 2**14  # items whose Gram matrix is always dense
 

@@ -16,9 +16,9 @@ import scipy.sparse as sp
 from sklearn_recsys.linear_model._gram import invert_in_place, lower_gram, mirror_lower
 from sklearn_recsys.linear_model._new_users import bounded_diagonal, column_factors
 from sklearn_recsys.utils._cells import item_squares, take_cells, with_values
+from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._neighbors import similar_rows
 from sklearn_recsys.utils._threads import batches, map_blas_blocks
-from sklearn_recsys.utils.validation import check_memory
 
 _SHARE = 0.5  # r: share of a block whose weights are taken from its inverse
 _STORED = 2**14  # items whose Gram matrix is stored, in 1 GiB

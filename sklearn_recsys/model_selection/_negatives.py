@@ -11,7 +11,7 @@ from sklearn_recsys.model_selection._common import check_nonempty
 from sklearn_recsys.utils._cells import item_counts
 from sklearn_recsys.utils._items import check_held_out
 from sklearn_recsys.utils._labels import check_same_labels
-from sklearn_recsys.utils.validation import check_list_memory
+from sklearn_recsys.utils._memory import check_list_memory
 
 _BLOCK_CELLS = 2**24  # cells of a block's dense mask
 _MAX_ROUNDS = 6  # of rejection sampling, before the unfinished rows are sampled exactly

@@ -23,9 +23,9 @@ from sklearn_recsys.neural._data.sparse_rows import SparseRows
 from sklearn_recsys.neural._nn.losses import candidate_ndcg
 from sklearn_recsys.neural._nn.pair import normal_vectors
 from sklearn_recsys.utils._cells import item_counts
+from sklearn_recsys.utils._device import check_device
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array
-from sklearn_recsys.utils.validation import check_device
 
 
 class InteractionGraph:

@@ -10,8 +10,8 @@ from sklearn.utils.validation import validate_data
 
 from sklearn_recsys.preprocessing._feature_columns import KINDS, infer_kind
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
+from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr
-from sklearn_recsys.utils.validation import check_memory
 
 
 def frame_to_fit(encoder, X):

@@ -26,9 +26,9 @@ from sklearn_recsys.preprocessing._feature_frames import (
     frame_to_fit,
 )
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
+from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._sklearn import Interval, check_feature_names_in, fit_context
 from sklearn_recsys.utils._state import Check, Instance, Labels, Maybe, Number, Optional, Size
-from sklearn_recsys.utils.validation import check_memory
 
 _UNKNOWN = "<unknown>"
 _WORDS = r"(?u)\b\w+\b"  # scikit-learn's own pattern would drop words of one letter

@@ -1,4 +1,4 @@
-"""Available memory of the machine and of the enclosing control groups (containers)."""
+"""Available memory of the machine and of the enclosing control groups (containers), and checks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+_LARGE = 2**26  # bytes; for larger allocations the cached available memory is too imprecise
 _SECONDS = 1.0  # for which a result is cached, because reading the files takes time
 
 # cgroup files in version 2 and 1: the limit, the usage, and the key of the reclaimable page cache
@@ -37,6 +38,54 @@ def forget_available_memory():
     """Discard the cached result."""
     global _cached
     _cached = None
+
+
+def check_memory(n_bytes, what, alternative):
+    """Raise MemoryError before an allocation of `n_bytes` that cannot fit.
+
+    Parameters
+    ----------
+    n_bytes : int
+        Bytes about to be allocated.
+    what : str
+        What needs the memory, for the message.
+    alternative : str
+        What to do instead, for the message.
+    """
+    if n_bytes >= _LARGE:
+        forget_available_memory()
+    available = available_memory()
+    if available is not None and n_bytes > available:
+        raise MemoryError(
+            f"{what} needs {n_bytes / 2**30:.1f} GiB, but {available / 2**30:.1f} GiB are "
+            f"available. {alternative}"
+        )
+
+
+def check_list_memory(n_rows, n, n_columns, slot_bytes=12):
+    """Raise MemoryError before allocating lists of `n` slots that cannot fit.
+
+    Lists may be longer than the number of columns, as long as their empty slots take at most one
+    gibibyte.
+
+    Parameters
+    ----------
+    n_rows, n : int
+        Number of lists, and of slots per list.
+    n_columns : int
+        Maximum number of slots that can be filled.
+    slot_bytes : int, default=12
+        Bytes per slot, by default for an id and a score.
+    """
+    what = f"A list of {n:,} items for {n_rows:,} rows"
+    check_memory(slot_bytes * n * n_rows, what, "Request shorter lists, or fewer rows at once.")
+    empty = slot_bytes * max(0, n - n_columns) * n_rows
+    if empty > 2**30:
+        raise MemoryError(
+            f"{what} needs {slot_bytes * n * n_rows / 2**30:.1f} GiB, of which "
+            f"{empty / 2**30:.1f} GiB are for slots that stay empty: there are only "
+            f"{n_columns:,} to fill. Request lists of at most this length."
+        )
 
 
 def _read_limits(root):

@@ -7,9 +7,10 @@ import scipy.sparse as sp
 from sklearn.utils import gen_batches
 
 from sklearn_recsys.utils._cells import cell_rows, merge_rows, take_cells, with_values
+from sklearn_recsys.utils._memory import check_list_memory, check_memory
 from sklearn_recsys.utils._threads import even_blocks, map_blocks, row_blocks, rows_per_block
 from sklearn_recsys.utils._topk import best_cells, top_n
-from sklearn_recsys.utils.validation import check_finite, check_list_memory, check_memory
+from sklearn_recsys.utils.validation import check_finite
 
 _SPARSE = 0.1  # share of stored cells below which ranking them beats ranking a dense row
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._memory import check_list_memory
 from sklearn_recsys.utils._threads import map_blocks
-from sklearn_recsys.utils.validation import check_list_memory
 
 _GROUPS = 8  # groups of columns per result: more groups prune more but take longer to scan
 

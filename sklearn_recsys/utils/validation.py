@@ -16,10 +16,7 @@ from sklearn_recsys.utils._labels import (
     check_item_labels,
     set_item_labels,
 )
-from sklearn_recsys.utils._memory import available_memory, forget_available_memory
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr, is_canonical
-
-_LARGE = 2**26  # bytes; for larger allocations the cached available memory is too imprecise
 
 _USER_COLUMNS = set("user customer visitor session member account reader listener u".split())
 _ITEM_COLUMNS = set(
@@ -214,83 +211,3 @@ def check_length(n):
     if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
         raise ValueError(f"n must be an integer of at least 1; got {n!r}.")
     return int(n)
-
-
-def check_memory(n_bytes, what, alternative):
-    """Raise MemoryError before an allocation of `n_bytes` that cannot fit.
-
-    Parameters
-    ----------
-    n_bytes : int
-        Bytes about to be allocated.
-    what : str
-        What needs the memory, for the message.
-    alternative : str
-        What to do instead, for the message.
-    """
-    if n_bytes >= _LARGE:
-        forget_available_memory()
-    available = available_memory()
-    if available is not None and n_bytes > available:
-        raise MemoryError(
-            f"{what} needs {n_bytes / 2**30:.1f} GiB, but {available / 2**30:.1f} GiB are "
-            f"available. {alternative}"
-        )
-
-
-def check_list_memory(n_rows, n, n_columns, slot_bytes=12):
-    """Raise MemoryError before allocating lists of `n` slots that cannot fit.
-
-    Lists may be longer than the number of columns, as long as their empty slots take at most one
-    gibibyte.
-
-    Parameters
-    ----------
-    n_rows, n : int
-        Number of lists, and of slots per list.
-    n_columns : int
-        Maximum number of slots that can be filled.
-    slot_bytes : int, default=12
-        Bytes per slot, by default for an id and a score.
-    """
-    what = f"A list of {n:,} items for {n_rows:,} rows"
-    check_memory(slot_bytes * n * n_rows, what, "Request shorter lists, or fewer rows at once.")
-    empty = slot_bytes * max(0, n - n_columns) * n_rows
-    if empty > 2**30:
-        raise MemoryError(
-            f"{what} needs {slot_bytes * n * n_rows / 2**30:.1f} GiB, of which "
-            f"{empty / 2**30:.1f} GiB are for slots that stay empty: there are only "
-            f"{n_columns:,} to fill. Request lists of at most this length."
-        )
-
-
-def check_device(device):
-    """Return an available torch device, or raise ValueError.
-
-    Parameters
-    ----------
-    device : str
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"`` for a GPU if there is one.
-    """
-    import torch
-
-    if device == "auto":
-        mps = torch.backends.mps.is_available()
-        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    try:
-        torch_device = torch.device(device)
-        is_available = {
-            "cpu": lambda: True,
-            "cuda": lambda: (torch_device.index or 0) < torch.cuda.device_count(),
-            "mps": torch.backends.mps.is_available,
-        }[torch_device.type]()
-    except (RuntimeError, KeyError):
-        raise ValueError(
-            f'device={device!r} is unknown; use "cpu", "cuda", "cuda:1", "mps" or "auto".'
-        ) from None
-    if not is_available:
-        raise ValueError(
-            f"device={device!r} is not available to this installation of torch "
-            f'({torch.__version__}); use device="cpu" or "auto".'
-        )
-    return torch_device

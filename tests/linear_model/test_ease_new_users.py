@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_recsys import load
 from sklearn_recsys.linear_model import EASE, _ease
 from sklearn_recsys.linear_model._new_users import add_users
-from sklearn_recsys.utils import validation
+from sklearn_recsys.utils import _memory
 
 N_ITEMS = 300
 
@@ -208,7 +208,7 @@ def test_memory_is_checked_before_it_is_allocated(monkeypatch):
     X = histories(420)
     model = EASE(20.0).fit(X[:400])
     coef = model.coef_
-    monkeypatch.setattr(validation, "available_memory", lambda: coef.nbytes - 1)
+    monkeypatch.setattr(_memory, "available_memory", lambda: coef.nbytes - 1)
     with pytest.raises(MemoryError, match="new matrix of 300 × 300 weights"):
         model.partial_fit(X[400:])
     assert model.coef_ is coef

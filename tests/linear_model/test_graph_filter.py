@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 
 from sklearn_recsys.linear_model import GraphFilter
-from sklearn_recsys.utils import validation
+from sklearn_recsys.utils import _memory
 
 
 def random_matrix(n_users, n_items, density=0.2, weighted=True, seed=0):
@@ -162,7 +162,7 @@ def test_predictions_add_nothing_to_what_is_saved():
 
 
 def test_singular_vectors_that_cannot_fit_are_refused(monkeypatch):
-    monkeypatch.setattr(validation, "available_memory", lambda: 2**19)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 2**19)
     X = random_matrix(400, 400, density=0.01)
     with pytest.raises(MemoryError, match=r"64 singular vectors .* low_pass=0"):
         GraphFilter(random_state=0).fit(X)

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 
 from sklearn_recsys.linear_model import RP3beta
-from sklearn_recsys.utils import validation
+from sklearn_recsys.utils import _memory
 
 
 def random_matrix(n_users, n_items, density=0.1, weighted=True, seed=0):
@@ -151,7 +151,7 @@ def test_blocks_change_no_bit(n_neighbors):
 
 
 def test_weights_that_cannot_fit_are_refused(monkeypatch):
-    monkeypatch.setattr(validation, "available_memory", lambda: 2**20)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 2**20)
     X = random_matrix(400, 2000, density=0.1, weighted=False)
     RP3beta(n_neighbors=10).fit(X)
     with pytest.raises(MemoryError, match=r"up to 2,000 neighbors for 2,000 rows .* Use fewer"):

@@ -27,8 +27,7 @@ from sklearn_recsys import (
 from sklearn_recsys.datasets import make_interactions
 from sklearn_recsys.model_selection import sample_negatives
 from sklearn_recsys.utils import _memory
-from sklearn_recsys.utils._memory import available_memory
-from sklearn_recsys.utils.validation import check_memory
+from sklearn_recsys.utils._memory import available_memory, check_memory
 
 GIB = 2**30
 R = make_interactions(40, 20, random_state=0)
@@ -108,9 +107,23 @@ def test_the_available_memory_is_cached_except_for_large_requests(monkeypatch):
     _memory.forget_available_memory()
 
 
+def test_available_memory_is_plausible():
+    available = available_memory()
+    assert available is None or 2**20 < available < 2**50
+
+
+def test_check_memory_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(_memory, "available_memory", lambda: 3 * 2**30)
+    check_memory(3 * 2**30, "A matrix", "Take less.")
+    with pytest.raises(MemoryError, match=r"A matrix needs 8\.0 GiB, but 3\.0 GiB .* Take less\."):
+        check_memory(8 * 2**30, "A matrix", "Take less.")
+    monkeypatch.setattr(_memory, "available_memory", lambda: None)
+    check_memory(2**60, "A matrix", "Take less.")
+
+
 def test_absurd_lists(monkeypatch):
     n = 10**9
-    monkeypatch.setattr("sklearn_recsys.utils.validation.available_memory", lambda: 2**50)
+    monkeypatch.setattr("sklearn_recsys.utils._memory.available_memory", lambda: 2**50)
     ease, als = EASE().fit(R), ALS(2, max_iter=1, random_state=0).fit(R)
     content = ContentRecommender(np.eye(20)).fit(R)
     for ask in (

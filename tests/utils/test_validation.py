@@ -9,16 +9,8 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator
 
-from sklearn_recsys.utils import validation
 from sklearn_recsys.utils._items import check_held_out, check_item_features, check_item_sets
-from sklearn_recsys.utils.validation import (
-    available_memory,
-    check_csr,
-    check_device,
-    check_indices,
-    check_interactions,
-    check_memory,
-)
+from sklearn_recsys.utils.validation import check_csr, check_indices, check_interactions
 
 DENSE = np.array([[0.0, 2, 0, 1], [0, 0, 0, 0], [3, 0, 4, 0]])
 
@@ -287,30 +279,3 @@ def test_check_item_sets():
 def test_wrong_item_sets(items, match):
     with pytest.raises(ValueError, match=match):
         check_item_sets(items, (3, 4), name="candidates")
-
-
-# ------------------------------------------------------------------------------------ machine
-
-
-def test_available_memory_is_plausible():
-    available = available_memory()
-    assert available is None or 2**20 < available < 2**50
-
-
-def test_check_memory_says_what_is_missing(monkeypatch):
-    monkeypatch.setattr(validation, "available_memory", lambda: 3 * 2**30)
-    check_memory(3 * 2**30, "A matrix", "Take less.")
-    with pytest.raises(MemoryError, match=r"A matrix needs 8\.0 GiB, but 3\.0 GiB .* Take less\."):
-        check_memory(8 * 2**30, "A matrix", "Take less.")
-    monkeypatch.setattr(validation, "available_memory", lambda: None)
-    check_memory(2**60, "A matrix", "Take less.")
-
-
-def test_check_device():
-    assert check_device("cpu").type == "cpu"
-    assert check_device("auto").type in {"cpu", "cuda", "mps"}
-    for device in ("gpu", "cuda:x", "", "meta"):
-        with pytest.raises(ValueError, match='use "cpu", "cuda", "cuda:1", "mps" or "auto"'):
-            check_device(device)
-    with pytest.raises(ValueError, match="not available"):
-        check_device("cuda:99")

@@ -24,10 +24,11 @@ from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.saved_net import SavedNetMixin
 from sklearn_recsys.neural._data.random import FitGenerators, seeded
 from sklearn_recsys.neural._data.row_batches import RowDataset
+from sklearn_recsys.utils._device import check_device
+from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._sklearn import Interval, fit_context
 from sklearn_recsys.utils._state import Instance, Number, Optional
 from sklearn_recsys.utils._warnings import warn
-from sklearn_recsys.utils.validation import check_device, check_memory
 
 # torch computes in float32
 _GREATEST = float(torch.finfo(torch.float32).max)

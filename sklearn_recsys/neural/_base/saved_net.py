@@ -11,8 +11,8 @@ import torch
 from skorch.callbacks import Callback
 
 from sklearn_recsys.neural._data.random import FitGenerators, seeded
+from sklearn_recsys.utils._device import check_device
 from sklearn_recsys.utils._state import check_state
-from sklearn_recsys.utils.validation import check_device
 
 
 class SavedNetMixin:

@@ -17,8 +17,8 @@ from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
 from sklearn_recsys.neural._base.validation import hold_out_one_each
 from sklearn_recsys.neural._data.pair_batches import CandidateBatches
+from sklearn_recsys.utils._device import check_device
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
-from sklearn_recsys.utils.validation import check_device
 
 _BLOCK_FLOATS = 2**22  # scores, or hidden units, in memory at once
 

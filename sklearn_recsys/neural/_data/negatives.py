@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from sklearn_recsys.neural._data.random import generator
-from sklearn_recsys.utils.validation import check_csr, check_memory
+from sklearn_recsys.utils._memory import check_memory
+from sklearn_recsys.utils.validation import check_csr
 
 _SAMPLE_BYTES = 64  # temporary memory per sampled item
 _BITS = 40  # of the integer weights; fewer if there are very many users
