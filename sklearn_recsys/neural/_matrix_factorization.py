@@ -1,6 +1,8 @@
 """MatrixFactorization: ratings as dot products of vectors of users and items, with biases.
 
-Koren, Bell and Volinsky, "Matrix Factorization Techniques for Recommender Systems", Computer 2009.
+Koren, Bell and Volinsky, "Matrix Factorization Techniques for Recommender Systems", Computer 2009;
+Koren, "Factorization meets the neighborhood: a multifaceted collaborative filtering model", KDD
+2008 (SVD++).
 """
 
 from __future__ import annotations
@@ -10,14 +12,19 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
 from sklearn_recsys.neural._base.biased_factors import BiasedFactorsMixin
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.ridge_users import RidgeUsersMixin
 from sklearn_recsys.neural._base.transductive_rating import TransductiveRatingRecommender
+from sklearn_recsys.neural._data.pair_batches import HistoryPairBatches
 from sklearn_recsys.neural._nn.layers import ACTIVATIONS, split_biases
 from sklearn_recsys.neural._nn.pair import DotProductModule
+from sklearn_recsys.utils._cells import support
+from sklearn_recsys.utils._neighbors import unit_rows
 from sklearn_recsys.utils._sklearn import Interval
+from sklearn_recsys.utils._state import Array
 
 _USER_L2 = 50.0  # if no ratings are held out to choose it; for errors on a scale from 1 to 5
 
@@ -41,6 +48,8 @@ class MatrixFactorizationModule(DotProductModule):
         The size of one unit, in ratings.
     intercept : float, default=0.0
         The constant added to the score.
+    implicit : bool, default=False
+        Whether the items have a second vector y, of SVD++'s implicit term.
     """
 
     def __init__(
@@ -53,10 +62,41 @@ class MatrixFactorizationModule(DotProductModule):
         activation="identity",
         unit=1.0,
         intercept=0.0,
+        implicit=False,
     ):
         super().__init__(n_users, n_items, n_factors, "mse", l2, dropout, unit)
         self.activation = activation
         self.intercept = intercept
+        if implicit:
+            self.implicit_vectors = torch.nn.Parameter(torch.zeros(n_items, n_factors))
+
+    def loss(self, users, items, targets, positions=None, histories=None):
+        """Return the mean loss of examples; in evaluation mode without the penalty.
+
+        Parameters
+        ----------
+        users, items, targets : Tensor of shape (n_examples,)
+            See `PairModule`.
+        positions : Tensor of int64 of shape (n_examples,), default=None
+            The row of each example's user in `histories`.
+        histories : SparseRows, default=None
+            The items that these users rated, rows of unit norm. None: no implicit term.
+
+        Returns
+        -------
+        loss : Tensor
+            A scalar.
+        """
+        if histories is None:
+            return super().loss(users, items, targets)
+        own = self.user_vectors.index_select(0, users)
+        sums = pad(histories.matmul(self.implicit_vectors), (0, 1))  # no part in the bias
+        implicit = sums.index_select(0, positions)
+        losses, penalties = self.losses(own + implicit, items, targets)
+        if not self.training:
+            return losses.mean()
+        squares = (own.square() + implicit.square()).sum(dim=1)
+        return (losses + penalties + self.l2 / 2 * squares).mean()
 
     def score(self, u, v):
         """Return the scaled ratings of pairs of vectors, of shape (n_pairs,)."""
@@ -87,6 +127,10 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
         sigmoid, scaled to this range and an eighth of it more on either side. None: no sigmoid.
     dropout : float, default=0.0
         Share of a user's factors that are dropped from an example while training.
+    implicit : bool, default=False
+        Whether the user's vector has a part that says which items they rated, whatever the ratings:
+        :math:`|N(u)|^{-1/2} \sum_{j \in N(u)} y_j` (SVD++ [2]_). More accurate; an epoch takes
+        longer.
     schedule : {"constant", "one_cycle"}, default="constant"
         The learning rate: `lr`, or rising to it and falling to zero over all epochs.
     lr : float, default=0.003
@@ -121,9 +165,11 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
     Attributes
     ----------
     user_factors_ : ndarray of float32 of shape (n_users, n_factors)
-        The vectors p of the training users.
+        The vectors p of the training users; with `implicit` their sum with the implicit part.
     item_factors_ : ndarray of float32 of shape (n_items, n_factors)
         The vectors q.
+    implicit_factors_ : ndarray of float32 of shape (n_items, n_factors)
+        The vectors y. Only with `implicit`.
     user_biases_, item_biases_ : ndarray of float32 of shape (n_users,), (n_items,)
         The biases, on the scale of training, 1 to 5.
     user_l2_ : float
@@ -155,12 +201,18 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
     A user's p and b_u have an exact solution, given the items' vectors: a ridge regression on their
     ratings, shrunk to the mean of the trained users by their covariance, as in the Notes of
     `AutoRec`. `fit` ends with it, and all predictions use it, for training users and new users
-    alike.
+    alike. With `implicit`, p is shrunk to this mean plus the implicit part, which the items of the
+    history determine.
+
+    While training with `implicit`, the penalty of a rating is l2/2 · (‖p + z‖² + ‖p‖² + ‖z‖² +
+    ‖q‖²), where z is the implicit part; the vectors y have none of their own.
 
     References
     ----------
     .. [1] Yehuda Koren, Robert Bell, Chris Volinsky. "Matrix Factorization Techniques for
        Recommender Systems". Computer 42 (8), 2009, eq. 4 and 5.
+    .. [2] Yehuda Koren. "Factorization meets the neighborhood: a multifaceted collaborative
+       filtering model". KDD 2008, eq. 15.
 
     Examples
     --------
@@ -176,6 +228,7 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
     _: KW_ONLY
     rating_range: tuple[float, float] | None = None
     dropout: float = 0.0
+    implicit: bool = False
     lr: float = 0.003
     l2: float = 0.22
     validation_fraction: float = 0.05
@@ -185,16 +238,33 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "rating_range": [tuple, list, None],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "implicit": ["boolean"],
     }
 
     @property
     def _output_activation(self):
         return "identity" if self._fitted_param("rating_range") is None else "sigmoid"
 
+    @property
+    def _implicit(self):
+        return self._fitted_param("implicit")
+
     # ---------------------------------------------------------------- training
 
+    @property
+    def _batches(self):
+        return HistoryPairBatches if self._implicit else super()._batches
+
+    @property
+    def _valid_batches(self):
+        return HistoryPairBatches if self._implicit else super()._valid_batches
+
     def _fitted_state(self):
-        return {**super()._fitted_state(), **self._ridge_state()}
+        rules = {**super()._fitted_state(), **self._ridge_state()}
+        if self._implicit:
+            rules["implicit_factors_"] = Array("n_items", "n_factors")
+            rules["_implicit_features_"] = Array("n_items", "n_weights")
+        return rules
 
     def _make_module(self, X):
         return MatrixFactorizationModule(
@@ -205,16 +275,31 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
             activation=self._output_activation,
             unit=self._scale_[1],
             intercept=self._intercept_,
+            implicit=self._implicit,
         )
+
+    def _make_datasets(self, train, valid):
+        datasets = super()._make_datasets(train, valid)
+        if self._implicit:
+            for dataset in datasets:
+                if dataset is not None:
+                    dataset.histories = unit_rows(support(train))  # nothing that is held out
+        return datasets
 
     def _prepare(self, X, resume):
         super()._prepare(X, resume)
         self._set_scale(X, self._fitted_param("rating_range"), resume)
+        if resume and self._implicit:  # the vectors that the users start from include this part
+            users = self.net_.module_.user_vectors
+            implicit = unit_rows(support(X)) @ self.implicit_factors_
+            users.data[:, :-1] -= torch.from_numpy(implicit).to(users)
 
     def _finish(self, X, split):
         super()._finish(X, split)
         module = self.net_.module_
         trained = module.user_vectors.detach().cpu().numpy().astype(np.float64)
+        if self._implicit:
+            self.implicit_factors_ = module.implicit_vectors.detach().cpu().numpy().copy()
         self._set_ridge(trained, module.intercept, split)
         self.user_factors_, self.user_biases_ = split_biases(self._solved(X))
 
@@ -229,11 +314,21 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
             self.user_l2_ = self._best_penalty(train, valid, codes, offsets)
         self._set_item_side(codes, self.user_l2_, offsets)
 
+    def _set_item_side(self, codes, penalty, offsets=0.0):
+        super()._set_item_side(codes, penalty, offsets)
+        if self._implicit:
+            vectors = np.pad(self.implicit_factors_.astype(np.float64), ((0, 0), (0, 1)))
+            in_basis = np.linalg.solve(self._root_, vectors.T).T
+            self._implicit_features_ = in_basis * np.sqrt(penalty / 2)
+
     # ---------------------------------------------------------------- users
 
     @property
     def _penalties(self):
         return np.geomspace(0.5, 2000, 13) / self._scale_[1] ** 2  # for errors in scaled units
+
+    def _shifts(self, X):
+        return unit_rows(support(X)) @ self._implicit_features_ if self._implicit else None
 
     def _solved(self, X):
         """Return the solutions of the users' ridge regressions, in float64."""

@@ -103,6 +103,7 @@ def recommenders():
     yield "ItemKNNBaseline", ItemKNNBaseline(n_neighbors=3, shrinkage=2)
     yield "LightGCN", LightGCN(n_factors=3, **NEURAL)
     yield "MatrixFactorization", MatrixFactorization(n_factors=3, **NEURAL)
+    yield "MatrixFactorization_implicit", MatrixFactorization(n_factors=3, implicit=True, **NEURAL)
     yield "ImplicitMatrixFactorization", ImplicitMatrixFactorization(n_factors=3, **NEURAL)
     yield "MultDAE", MultDAE(n_factors=3, **NEURAL)
     yield "MultVAE", MultVAE(n_factors=3, hidden_layer_sizes=(4,), **NEURAL)

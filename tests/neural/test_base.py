@@ -78,6 +78,7 @@ RATERS = {
     "DeepAutoencoder, item": DeepAutoencoder("item", hidden_layer_sizes=[4]),
     "EmbeddingNet": EmbeddingNet(hidden_layer_sizes=[4]),
     "MF, mse": MatrixFactorization(),
+    "MF, implicit": MatrixFactorization(implicit=True),
     "two towers, mse": TwoTower(embedding_dim=4, hidden_layer_sizes=[4]),
 }
 MODELS = {**RANKERS, **RATERS}

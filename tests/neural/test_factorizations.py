@@ -24,7 +24,8 @@ RANKERS = {
     "bpr": {"loss": "bpr"},
     "warp": {"loss": "warp"},
 }
-KINDS = {"mse": {}, "range": {"rating_range": (1, 5)}, **RANKERS}
+RATERS = {"mse": {}, "range": {"rating_range": (1, 5)}, "implicit": {"implicit": True}}
+KINDS = {**RATERS, **RANKERS}
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -82,7 +83,7 @@ def test_factors_and_biases_make_the_scores(kind):
 def test_early_stopping(kind):
     X = data(kind)
     model = small(kind, max_epochs=60, lr=0.05, n_iter_no_change=2).fit(X)
-    column = "valid_loss" if kind in ("mse", "range") else "valid_ndcg"
+    column = "valid_loss" if kind in RATERS else "valid_ndcg"
     history = model.history_[column]
     assert ("valid_ndcg" in model.history_) == (kind in RANKERS)
     best = history.min() if column == "valid_loss" else history.max()
@@ -128,7 +129,7 @@ def test_one_cycle(kind):
 def test_sgd(kind):
     X = data(kind)
     params = {"early_stopping": False, "batch_size": 32, "l2": 0.0, "max_epochs": 6}
-    lr = 0.1 if kind in ("mse", "range") else 1.0
+    lr = 0.1 if kind in RATERS else 1.0
     losses = small(kind, optimizer="sgd", lr=lr, **params).fit(X).history_["train_loss"]
     assert losses.iloc[-1] < 0.97 * losses.iloc[0]
 
@@ -196,7 +197,7 @@ def test_search(kind):
 @kinds
 def test_the_tag_follows_the_loss(kind):
     tags = small(kind).__sklearn_tags__().recommender_tags
-    assert tags.values == ("rating" if kind in ("mse", "range") else "binary")
+    assert tags.values == ("rating" if kind in RATERS else "binary")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -7,14 +7,26 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 
 torch = pytest.importorskip("torch")
 
 from sklearn_recsys import MatrixFactorization  # noqa: E402
 from sklearn_recsys.datasets import make_ratings  # noqa: E402
 from sklearn_recsys.model_selection import random_holdout  # noqa: E402
+from sklearn_recsys.neural import SparseRows  # noqa: E402
+from sklearn_recsys.neural._data.pair_batches import HistoryPairBatches, PairDataset  # noqa: E402
+from sklearn_recsys.neural._data.random import seeded  # noqa: E402
+from sklearn_recsys.neural._matrix_factorization import MatrixFactorizationModule  # noqa: E402
+from sklearn_recsys.utils._cells import support  # noqa: E402
+from sklearn_recsys.utils._neighbors import unit_rows  # noqa: E402
 
-KINDS = {"mse": {}, "range": {"rating_range": (1, 5)}}
+KINDS = {
+    "mse": {},
+    "range": {"rating_range": (1, 5)},
+    "implicit": {"implicit": True},
+    "implicit, range": {"implicit": True, "rating_range": (1, 5)},
+}
 on_ratings = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -44,7 +56,7 @@ def test_users_are_ridge_regressions(kind, early_stopping):
     module, mean = model.net_.module_, R[:60].data.mean(dtype=np.float64)
     V = np.hstack([model.item_factors_.astype(np.float64), np.ones((50, 1))])
     prior = model.item_biases_ + V @ model._mean_row_
-    if kind == "range":  # an eighth of the range beyond it
+    if "range" in kind:  # an eighth of the range beyond it
         offset, scale = 0.5, 5.0
         assert module.intercept == pytest.approx(np.log((mean - 0.5) / (5.5 - mean)))
         base = 1 / (1 + np.exp(-prior - module.intercept))
@@ -52,13 +64,18 @@ def test_users_are_ridge_regressions(kind, early_stopping):
     else:
         offset, scale, base, slopes = mean, 1.0, prior, np.ones(50)
     A = slopes[:, None] * V
+    implicit = np.zeros((50, 7))
+    if model.implicit:
+        implicit[:, :6] = model.implicit_factors_
+        assert np.abs(implicit).max() > 0.01
     covariance = model._root_ @ model._root_.T
     penalty = model.user_l2_ / 2 * np.linalg.inv(covariance)
     expected = np.empty(R.shape)
     for row in range(80):
         items, values = R[[row]].indices, R[[row]].data.astype(np.float64)
-        y = (values - offset) / scale - base[items]
-        deviation = np.linalg.solve(A[items].T @ A[items] + penalty, A[items].T @ y)
+        shift = implicit[items].sum(axis=0) / np.sqrt(len(items))
+        y = (values - offset) / scale - base[items] - A[items] @ shift
+        deviation = shift + np.linalg.solve(A[items].T @ A[items] + penalty, A[items].T @ y)
         expected[row] = offset + scale * (base + A @ deviation)
     assert_allclose(unclipped(model, R), expected, atol=1e-4)
     assert_allclose(model.predict(R), np.clip(expected, *model.rating_range_), atol=1e-4)
@@ -165,7 +182,7 @@ def test_learns_more_than_item_means_for_known_and_new_users(kind):
 
 def test_going_on_keeps_the_scale_and_the_intercept():
     R = ratings()
-    for kind in ("mse", "range"):
+    for kind in KINDS:
         model = small(kind, early_stopping=False).fit(R)
         scale, intercept = model._scale_, model.net_.module_.intercept
         low = R.copy()
@@ -195,6 +212,7 @@ def test_partial_fit_on_ratings_takes_other_users(kind):
         ({"lr": 0}, "The 'lr' parameter of MatrixFactorization"),
         ({"l2": -1}, "The 'l2' parameter of MatrixFactorization"),
         ({"batch_size": 0}, "The 'batch_size' parameter of MatrixFactorization"),
+        ({"implicit": 1}, "The 'implicit' parameter of MatrixFactorization"),
         ({"rating_range": 5}, "The 'rating_range' parameter of MatrixFactorization"),
         ({"optimizer": "adaam"}, "optimizer='adaam' is unknown"),
         ({"device": "gpu"}, "device='gpu' is unknown"),
@@ -208,3 +226,98 @@ def test_bad_parameters(params, match):
 def test_ranking_losses_are_of_another_class():
     with pytest.raises(TypeError, match="unexpected keyword argument 'loss'"):
         MatrixFactorization(loss="bpr")
+
+
+# ---------------------------------------------------------------- the implicit term
+
+
+def test_the_loss_with_the_implicit_term():
+    """Eq. 15 of SVD++, and the penalty of the user's vector and of its two parts."""
+    torch.manual_seed(0)
+    module = MatrixFactorizationModule(5, 8, n_factors=3, l2=0.4, dropout=0.0, implicit=True)
+    with torch.no_grad():
+        for vectors in module.parameters():
+            vectors.normal_()
+    R = ratings(5, 8, density=0.5)
+    histories = SparseRows.from_csr(unit_rows(support(R))[[1, 4, 2]])
+    users, items, positions = (torch.tensor(x) for x in ([4, 1, 4], [0, 3, 3], [1, 0, 1]))
+    targets = torch.tensor([1.0, -2.0, 0.5])
+    p, q, y = (x.detach().numpy().astype(np.float64) for x in module.parameters())
+    errors, penalties = [], []
+    for u, i, target in zip(users.tolist(), items.tolist(), targets.tolist(), strict=True):
+        rated = R[[u]].indices
+        z = y[rated].sum(axis=0) / np.sqrt(len(rated))
+        score = p[u, 3] + q[i, 3] + (p[u, :3] + z) @ q[i, :3]
+        errors.append((score - target) ** 2)
+        whole = p[u] + np.append(z, 0)
+        penalties.append(0.2 * sum((x**2).sum() for x in (whole, p[u], z, q[i])))
+    batch = (users, items, targets, positions, histories)
+    assert module.train().loss(*batch).item() == pytest.approx(np.mean(errors) + np.mean(penalties))
+    assert module.eval().loss(*batch).item() == pytest.approx(np.mean(errors))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_batches_with_histories_hold_every_rating_once(shuffle):
+    R, others = ratings(300, 40), ratings(300, 40, density=0.2)
+    data = PairDataset(R)
+    data.histories = others
+    batches = HistoryPairBatches(data, 8, shuffle=shuffle)
+    with seeded(0):
+        examples = list(batches)
+    assert len(examples) == len(batches)
+    assert max(len(histories) for *_, histories in examples) < 60  # of 300 users
+    found = []
+    for users, items, values, positions, histories in examples:
+        found += zip(users.tolist(), items.tolist(), values.tolist(), strict=True)
+        for user, position in zip(users.tolist(), positions.tolist(), strict=True):
+            cells = slice(*histories.indptr[position : position + 2].tolist())
+            assert_array_equal(histories.indices[cells], others[[user]].indices)
+    coo = R.tocoo()
+    assert sorted(found) == sorted(zip(*(x.tolist() for x in (*coo.coords, coo.data)), strict=True))
+    in_order = [user for user, *_ in found]
+    assert (in_order == sorted(in_order)) != shuffle
+
+
+def test_held_out_ratings_are_in_no_history():
+    R = ratings()
+    model = small("implicit")
+    model.fit(R)
+    train, valid = model._split(R, np.random.RandomState(0))
+    for dataset in model._make_datasets(train, valid):
+        assert_array_equal(dataset.histories.toarray() > 0, train.toarray() > 0)
+
+
+def test_users_go_on_from_their_own_part():
+    """A resumed training with tiny steps changes next to nothing."""
+    R = ratings()
+    model = small("implicit", early_stopping=False, max_epochs=15).fit(R)
+    before = model.predict(R)
+    assert np.abs(unit_rows(support(R)) @ model.implicit_factors_).max() > 0.1
+    model.net_.set_params(lr=1e-9)
+    model.partial_fit(R)
+    module = model.net_.module_
+    parts = module.user_vectors.detach().numpy()[:, :-1]
+    parts = parts + unit_rows(support(R)) @ model.implicit_factors_
+    model._forget()
+    again = small("implicit", early_stopping=False, max_epochs=15).fit(R)
+    assert_allclose(parts, again.user_factors_, atol=1e-4)
+    assert_allclose(again.predict(R), before)
+
+
+def test_which_items_were_rated_tells_about_the_ratings():
+    """Users of two groups rate other items, with noise, and like half of the items they share."""
+    rng = np.random.default_rng(0)
+    n_users, n_items, n_shared = 400, 60, 40
+    same = (np.arange(n_users)[:, None] - np.arange(n_items)) % 2 == 0
+    shared = np.arange(n_items) < n_shared
+    chosen = rng.random(same.shape) < np.where(shared, 0.1, np.where(same, 0.6, 0.05))
+    values = np.where(shared, np.where(same, 5, 1), rng.integers(1, 6, same.shape))
+    known = np.where(chosen[300:], values[300:], 0)
+    new = np.where(shared & ~chosen[300:], values[300:], 0)
+    R = csr_array(np.where(chosen[:300], values[:300], 0))
+    params = {"n_factors": 4, "max_epochs": 20, "lr": 0.02}
+    plain, implicit = (
+        -small(kind, **params).fit(R).score(csr_array(known), csr_array(new))
+        for kind in ("mse", "implicit")
+    )
+    assert implicit < 0.9 * plain

@@ -30,6 +30,7 @@ MODELS = {
     "DeepAutoencoder, tanh": DeepAutoencoder(output_activation="tanh", **QUICK),
     "DeepAutoencoder, relu": DeepAutoencoder(output_activation="relu", **QUICK),
     "MatrixFactorization": MatrixFactorization(6, **QUICK),
+    "MatrixFactorization, implicit": MatrixFactorization(6, implicit=True, **QUICK),
     "MatrixFactorization, all ratings": MatrixFactorization(6, early_stopping=False, **QUICK),
     "EmbeddingNet": EmbeddingNet(6, (8,), **QUICK),
     "TwoTower": TwoTower(n_factors=6, embedding_dim=6, hidden_layer_sizes=(8,), **QUICK),

@@ -49,6 +49,7 @@ MODELS = {
     "ELSA": ELSA(),
     "EmbeddingNet": EmbeddingNet(hidden_layer_sizes=[4]),
     "MF, mse": MatrixFactorization(),
+    "MF, implicit": MatrixFactorization(implicit=True),
     "MF, logistic": ImplicitMatrixFactorization(),
     "MF, bpr": ImplicitMatrixFactorization(loss="bpr"),
     "MultDAE": MultDAE(hidden_layer_sizes=pd.Index([4])),

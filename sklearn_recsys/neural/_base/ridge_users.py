@@ -32,6 +32,10 @@ class RidgeUsersMixin:
         """The name of the activation after the output layer."""
         return "identity"
 
+    def _shifts(self, X):
+        """Return how far the prior mean of each row is from the mean row; None: all have that."""
+        return None
+
     def _ridge_state(self):
         """Return the rules for the attributes of this mixin; see `_fitted_state`."""
         return {
@@ -83,7 +87,11 @@ class RidgeUsersMixin:
         """Return each row's deviation from the mean row, in the basis of `_features_`."""
         offset, scale = self._scale_
         data = (X.data.astype(np.float64) - offset) / scale - self._base_[X.indices]
-        return ridge_rows(with_values(X, data), self._features_)
+        shifts = self._shifts(X)
+        if shifts is None:
+            return ridge_rows(with_values(X, data), self._features_)
+        data -= products_at(shifts, self._features_, cell_rows(X), X.indices)
+        return shifts + ridge_rows(with_values(X, data), self._features_)
 
     def _ridge_items(self, X):
         """Return the ratings of all items by rows of `X`."""

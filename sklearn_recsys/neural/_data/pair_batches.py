@@ -10,7 +10,10 @@ from torch.utils.data import Dataset
 from sklearn_recsys.neural._data.negatives import check_negatives_memory
 from sklearn_recsys.neural._data.random import generator
 from sklearn_recsys.neural._data.row_batches import RowBatches
+from sklearn_recsys.neural._data.sparse_rows import SparseRows
 from sklearn_recsys.utils._cells import cell_rows
+
+_BATCHES_OF_USERS = 16  # batches that the cells of a group of users are split into
 
 
 class PairDataset(Dataset):
@@ -28,6 +31,11 @@ class PairDataset(Dataset):
         Whether an example is an interaction with a negative, rather than one item with a label.
     listwise : bool, default=False
         Whether an example is an interaction with all of its negatives.
+
+    Attributes
+    ----------
+    histories : csr_array of shape (n_users, n_items) or None
+        The rows that `HistoryPairBatches` takes the users' histories from: None, unless assigned.
     """
 
     def __init__(self, X, sampler=None, n_negatives=0, pairwise=False, listwise=False):
@@ -37,6 +45,7 @@ class PairDataset(Dataset):
         self.n_negatives = n_negatives
         self.pairwise = pairwise
         self.listwise = listwise
+        self.histories = None
 
     @property
     def n_examples(self):
@@ -125,6 +134,41 @@ class PairBatches(ChunkBatches):
 
     def _order(self, n):
         return torch.randperm(n, generator=generator()) if self.shuffle else torch.arange(n)
+
+
+class HistoryPairBatches(PairBatches):
+    """Iterate over rated cells in batches, with the histories of their users.
+
+    The cells of some users at a time are shuffled and split into batches. So the histories of a
+    batch are those of a few users, and an epoch over them takes a multiple of the interactions.
+
+    It yields users, items, values, the row of each example in the histories, and the histories as
+    :class:`SparseRows`.
+    """
+
+    def __iter__(self):
+        X, histories = self.dataset.X, self.dataset.histories
+        size = self.batch_size * _BATCHES_OF_USERS
+        order = self._order(X.shape[0]).numpy()
+        X = X[order]  # the cells of a chunk are those of consecutive rows
+        rows = cell_rows(X)
+        for start in range(0, X.nnz, size):
+            cells = slice(start, start + size)
+            first, last = rows[cells][[0, -1]]
+            users = order[first : last + 1]
+            members = SparseRows.from_csr(histories[users], self.device)
+            positions = rows[cells] - first
+            examples = tuple(
+                torch.from_numpy(values).to(self.device)
+                for values in (
+                    users[positions],
+                    X.indices[cells].astype(np.int64),
+                    X.data[cells],
+                    positions,
+                )
+            )
+            for batch in self._order(len(positions)).to(self.device).split(self.batch_size):
+                yield *(values[batch] for values in examples), members
 
 
 class CandidateDataset(Dataset):
