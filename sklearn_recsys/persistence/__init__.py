@@ -48,7 +48,8 @@ from sklearn.base import BaseEstimator
 from sklearn_recsys import __version__
 from sklearn_recsys.exceptions import VersionWarning
 from sklearn_recsys.persistence._container import ModelFileError, reading, write
-from sklearn_recsys.persistence._tree import Decoder, Encoder
+from sklearn_recsys.persistence._decode import Decoder
+from sklearn_recsys.persistence._encode import Encoder
 from sklearn_recsys.utils._warnings import warn
 
 __all__ = ["ModelFileError", "load", "save"]

@@ -34,7 +34,7 @@ from sklearn_recsys import (  # noqa: E402
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
 from sklearn_recsys.persistence import ModelFileError  # noqa: E402
 from sklearn_recsys.persistence._container import write  # noqa: E402
-from sklearn_recsys.persistence._tree import Encoder  # noqa: E402
+from sklearn_recsys.persistence._encode import Encoder  # noqa: E402
 from sklearn_recsys.utils._sklearn import Interval, StrOptions  # noqa: E402
 
 RATINGS = make_ratings(40, 15, density=0.3, random_state=0)
