@@ -18,6 +18,7 @@ from benchmarks import (
     als,
     autoencoders,
     autorec,
+    contrastive,
     deep_autoencoder,
     ease_large,
     elsa,
@@ -100,6 +101,9 @@ SECTIONS = {
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
     "ease-relatives": (linear.ease_relatives, "EASE, EDLAE, RDLAE, ridge and normalization, tuned"),
     "ease-yelp2018": (linear.ease_yelp2018, "the same on Yelp2018, full ranking"),
+    "contrastive": (contrastive.yelp2018_test, "SimpleX on Yelp2018"),
+    "contrastive-new-users": (contrastive.new_users, "SimpleX for 500 users held out of ml-1m"),
+    "warp": (contrastive.warp, "WARP against BPR on ml-1m after equal times"),
     "elsa": (elsa.accuracy, "ELSA on Yelp2018 and in NCF's split of ml-1m"),
     "slim": (slim.accuracy, "SLIM on ml-100k and in NCF's split of ml-1m"),
     "slim-speed": (slim.speed, "SLIM on ml-1m against skrecsys, SKRECSYS_PYTHON=its python"),
@@ -130,6 +134,7 @@ NEURAL = (
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
 LONG |= {"ease-relatives", "ease-yelp2018", "ease-density", "ease-new-users", "elsa"}
+LONG |= {"contrastive", "contrastive-new-users", "warp"}
 LONG |= {"slim", "slim-speed", "ratings", "ratings-ml-1m"}
 LONG |= {"graphs", "graphs-new-users", "graphs-yelp2018"}
 LONG |= {name for name in SECTIONS if name.startswith("scale-")}

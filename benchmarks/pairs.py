@@ -132,13 +132,13 @@ def _rmse(model, seed, train, test):
     return -model.score(train, test), elapsed
 
 
-def new_users(n_new=500):
+def new_users(models=None, n_new=500):
     """Fold in users held out of ml-1m from 80 % of their history; compare with training on it."""
     R = ratings("1m")
     given, held_out = random_holdout(R, 0.2, per_user=True, random_state=0)
     new = np.zeros(R.shape[0], dtype=bool)
     new[np.random.default_rng(0).choice(R.shape[0], n_new, replace=False)] = True
-    models = {"MatrixFactorization()": MatrixFactorization(), **RANKERS}
+    models = models or {"MatrixFactorization()": MatrixFactorization(), **RANKERS}
     rows = {}
     for name, model in models.items():
         model = clone(model).set_params(random_state=0)

@@ -161,6 +161,13 @@ def test_an_update_changes_what_it_touches(optimizer):
     assert gradient.is_sparse == (optimizer == "sparseadam")
 
 
+@pytest.mark.parametrize("optimizer", ["sparseadam", "adam"])
+def test_one_cycle_ends_with_a_rate_near_zero(optimizer):
+    model = small(schedule="one_cycle", optimizer=optimizer, early_stopping=False)
+    (group,) = model.fit(interactions()).net_.optimizer_.param_groups
+    assert group["lr"] < 1e-3 * model.lr
+
+
 def test_sparse_and_dense_gradients_are_equal():
     X = interactions(12)
     gradients = []

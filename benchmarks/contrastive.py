@@ -1,0 +1,85 @@
+"""SimpleX on Yelp2018 and for new users of ml-1m, and WARP against BPR."""
+
+import time
+from functools import partial
+
+import pandas as pd
+from sklearn.base import clone
+from sklearn.model_selection import KFold
+
+from benchmarks import pairs
+from benchmarks.accuracy import ncf_split, ratings
+from benchmarks.linear import yelp2018
+from sklearn_recsys import ImplicitMatrixFactorization, SimpleX
+from sklearn_recsys.model_selection import evaluate
+from sklearn_recsys.utils._content_split import hold_out_by_content
+
+# chosen on a tenth of each user's training cells
+_YELP2018 = {
+    "dropout": 0.0,
+    "lr": 0.02,
+    "schedule": "one_cycle",
+    "max_epochs": 80,
+    "early_stopping": False,
+    "random_state": 0,
+}
+
+
+def cpu_seconds(function):
+    """Return the seconds of all processors that a call takes."""
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+def yelp2018_test():
+    """Recall@20 and NDCG@20 on the test cells."""
+    X, y = yelp2018()
+    model = SimpleX(**_YELP2018)
+    row = {"CPU seconds": cpu_seconds(partial(model.fit, X)), "epochs": len(model.history_)}
+    row |= evaluate(model, X, y, ["recall@20", "ndcg@20"]).iloc[0].to_dict()
+    return pd.DataFrame({str(model): row}).T.round(4)
+
+
+def new_users():
+    """Users held out of ml-1m from their histories alone, against training on them."""
+    return pairs.new_users(models={"SimpleX()": SimpleX()})
+
+
+_SECONDS = 60  # of all processors, for each fit
+_PAIRWISE = {
+    "BPR": ImplicitMatrixFactorization(64, loss="bpr", n_negatives=1),
+    "WARP": ImplicitMatrixFactorization(64, loss="warp"),
+}
+
+
+def warp():
+    """WARP against BPR after equal times: NCF's split, and new users in five folds of ml-1m."""
+    X, items, negatives = ncf_split()
+    R = ratings("1m")
+    R.data = (R.data >= 4).astype(R.dtype)
+    R.eliminate_zeros()
+    train, test = next(KFold(5, shuffle=True, random_state=0).split(R))
+    known, held_out = hold_out_by_content(R[test])  # as in `score`
+    rows = {}
+    for name, model in _PAIRWISE.items():
+        model = clone(model).set_params(early_stopping=False, random_state=0)
+        rows["NCF, 1 + 99", name] = _fit_for_a_time(model, X) | _figures(
+            model, X, items, candidates=negatives
+        )
+        rows["new users", name] = _fit_for_a_time(model, R[train]) | _figures(
+            model, known, held_out
+        )
+        print(rows, flush=True)
+    return pd.DataFrame(rows).T.round(4)
+
+
+def _fit_for_a_time(model, X):
+    """Fit for as many epochs as take the time, by the time of one."""
+    one = cpu_seconds(partial(model.set_params(max_epochs=1).fit, X))
+    model.set_params(max_epochs=max(1, round(_SECONDS / one)))
+    return {"CPU seconds": cpu_seconds(partial(model.fit, X)), "epochs": model.max_epochs}
+
+
+def _figures(model, X, y, **options):
+    return evaluate(model, X, y, ["hr@10", "ndcg@10"], **options).iloc[0].to_dict()
