@@ -3,6 +3,7 @@
 import os
 from functools import partial
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pandas as pd
@@ -129,14 +130,10 @@ def _fit_density(data, density):
 
 
 def ease_new_users():
-    """EASE's partial_fit on 20,000 items against fit on all rows, and 50 updates."""
-    X = make_interactions(30_100, 20_000, n_interactions=3_000_000, random_state=0)
-    model, whole = EASE(300), EASE(300)
-    model.fit(X[:30_000])
-    row = {"seconds of fit": seconds(lambda: whole.fit(X))}
-    row["of partial_fit, 100 users"] = seconds(lambda: model.partial_fit(X[30_000:]))
-    row["ratio"] = row["of partial_fit, 100 users"] / row["seconds of fit"]
-    row["largest deviation"] = _deviation(model, whole, X[-500:])
+    """EASE's partial_fit on 20,000 items against fit on all rows, its memory, and 50 updates."""
+    row, before, above, _ = in_child(_fitted, _add_100_users)
+    row["model and input, GiB"], row["peak of partial_fit above, GiB"] = before, above
+    row["coef_, GiB"] = 4 * 20_000**2 / 2**30
     rows = {"20,000 items": row}
     X = make_interactions(6_000, 4_000, n_interactions=600_000, random_state=0)
     model, whole = EASE(300).fit(X[:5_000]), EASE(300).fit(X)
@@ -144,6 +141,24 @@ def ease_new_users():
         model.partial_fit(X[start : start + 20])
     rows["4,000 items, 50 times 20 users"] = {"largest deviation": _deviation(model, whole, X)}
     return pd.DataFrame(rows).T
+
+
+def _fitted():
+    X = make_interactions(30_100, 20_000, n_interactions=3_000_000, random_state=0)
+    cpu = process_time()
+    model = EASE(300)
+    wall = seconds(lambda: model.fit(X[:30_000]))
+    return X[30_000:], model, wall, process_time() - cpu
+
+
+def _add_100_users(fitted):
+    X, model, *of_fit = fitted
+    cpu = process_time()
+    of_update = seconds(lambda: model.partial_fit(X)), process_time() - cpu
+    row = {}
+    for name, fit, update in zip(("seconds", "CPU seconds"), of_fit, of_update, strict=True):
+        row |= {f"{name} of fit": fit, f"of partial_fit, 100 users, {name}": update}
+    return {**row, "ratio": of_update[1] / of_fit[1]}
 
 
 def _deviation(model, expected, X):

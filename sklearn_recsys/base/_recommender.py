@@ -210,8 +210,12 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
             for random_state, state in states:
                 random_state.set_state(state)
             raise
-        self.__dict__ = vars(new)
+        self._become(new)
         return self
+
+    def _become(self, new):
+        """Replace all attributes by those of a working copy that has been fitted."""
+        self.__dict__ = vars(new)
 
     def _working_copy(self):
         """Return a model with the same attributes, which can be fitted without changing this one.

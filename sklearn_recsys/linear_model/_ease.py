@@ -9,7 +9,6 @@ Steck, "Markov random fields for collaborative filtering", NeurIPS 2019, on spar
 
 from __future__ import annotations
 
-from functools import partial
 from numbers import Real
 
 import numpy as np
@@ -19,10 +18,10 @@ from sklearn.base import BaseEstimator
 from sklearn_recsys.linear_model._gram import inverse_gram, is_inverse
 from sklearn_recsys.linear_model._low_pass import LowPassMixin
 from sklearn_recsys.linear_model._new_users import (
-    add_users,
+    NewUsers,
     bounded_diagonal,
+    can_change,
     column_factors,
-    times_inverse,
 )
 from sklearn_recsys.linear_model._sparse_inverse import sparse_weights
 from sklearn_recsys.preprocessing._feature_matrix import feature_matrix
@@ -30,6 +29,7 @@ from sklearn_recsys.utils._cells import item_squares, normalized
 from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._sklearn import HasMethods, Interval
 from sklearn_recsys.utils._state import Array, Maybe, Number, Optional
+from sklearn_recsys.utils._threads import deferred_interrupt
 
 _DENSE = 0.05  # features with a larger share of nonzeros are multiplied as a dense array
 
@@ -154,10 +154,13 @@ class EASE(LowPassMixin, BaseEstimator):
     **New users.** `partial_fit` with few new users changes W instead of inverting again, in
     O(n_items² · n_new_users): W and the diagonal of P, which the model keeps, determine P, to which
     the formula of Sherman, Morrison and Woodbury applies. That is exact, and float32 rounding does
-    not add up noticeably. It makes one new items × items matrix, so that until it is complete the
-    model predicts as before. With dropout, normalization, a low-pass filter or item features, which
-    depend on all rows, after a change of parameters, for models saved by earlier versions and for
-    more than an eighth as many new users as items it fits to all rows instead.
+    not add up noticeably. ``coef_`` is changed in place once nothing can fail any more, so do not
+    predict in another thread meanwhile; an interrupt is raised after it. If anything else refers to
+    the array, such as a copy of the model or a variable, or if it is read-only, the model gets a
+    new array instead, and whoever holds the former one keeps it as it was. With dropout,
+    normalization, a low-pass filter or item features, which depend on all rows, after a change of
+    parameters, for models saved by earlier versions and for more than an eighth as many new users
+    as items it fits to all rows instead.
 
     **Sparse weights.** With a `density` ρ no items × items array is made [5]_. Item j has weights
     from the ⌊ρ · n_items⌋ items i that are most correlated with it, by :math:`|G_{ij}| /
@@ -358,21 +361,34 @@ class EASE(LowPassMixin, BaseEstimator):
         d = getattr(self, "_inverse_diagonal_", None)
         if d is None or changed or not self._is_updatable() or 8 * new.shape[0] > X.shape[1]:
             return False
-        check_memory(
-            self.coef_.nbytes,
-            f"EASE's new matrix of {X.shape[1]:,} × {X.shape[1]:,} weights",
-            "Fit a new model to all rows after deleting this one, which takes one matrix.",
-        )
-        coef, settings = self.coef_.copy(), (self.l2, self.max_diagonal)
+        in_place = can_change(vars(self))
+        if not in_place:
+            check_memory(
+                self.coef_.nbytes,
+                f"EASE's new matrix of {X.shape[1]:,} × {X.shape[1]:,} weights",
+                "Delete whatever else holds `coef_`, such as a copy of the model.",
+            )
         with np.errstate(all="ignore"):  # what is not accurate is refused
             try:
-                d = add_users(coef, d, new, *settings)
+                users = NewUsers(self.coef_, d, new, self.l2, self.max_diagonal)
             except np.linalg.LinAlgError:
                 return False
-            if not is_inverse(partial(times_inverse, coef, d, *settings), X, self.l2):
+            if not is_inverse(users.times_inverse, X, self.l2):
                 return False
-        self.coef_, self._inverse_diagonal_ = coef, d
+        if in_place:
+            self._pending = users  # until nothing can fail any more
+        else:
+            self.coef_ = self.coef_.copy()
+            users.add_to(self.coef_)
+        self._inverse_diagonal_ = users.inverse_diagonal
         return True
+
+    def _become(self, new):
+        users = vars(new).pop("_pending", None)
+        with deferred_interrupt():
+            if users is not None:
+                users.add_to(new.coef_)
+            super()._become(new)
 
     def _is_updatable(self):
         """Return whether W is dense, and the penalty and the rows depend on `X` and `l2` only."""

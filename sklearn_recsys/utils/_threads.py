@@ -6,7 +6,10 @@ processing blocks of rows in parallel threads uses the others.
 
 from __future__ import annotations
 
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
@@ -74,6 +77,22 @@ def map_blas_blocks(function, n_rows, size):
             return [function(rows) for rows in blocks]
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(function, blocks))
+
+
+@contextmanager
+def deferred_interrupt():
+    """Return a context that a Ctrl-C does not end: what it does to a program, it does afterwards."""
+    if threading.current_thread() is not threading.main_thread():  # others are not interrupted
+        yield
+        return
+    caught = []
+    former = signal.signal(signal.SIGINT, lambda *args: caught.append(args))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if former is None else former)
+        if caught:
+            signal.raise_signal(signal.SIGINT)
 
 
 def even_blocks(costs, budget):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import signal
 import tracemalloc
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_recsys import load
 from sklearn_recsys.linear_model import EASE, _ease
-from sklearn_recsys.linear_model._new_users import add_users
+from sklearn_recsys.linear_model._new_users import NewUsers
 from sklearn_recsys.utils import _memory
 
 N_ITEMS = 300
@@ -79,13 +80,15 @@ def test_users_of_items_without_training_users(inversions):
     assert_same(model, EASE(2.0).fit(X), 2e-6)
 
 
-@pytest.mark.parametrize("batch", [1, 7, 40])
-def test_users_are_added_in_batches(batch):
+def test_the_weights_change_only_when_they_are_told_to():
     X = histories(440)
     model, expected = EASE(20.0).fit(X[:400]), EASE(20.0).fit(X)
-    d = add_users(model.coef_, model._inverse_diagonal_, X[400:], 20.0, 0, batch=batch)
-    assert_allclose(model.coef_, expected.coef_, atol=1e-6)
-    assert_allclose(d, expected._inverse_diagonal_, rtol=1e-5)
+    coef = model.coef_.copy()
+    users = NewUsers(coef, model._inverse_diagonal_, X[400:], 20.0, 0)
+    assert_array_equal(coef, model.coef_)
+    users.add_to(coef)
+    assert_allclose(coef, expected.coef_, atol=1e-6)
+    assert_allclose(users.inverse_diagonal, expected._inverse_diagonal_, rtol=1e-5)
 
 
 FIT_AGAIN = {
@@ -174,51 +177,101 @@ def test_models_of_earlier_versions_are_fitted_again(tmp_path, inversions):
 
 
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
-def test_a_failing_update_leaves_the_model_as_it_was(error, monkeypatch):
+@pytest.mark.parametrize("method", ["_update", "_fit", "_set_interactions"])
+def test_a_failing_update_leaves_the_model_as_it_was(method, error, monkeypatch):
     X = histories(420)
     model = EASE(20.0).fit(X[:400])
     coef, before = model.coef_.copy(), vars(model).copy()
-    update = _ease.add_users
+    del before["coef_"]  # otherwise the update would not be in place
+    original = getattr(EASE, method)
 
-    def fails(*args):
-        update(*args)
+    def fails(self, *args, **params):
+        original(self, *args, **params)
         raise error("here")
 
-    monkeypatch.setattr(_ease, "add_users", fails)
+    monkeypatch.setattr(EASE, method, fails)
     with pytest.raises(error, match="here"):
         model.partial_fit(X[400:])
-    assert vars(model).keys() == before.keys()
+    assert vars(model).keys() == {*before, "coef_"}
     assert all(vars(model)[name] is value for name, value in before.items())
     assert_array_equal(model.coef_, coef)
 
 
-def test_the_former_model_is_not_changed():
-    """Whoever holds it, or predicts in another thread, has the former model as a whole."""
+def test_an_interrupt_waits_until_the_weights_are_changed(monkeypatch):
     X = histories(420)
     model = EASE(20.0).fit(X[:400])
-    former, coef = copy.copy(model), model.coef_
-    expected = former.predict(X)
-    coef.flags.writeable = False  # as a model from a memory-mapped pickle
+    add_to = NewUsers.add_to
+
+    def interrupted(self, coef):
+        signal.raise_signal(signal.SIGINT)
+        add_to(self, coef)
+
+    monkeypatch.setattr(NewUsers, "add_to", interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        model.partial_fit(X[400:])
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert_same(model, EASE(20.0).fit(X), 1e-6)
+
+
+def test_the_weights_are_changed_in_place():
+    X = histories(420)
+    model = EASE(20.0).fit(X[:400])
+    address = model.coef_.ctypes.data
+    for start in (400, 410):
+        model.partial_fit(X[start : start + 10])
+        assert model.coef_.ctypes.data == address
+    assert_same(model, EASE(20.0).fit(X), 1e-6)
+
+
+def read_only(model):
+    """As in a model from a memory-mapped pickle."""
+    model.coef_.flags.writeable = False
+
+
+HOLDERS = {
+    "a copy of the model": copy.copy,
+    "a variable": lambda model: model.coef_,
+    "a view": lambda model: model.coef_[:3].T,
+    "nobody, but it is read-only": read_only,
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS)
+def test_nothing_else_sees_the_weights_change(holder):
+    X = histories(420)
+    model = EASE(20.0).fit(X[:400])
+    address, coef = model.coef_.ctypes.data, model.coef_.copy()
+    held = holder(model)
     model.partial_fit(X[400:])
-    assert model.coef_ is not coef
-    assert_array_equal(former.predict(X), expected)
+    assert model.coef_.ctypes.data != address
+    assert_same(model, EASE(20.0).fit(X), 1e-6)
+    if isinstance(held, EASE):
+        assert_array_equal(held.predict(X), X @ coef)
+    elif held is not None:
+        assert_array_equal(held, coef if held.shape == coef.shape else coef[:3].T)
 
 
 def test_memory_is_checked_before_it_is_allocated(monkeypatch):
     X = histories(420)
     model = EASE(20.0).fit(X[:400])
-    coef = model.coef_
-    monkeypatch.setattr(_memory, "available_memory", lambda: coef.nbytes - 1)
+    coef, size = model.coef_, model.coef_.nbytes
+    monkeypatch.setattr(_memory, "available_memory", lambda: size - 1)
     with pytest.raises(MemoryError, match="new matrix of 300 × 300 weights"):
         model.partial_fit(X[400:])
     assert model.coef_ is coef
+    del coef
+    monkeypatch.setattr(_memory, "available_memory", lambda: 0)
+    model.partial_fit(X[400:])  # in place
+    monkeypatch.undo()
+    assert_same(model, EASE(20.0).fit(X), 1e-6)
 
 
-def test_one_new_matrix():
+def test_no_new_matrix():
     X = histories(1020, 3000)
     model = EASE(20.0).fit(X[:1000])
     tracemalloc.start()
     model.partial_fit(X[1000:])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 1.4 * model.coef_.nbytes
+    assert peak < 0.2 * model.coef_.nbytes
