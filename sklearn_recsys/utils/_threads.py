@@ -81,7 +81,7 @@ def map_blas_blocks(function, n_rows, size):
 
 @contextmanager
 def deferred_interrupt():
-    """Return a context that a Ctrl-C does not end: what it does to a program, it does afterwards."""
+    """Return a context that a Ctrl-C does not end: its handler is called afterwards."""
     if threading.current_thread() is not threading.main_thread():  # others are not interrupted
         yield
         return
