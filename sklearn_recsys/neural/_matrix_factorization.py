@@ -24,7 +24,7 @@ from sklearn_recsys.neural._nn.pair import DotProductModule
 from sklearn_recsys.utils._cells import support
 from sklearn_recsys.utils._neighbors import unit_rows
 from sklearn_recsys.utils._sklearn import Interval
-from sklearn_recsys.utils._state import Array
+from sklearn_recsys.utils._state import Array, Number
 
 _USER_L2 = 50.0  # if no ratings are held out to choose it; for errors on a scale from 1 to 5
 
@@ -48,8 +48,9 @@ class MatrixFactorizationModule(DotProductModule):
         The size of one unit, in ratings.
     intercept : float, default=0.0
         The constant added to the score.
-    implicit : bool, default=False
-        Whether the items have a second vector y, of SVD++'s implicit term.
+    implicit_step : float, default=None
+        The size of a step of the vectors y of SVD++'s implicit term, relative to that of the other
+        vectors. None: no implicit term.
     """
 
     def __init__(
@@ -62,12 +63,13 @@ class MatrixFactorizationModule(DotProductModule):
         activation="identity",
         unit=1.0,
         intercept=0.0,
-        implicit=False,
+        implicit_step=None,
     ):
         super().__init__(n_users, n_items, n_factors, "mse", l2, dropout, unit)
         self.activation = activation
         self.intercept = intercept
-        if implicit:
+        self.implicit_step = implicit_step
+        if implicit_step is not None:
             self.implicit_vectors = torch.nn.Parameter(torch.zeros(n_items, n_factors))
 
     def loss(self, users, items, targets, positions=None, histories=None):
@@ -90,13 +92,19 @@ class MatrixFactorizationModule(DotProductModule):
         if histories is None:
             return super().loss(users, items, targets)
         own = self.user_vectors.index_select(0, users)
-        sums = pad(histories.matmul(self.implicit_vectors), (0, 1))  # no part in the bias
-        implicit = sums.index_select(0, positions)
+        implicit = pad(histories.matmul(self.implicit_factors), (0, 1))  # no part in the bias
+        implicit = implicit.index_select(0, positions)
         losses, penalties = self.losses(own + implicit, items, targets)
         if not self.training:
             return losses.mean()
-        squares = (own.square() + implicit.square()).sum(dim=1)
+        # the penalty of the two parts instead of that of their sum
+        squares = -2 * (own * implicit).sum(dim=1)
         return (losses + penalties + self.l2 / 2 * squares).mean()
+
+    @property
+    def implicit_factors(self):
+        """The vectors y, of shape (n_items, n_factors)."""
+        return self.implicit_step * self.implicit_vectors
 
     def score(self, u, v):
         """Return the scaled ratings of pairs of vectors, of shape (n_pairs,)."""
@@ -204,8 +212,8 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
     alike. With `implicit`, p is shrunk to this mean plus the implicit part, which the items of the
     history determine.
 
-    While training with `implicit`, the penalty of a rating is l2/2 · (‖p + z‖² + ‖p‖² + ‖z‖² +
-    ‖q‖²), where z is the implicit part; the vectors y have none of their own.
+    While training with `implicit`, the penalty of a rating is l2/2 · (‖p‖² + ‖z‖² + ‖q‖²) and of
+    the biases, where z is the implicit part; the vectors y have none of their own.
 
     References
     ----------
@@ -262,6 +270,7 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
     def _fitted_state(self):
         rules = {**super()._fitted_state(), **self._ridge_state()}
         if self._implicit:
+            rules["_implicit_step_"] = Number(low=np.nextafter(0, 1))
             rules["implicit_factors_"] = Array("n_items", "n_factors")
             rules["_implicit_features_"] = Array("n_items", "n_weights")
         return rules
@@ -275,7 +284,7 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
             activation=self._output_activation,
             unit=self._scale_[1],
             intercept=self._intercept_,
-            implicit=self._implicit,
+            implicit_step=self._implicit_step_ if self._implicit else None,
         )
 
     def _make_datasets(self, train, valid):
@@ -289,7 +298,10 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
     def _prepare(self, X, resume):
         super()._prepare(X, resume)
         self._set_scale(X, self._fitted_param("rating_range"), resume)
-        if resume and self._implicit:  # the vectors that the users start from include this part
+        if self._implicit and not resume:
+            # a user's part is a sum of many vectors y that move at once: it should move like p
+            self._implicit_step_ = float(np.sqrt(np.count_nonzero(np.diff(X.indptr)) / X.nnz))
+        if self._implicit and resume:  # the vectors that the users start from include this part
             users = self.net_.module_.user_vectors
             implicit = unit_rows(support(X)) @ self.implicit_factors_
             users.data[:, :-1] -= torch.from_numpy(implicit).to(users)
@@ -299,7 +311,7 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
         module = self.net_.module_
         trained = module.user_vectors.detach().cpu().numpy().astype(np.float64)
         if self._implicit:
-            self.implicit_factors_ = module.implicit_vectors.detach().cpu().numpy().copy()
+            self.implicit_factors_ = module.implicit_factors.detach().cpu().numpy()
         self._set_ridge(trained, module.intercept, split)
         self.user_factors_, self.user_biases_ = split_biases(self._solved(X))
 

@@ -232,9 +232,9 @@ def test_ranking_losses_are_of_another_class():
 
 
 def test_the_loss_with_the_implicit_term():
-    """Eq. 15 of SVD++, and the penalty of the user's vector and of its two parts."""
+    """Eq. 15 of SVD++, and the penalty of both parts of the user's vector."""
     torch.manual_seed(0)
-    module = MatrixFactorizationModule(5, 8, n_factors=3, l2=0.4, dropout=0.0, implicit=True)
+    module = MatrixFactorizationModule(5, 8, n_factors=3, l2=0.4, dropout=0.0, implicit_step=0.3)
     with torch.no_grad():
         for vectors in module.parameters():
             vectors.normal_()
@@ -242,15 +242,15 @@ def test_the_loss_with_the_implicit_term():
     histories = SparseRows.from_csr(unit_rows(support(R))[[1, 4, 2]])
     users, items, positions = (torch.tensor(x) for x in ([4, 1, 4], [0, 3, 3], [1, 0, 1]))
     targets = torch.tensor([1.0, -2.0, 0.5])
-    p, q, y = (x.detach().numpy().astype(np.float64) for x in module.parameters())
+    vectors = (module.user_vectors, module.item_vectors, module.implicit_factors)
+    p, q, y = (x.detach().numpy().astype(np.float64) for x in vectors)
     errors, penalties = [], []
     for u, i, target in zip(users.tolist(), items.tolist(), targets.tolist(), strict=True):
         rated = R[[u]].indices
         z = y[rated].sum(axis=0) / np.sqrt(len(rated))
         score = p[u, 3] + q[i, 3] + (p[u, :3] + z) @ q[i, :3]
         errors.append((score - target) ** 2)
-        whole = p[u] + np.append(z, 0)
-        penalties.append(0.2 * sum((x**2).sum() for x in (whole, p[u], z, q[i])))
+        penalties.append(0.2 * sum((x**2).sum() for x in (p[u], z, q[i])))
     batch = (users, items, targets, positions, histories)
     assert module.train().loss(*batch).item() == pytest.approx(np.mean(errors) + np.mean(penalties))
     assert module.eval().loss(*batch).item() == pytest.approx(np.mean(errors))
