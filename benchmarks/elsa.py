@@ -9,9 +9,7 @@ from sklearn_recsys import EASE, ELSA
 from sklearn_recsys.model_selection import evaluate
 
 # normalization and epochs: chosen on a tenth of each user's training cells, with 256 factors
-_FUSED = {"net_params": {"optimizer__fused": True}}  # one pass over the vectors for a step of Adam
 _YELP2018 = {
-    **_FUSED,
     "item_normalization": 0.5,
     "batch_size": 1024,
     "max_epochs": 5,

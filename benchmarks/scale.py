@@ -13,8 +13,7 @@ from benchmarks._measure import in_child, seconds
 from sklearn_recsys import EASE, ELSA, SLIM, ItemKNN, RP3beta
 
 SHAPES = {"100k": (300_000, 100_000, 20_000_000), "1m": (500_000, 1_000_000, 30_000_000)}
-_FUSED = {"optimizer__fused": True}  # one pass over the vectors for a step of Adam
-_ELSA = {"early_stopping": False, "random_state": 0, "verbose": 1, "net_params": _FUSED}
+_ELSA = {"early_stopping": False, "random_state": 0, "verbose": 1}
 MODELS = {
     "ease-100k": EASE(density=0.005),
     "elsa-100k": ELSA(64, batch_size=4096, max_epochs=5, **_ELSA),

