@@ -6,13 +6,15 @@ columns need then lie next to each other in memory, which makes the solver more 
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import scipy.sparse as sp
 
 from sklearn_recsys.linear_model._gram import lower_gram, mirror_lower
-from sklearn_recsys.utils._cells import cell_rows, item_squares, merge_rows, take_cells
+from sklearn_recsys.utils._cells import cell_rows, item_squares, take_cells
 from sklearn_recsys.utils._memory import check_memory
-from sklearn_recsys.utils._threads import even_blocks, map_blocks, rows_per_block
+from sklearn_recsys.utils._threads import batches, even_blocks, map_blocks, rows_per_block
 from sklearn_recsys.utils._topk import top_n
 
 _DENSE = 2**14  # items whose Gram matrix is always dense
@@ -130,7 +132,8 @@ class HybridGram:
         lengths = np.diff(X.indptr)
         bounds = np.bincount(X.indices, np.repeat(lengths, lengths), n_items)
         sparse = np.cumsum(np.minimum(bounds, np.arange(1, n_items + 1))[::-1])[::-1]
-        n_bytes = 4.0 * np.arange(n_items + 1) ** 2 + 8.0 * np.append(sparse, 0)
+        sparse = np.append(sparse, 0)
+        n_bytes = 4.0 * np.arange(n_items + 1) ** 2 + 8.0 * sparse
         self.n_dense = n_dense
         if n_dense is None:
             self.n_dense = min(n_items, max(_DENSE, int(n_bytes.argmin())))
@@ -141,26 +144,34 @@ class HybridGram:
         )
         self.dense = dense_gram(X[:, : self.n_dense])
         self.diagonal = item_squares(X).astype(np.float32)
-        self.sparse = self._sparse_rows(bounds)
+        self._make_sparse(bounds[self.n_dense :], int(sparse[self.n_dense]))
 
-    def _sparse_rows(self, bounds):
-        """Return the rows of the items that are not dense, up to the diagonal, as a csr_array."""
-        n_items = self.X.shape[1]
-        blocks = [
-            np.arange(rows.start, rows.stop) + self.n_dense
-            for rows in even_blocks(bounds[self.n_dense :], rows_per_block(24))
-        ]
+    def _make_sparse(self, bounds, size):
+        """Compute the rows of the items that are not dense, up to the diagonal.
 
-        def lower(block):
-            items = blocks[block.start]
+        They are written to arrays of the maximum `size`, a few blocks at a time: what is not
+        written takes no memory, and to collect all blocks first would take twice the memory.
+        """
+        self.indices, self.data = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.float32)
+        self.indptr = np.zeros(len(bounds) + 1, dtype=np.int64)
+        blocks = list(even_blocks(bounds, rows_per_block(24)))
+
+        def lower(run, one):
+            rows = run[one.start]
+            items = np.arange(rows.start, rows.stop) + self.n_dense
             products = self.rows(items)
             products = take_cells(products, products.indices <= items[cell_rows(products)])
             products.sort_indices()
             return products
 
-        shape = (n_items - self.n_dense, n_items)
-        results = map_blocks(lower, len(blocks), 1) if blocks else []
-        return merge_rows(results, [items - self.n_dense for items in blocks], shape)
+        for group in batches(len(blocks), 16):
+            run = blocks[group]
+            parts = map_blocks(partial(lower, run), len(run), 1)
+            for rows, part in zip(run, parts, strict=True):
+                start = self.indptr[rows.start]
+                self.indices[start : start + part.nnz] = part.indices
+                self.data[start : start + part.nnz] = part.data
+                self.indptr[rows.start + 1 : rows.stop + 1] = start + part.indptr[1:]
 
     def rows(self, items):
         """Return the rows of some items as a csr_array."""
@@ -186,15 +197,14 @@ class HybridGram:
 
     def _lookup(self, rows, columns):
         """Return values of the sparse part: a binary search in all rows at once."""
-        data, indices, indptr = self.sparse.data, self.sparse.indices, self.sparse.indptr
-        if not len(data):
+        if not len(self.data):
             return np.zeros(len(rows), dtype=np.float32)
-        low, end = indptr[rows], indptr[rows + 1]
+        low, end = self.indptr[rows], self.indptr[rows + 1]
         high = end
         while (searching := low < high).any():
             middle = (low + high) // 2
-            right = searching & (indices[np.minimum(middle, end - 1)] < columns)
+            right = searching & (self.indices[np.minimum(middle, end - 1)] < columns)
             low = np.where(right, middle + 1, low)
             high = np.where(searching & ~right, middle, high)
         last = np.minimum(low, end - 1)
-        return np.where((low < end) & (indices[last] == columns), data[last], 0)
+        return np.where((low < end) & (self.indices[last] == columns), self.data[last], 0)

@@ -107,33 +107,6 @@ def take_cells(X, mask):
     return sp.csr_array((X.data[mask], X.indices[mask], indptr), shape=X.shape)
 
 
-def merge_rows(blocks, rows, shape):
-    """Return one csr_array of blocks of rows, whose memory is freed one after the other.
-
-    Parameters
-    ----------
-    blocks : list of csr_array of shape (n_rows_of_block, n_columns)
-        Emptied on return.
-    rows : list of ndarray of int64
-        The row of the result of each row of each block.
-    shape : tuple of int
-        The shape of the result; rows in no block are empty.
-    """
-    lengths = np.zeros(shape[0], dtype=np.int64)
-    for block, own in zip(blocks, rows, strict=True):
-        lengths[own] = np.diff(block.indptr)
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
-    indices, data = np.empty(indptr[-1], dtype=np.int32), np.empty(indptr[-1], dtype=np.float32)
-    for own in reversed(rows):
-        block = blocks.pop()
-        cells = np.repeat(indptr[own] - block.indptr[:-1], np.diff(block.indptr))
-        cells += np.arange(block.nnz)
-        indices[cells], data[cells] = block.indices, block.data
-    if indptr[-1] <= np.iinfo(np.int32).max:
-        indptr = indptr.astype(np.int32)
-    return sp.csr_array((data, indices, indptr), shape=shape)
-
-
 def union_cells(X, other):
     """Return a csr_array of ones at every cell that either stores."""
     rows = np.concatenate([cell_rows(X), cell_rows(other)])

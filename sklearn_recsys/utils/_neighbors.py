@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import gen_batches
 
-from sklearn_recsys.utils._cells import cell_rows, merge_rows, take_cells, with_values
+from sklearn_recsys.utils._cells import cell_rows, take_cells, with_values
 from sklearn_recsys.utils._memory import check_list_memory, check_memory
 from sklearn_recsys.utils._threads import even_blocks, map_blocks, row_blocks, rows_per_block
 from sklearn_recsys.utils._topk import best_cells, top_n
@@ -192,7 +192,7 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
     if not blocks:
         return sp.csr_array((n_rows, n_fitted), dtype=np.float32)
     results = map_blocks(lambda block: ranked(blocks[block.start]), len(blocks), 1)
-    return merge_rows(results, blocks, (n_rows, n_fitted))
+    return _merged(results, blocks, (n_rows, n_fitted))
 
 
 def _best_of_rows(X, n):
@@ -217,3 +217,30 @@ def _best_of_rows(X, n):
         chosen[np.flatnonzero(~chosen)[best_cells(tied, tied.data, n)[0]]] = True
         X = take_cells(X, chosen)
     return X
+
+
+def _merged(blocks, rows, shape):
+    """Return one csr_array of blocks of rows, whose memory is freed one after the other.
+
+    Parameters
+    ----------
+    blocks : list of csr_array of shape (n_rows_of_block, n_columns)
+        Emptied on return.
+    rows : list of ndarray of int64
+        The row of the result of each row of each block.
+    shape : tuple of int
+        The shape of the result; rows in no block are empty.
+    """
+    lengths = np.zeros(shape[0], dtype=np.int64)
+    for block, own in zip(blocks, rows, strict=True):
+        lengths[own] = np.diff(block.indptr)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    indices, data = np.empty(indptr[-1], dtype=np.int32), np.empty(indptr[-1], dtype=np.float32)
+    for own in reversed(rows):
+        block = blocks.pop()
+        cells = np.repeat(indptr[own] - block.indptr[:-1], np.diff(block.indptr))
+        cells += np.arange(block.nnz)
+        indices[cells], data[cells] = block.indices, block.data
+    if indptr[-1] <= np.iinfo(np.int32).max:
+        indptr = indptr.astype(np.int32)
+    return sp.csr_array((data, indices, indptr), shape=shape)
