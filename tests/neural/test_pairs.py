@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -324,7 +325,9 @@ MODELS = {**RANKERS, "net": EmbeddingNet(4, (6,))}
 PARAMS = {"max_epochs": 6, "batch_size": 64, "early_stopping": False, "random_state": 0}
 
 
+@cache
 def fitted(name, n_users=50):
+    """Return a model fitted on the first users, which tests share and leave as it is, and all."""
     model = MODELS[name].__class__(**MODELS[name].get_params()).set_params(**PARAMS)
     X = ratings() if name == "net" else interactions()
     return model.fit(X[:n_users]), X
@@ -407,7 +410,7 @@ def test_scores_of_pairs_and_of_all_items_are_the_same(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_partial_fit_keeps_known_users(name):
     """Whoever was known starts from the trained vector, wherever the row stands now."""
-    model, X = fitted(name, 40)
+    model, X = fitted.__wrapped__(name, 40)
     vectors = model.net_.module_.user_vectors.detach().clone()
     items = model.net_.module_.item_vectors.detach().clone()
     mixed = X[np.r_[45:50, 0:20]]
