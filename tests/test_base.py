@@ -94,7 +94,7 @@ def random_matrix(n_users=30, n_items=20, density=0.3, seed=0, empty=False):
 
 
 def random_split(seed=0, **kwargs):
-    """Return disjoint matrices of what is known and held out; rows of both may be empty."""
+    """Return disjoint matrices of training cells and held-out ones; rows of either may be empty."""
     X = random_matrix(seed=seed, **kwargs)
     held_out = np.random.default_rng(seed + 1).random(X.shape) < 0.3
     dense = X.toarray()
@@ -184,16 +184,16 @@ def test_candidates_and_exclude_together_with_seen_items():
 
 def test_per_row_candidates_are_scored_as_pairs():
     """A model with a costly forward pass must not score the whole catalog for 100 candidates."""
-    known, held_out = random_split()
+    train, held_out = random_split()
     scores = np.random.default_rng(0).permutation(20)
     model, full = PairsOnly(scores), Fixed(scores)
-    model.fit(known), full.fit(known)
+    model.fit(train), full.fit(train)
     table = np.random.default_rng(1).integers(-1, 20, (30, 8))
     assert_array_equal(model.recommend(candidates=table), full.recommend(candidates=table))
-    assert model.score(known, held_out, candidates=table) == full.score(
-        known, held_out, candidates=table
+    assert model.score(train, held_out, candidates=table) == full.score(
+        train, held_out, candidates=table
     )
-    model.predict_pairs(known, [0, 1], [2, 3])
+    model.predict_pairs(train, [0, 1], [2, 3])
 
 
 def test_memory_stays_bounded():
@@ -243,8 +243,8 @@ def test_interactions_are_the_models_own_canonical_copy():
 
 
 def test_y_is_ignored_by_fit():
-    known, held_out = random_split()
-    with_y, without = EASE().fit(known, held_out), EASE().fit(known)
+    train, held_out = random_split()
+    with_y, without = EASE().fit(train, held_out), EASE().fit(train)
     assert_array_equal(with_y.coef_, without.coef_)
 
 
@@ -393,38 +393,38 @@ def test_an_empty_row_among_others_changes_nothing():
 
 @pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
 def test_default_metric_of_rankers():
-    known, held_out = random_split()
-    model = EASE().fit(known)
-    assert model.score(known, held_out) == model.score(known, held_out, metric="ndcg@10")
-    assert model.score(known) == model.score(known, metric="ndcg", k=10)
+    train, held_out = random_split()
+    model = EASE().fit(train)
+    assert model.score(train, held_out) == model.score(train, held_out, metric="ndcg@10")
+    assert model.score(train) == model.score(train, metric="ndcg", k=10)
     items = np.arange(30) % 20
-    assert model.score(known, items, exclude_seen=False) == model.score(
-        known, items, metric="ndcg@10", exclude_seen=False
+    assert model.score(train, items, exclude_seen=False) == model.score(
+        train, items, metric="ndcg@10", exclude_seen=False
     )
-    assert type(model.score(known, held_out)) is float
+    assert type(model.score(train, held_out)) is float
 
 
 @pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
 def test_default_metric_of_rating_models():
-    known, held_out = random_split()
-    model = Fixed(np.linspace(1, 5, 20), values="rating").fit(known)
-    assert model.score(known, held_out) == model.score(known, held_out, metric="neg_rmse")
-    assert model.score(known) == model.score(known, metric="neg_rmse")
-    assert model.score(known) < 0
+    train, held_out = random_split()
+    model = Fixed(np.linspace(1, 5, 20), values="rating").fit(train)
+    assert model.score(train, held_out) == model.score(train, held_out, metric="neg_rmse")
+    assert model.score(train) == model.score(train, metric="neg_rmse")
+    assert model.score(train) < 0
     items = np.arange(30) % 20
-    assert model.score(known, items, exclude_seen=False) == model.score(
-        known, items, metric="ndcg@10", exclude_seen=False
+    assert model.score(train, items, exclude_seen=False) == model.score(
+        train, items, metric="ndcg@10", exclude_seen=False
     )
 
 
 def test_rating_metrics_are_pooled_over_cells_in_rating_units():
-    known, held_out = random_split()
-    model = Fixed(np.linspace(-3, 9, 20), values="rating").fit(known)
+    train, held_out = random_split()
+    model = Fixed(np.linspace(-3, 9, 20), values="rating").fit(train)
     predicted = np.clip(np.linspace(-3, 9, 20), 1, 5)[held_out.indices]
     rmse = root_mean_squared_error(held_out.data, predicted)
     mae = mean_absolute_error(held_out.data, predicted)
-    assert_allclose(model.score(known, held_out), -rmse, rtol=1e-6)
-    assert_allclose(model.score(known, held_out, metric="neg_mae"), -mae, rtol=1e-6)
+    assert_allclose(model.score(train, held_out), -rmse, rtol=1e-6)
+    assert_allclose(model.score(train, held_out, metric="neg_mae"), -mae, rtol=1e-6)
 
 
 def test_ranking_metrics_are_means_over_rows_with_something_held_out():
@@ -463,9 +463,9 @@ def test_one_held_out_item_per_row():
 
 @pytest.mark.parametrize("form", ["everyone", "table", "matrix"])
 def test_candidates_compete_with_the_held_out_items_each_once(form):
-    known, held_out = random_split(seed=5, n_users=40)
+    train, held_out = random_split(seed=5, n_users=40)
     scores = np.random.default_rng(0).integers(0, 6, 20)
-    model = Fixed(scores).fit(known)
+    model = Fixed(scores).fit(train)
     rng = np.random.default_rng(1)
     if form == "everyone":
         candidates = np.array([2, 3, 3, 11, 17])
@@ -479,12 +479,12 @@ def test_candidates_compete_with_the_held_out_items_each_once(form):
     values = []
     for row in range(40):
         relevant = set(held_out[[row]].indices.tolist())
-        pool = sorted((sets[row] | relevant) - set(known[[row]].indices.tolist()))
+        pool = sorted((sets[row] | relevant) - set(train[[row]].indices.tolist()))
         ranked = sorted(pool, key=lambda item: (-scores[item], item))
         if relevant:
             hits = [rank for rank, item in enumerate(ranked[:5], 1) if item in relevant]
             values.append(dcg(hits) / dcg(range(1, min(5, len(relevant)) + 1)))
-    assert model.score(known, held_out, metric="ndcg@5", candidates=candidates) == pytest.approx(
+    assert model.score(train, held_out, metric="ndcg@5", candidates=candidates) == pytest.approx(
         np.mean(values), abs=1e-12
     )
 
@@ -516,31 +516,31 @@ def test_exclude_seen_false_ranks_everything():
 
 @pytest.mark.parametrize("metric", ["neg_rmse", "neg_mae"])
 def test_rating_metrics_are_refused_where_they_mean_nothing(metric):
-    known, held_out = random_split()
+    train, held_out = random_split()
     items = np.arange(30) % 20
-    ranker, rater = EASE().fit(known), Fixed(values="rating").fit(known)
+    ranker, rater = EASE().fit(train), Fixed(values="rating").fit(train)
     with pytest.raises(ValueError, match="rating"):
-        ranker.score(known, held_out, metric=metric)
+        ranker.score(train, held_out, metric=metric)
     with pytest.raises(ValueError, match="1-D"):
-        rater.score(known, items, metric=metric)
+        rater.score(train, items, metric=metric)
     with pytest.raises(ValueError, match="candidates"):
-        rater.score(known, held_out, metric=metric, candidates=[1, 2])
+        rater.score(train, held_out, metric=metric, candidates=[1, 2])
 
 
 def test_the_length_of_the_list_is_named_once():
-    known, held_out = random_split()
-    model = EASE().fit(known)
-    assert model.score(known, held_out, metric="ndcg@3") == model.score(
-        known, held_out, metric="ndcg", k=3
+    train, held_out = random_split()
+    model = EASE().fit(train)
+    assert model.score(train, held_out, metric="ndcg@3") == model.score(
+        train, held_out, metric="ndcg", k=3
     )
-    assert model.score(known, held_out, k=3) == model.score(known, held_out, metric="ndcg@3")
+    assert model.score(train, held_out, k=3) == model.score(train, held_out, metric="ndcg@3")
     with pytest.raises(ValueError, match="ndcg@3"):
-        model.score(known, held_out, metric="ndcg@3", k=3)
+        model.score(train, held_out, metric="ndcg@3", k=3)
     for k in (0, -1, 2.5, "3"):
         with pytest.raises(ValueError, match="k must be"):
-            model.score(known, held_out, k=k)
+            model.score(train, held_out, k=k)
     # k above the number of items is no error
-    assert model.score(known, held_out, metric="recall", k=1000, exclude_seen=False) == 1
+    assert model.score(train, held_out, metric="recall", k=1000, exclude_seen=False) == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
@@ -553,10 +553,10 @@ def test_score_holds_out_by_content():
     order = np.random.default_rng(0).permutation(50)
     model = EASE().fit(X)
     assert model.score(X[order]) == pytest.approx(model.score(X), abs=1e-12)
-    known, held_out = hold_out_by_content(X)
+    train, held_out = hold_out_by_content(X)
     for seed in range(3):
         model = RandomRecommender(random_state=seed).fit(X)
-        assert model.score(X) == model.score(known, held_out)
+        assert model.score(X) == model.score(train, held_out)
 
 
 @pytest.mark.filterwarnings("ignore:.*rows of X were in fit")
@@ -583,14 +583,14 @@ def test_order_models_hold_out_the_last_fifth():
     rng = np.random.default_rng(0)
     X = rng.permuted(np.tile(np.arange(1, 21), (6, 1)), axis=1) * (np.arange(20) < 10)
     model = LatestItem().fit(X)
-    known, held_out = np.zeros_like(X), np.zeros_like(X)
+    train, held_out = np.zeros_like(X), np.zeros_like(X)
     for row in range(6):
         items = np.flatnonzero(X[row])
         last = items[np.argsort(X[row, items])][-2:]  # 20 % of 10
         held_out[row, last] = X[row, last]
-    known = X - held_out
+    train = X - held_out
     for metric in ("mrr", "ndcg", "recall@3"):
-        assert model.score(X, metric=metric) == model.score(known, held_out, metric=metric)
+        assert model.score(X, metric=metric) == model.score(train, held_out, metric=metric)
 
 
 def test_times_are_ranked_before_float32_can_merge_them():

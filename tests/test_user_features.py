@@ -79,12 +79,12 @@ def test_every_method_hands_the_features_of_its_rows_on(data, model):
 
 def test_score_reads_the_features(data):
     X, features = data
-    known, held_out = random_holdout(X, per_user=True, random_state=0)
-    model = ByGroup().fit(known, user_features=features)
-    right = model.score(known, held_out, user_features=features)
-    wrong = model.score(known, held_out, user_features=features[:, ::-1])
+    train, held_out = random_holdout(X, per_user=True, random_state=0)
+    model = ByGroup().fit(train, user_features=features)
+    right = model.score(train, held_out, user_features=features)
+    wrong = model.score(train, held_out, user_features=features[:, ::-1])
     assert right > 1.5 * wrong
-    assert model.score(known, held_out, user_features=features, metric="hr@3") > 0
+    assert model.score(train, held_out, user_features=features, metric="hr@3") > 0
 
 
 def test_training_users_keep_their_features(data, model):
@@ -269,11 +269,11 @@ def test_cross_validate_splits_the_features_with_the_rows(data, scoring):
 
 def test_evaluate_hands_features_to_the_models_that_have_some(data):
     X, features = data
-    known, held_out = random_holdout(X, per_user=True, random_state=0)
-    model = ByGroup().fit(known, user_features=features)
-    models = {"group": model, "none": ByGroup().fit(known), "EASE": EASE().fit(known)}
-    table = evaluate(models, known, held_out, metrics=["ndcg"], user_features=features)
-    score = model.score(known, held_out, user_features=features)
+    train, held_out = random_holdout(X, per_user=True, random_state=0)
+    model = ByGroup().fit(train, user_features=features)
+    models = {"group": model, "none": ByGroup().fit(train), "EASE": EASE().fit(train)}
+    table = evaluate(models, train, held_out, metrics=["ndcg"], user_features=features)
+    score = model.score(train, held_out, user_features=features)
     assert table.loc["group", "ndcg@10"] == pytest.approx(score)
     assert table.notna().all(axis=None)
 
@@ -309,9 +309,9 @@ def test_deep_autoencoder_learns_from_features(data):
     half = N_ITEMS // 2
     assert ratings[0, :half].mean() > ratings[0, half:].mean() + 0.4
     assert ratings[1, half:].mean() > ratings[1, :half].mean() + 0.4
-    known, held_out = random_holdout(X[40:], per_user=True, random_state=0)
-    right = model.score(known, held_out, user_features=features[40:])
-    assert right > model.score(known, held_out, user_features=features[40:, ::-1]) + 0.1
+    histories, held_out = random_holdout(X[40:], per_user=True, random_state=0)
+    right = model.score(histories, held_out, user_features=features[40:])
+    assert right > model.score(histories, held_out, user_features=features[40:, ::-1]) + 0.1
 
 
 def test_deep_autoencoder_round_trips_with_features(data, deep, tmp_path):

@@ -97,24 +97,24 @@ def test_the_prior_is_of_the_trained_users():
 
 def test_the_penalty_is_the_best_on_the_held_out_ratings(monkeypatch):
     R = ratings()
-    kept = {}
+    recorded = {}
     best = MatrixFactorization._best_penalty
     monkeypatch.setattr(
         MatrixFactorization,
         "_best_penalty",
-        lambda self, known, held_out, *side: (
-            kept.update(split=(known, held_out)) or best(self, known, held_out, *side)
+        lambda self, train, held_out, *side: (
+            recorded.update(split=(train, held_out)) or best(self, train, held_out, *side)
         ),
     )
     model = small("mse").fit(R)
-    known, held_out = kept["split"]
-    assert_allclose((known + held_out).toarray(), R.toarray())
+    train, held_out = recorded["split"]
+    assert_allclose((train + held_out).toarray(), R.toarray())
     rows, items = held_out.nonzero()
     side = model.item_factors_.astype(np.float64), model.item_biases_.astype(np.float64)
     errors = {}
     for penalty in model._penalties:
         model._set_item_side(side[0], penalty, side[1])
-        errors[penalty] = np.mean((unclipped(model, known)[rows, items] - held_out.data) ** 2)
+        errors[penalty] = np.mean((unclipped(model, train)[rows, items] - held_out.data) ** 2)
     assert model.user_l2_ == min(errors, key=errors.get)
 
 
@@ -171,13 +171,13 @@ def test_wrong_ranges(rating_range, match):
 @on_ratings
 def test_learns_more_than_item_means_for_known_and_new_users(kind):
     R = ratings(300, 60)
-    known, held_out = random_holdout(R, 0.2, random_state=0)
-    model = small(kind, max_epochs=15, lr=0.02).fit(known[:240])
-    means = known[:240].sum(axis=0) / np.maximum(np.diff(known[:240].tocsc().indptr), 1)
+    train, held_out = random_holdout(R, 0.2, random_state=0)
+    model = small(kind, max_epochs=15, lr=0.02).fit(train[:240])
+    means = train[:240].sum(axis=0) / np.maximum(np.diff(train[:240].tocsc().indptr), 1)
     for rows in (slice(0, 240), slice(240, 300)):
         test = held_out[rows]
         baseline = np.sqrt(np.mean((test.data - means[test.indices]) ** 2))
-        assert -model.score(known[rows], test) < 0.95 * baseline
+        assert -model.score(train[rows], test) < 0.95 * baseline
 
 
 def test_going_on_keeps_the_scale_and_the_intercept():
@@ -296,11 +296,11 @@ def test_users_go_on_from_their_own_part():
     model.net_.set_params(lr=1e-9)
     model.partial_fit(R)
     module = model.net_.module_
-    parts = module.user_vectors.detach().numpy()[:, :-1]
-    parts = parts + unit_rows(support(R)) @ model.implicit_factors_
+    user_factors = module.user_vectors.detach().numpy()[:, :-1]
+    user_factors = user_factors + unit_rows(support(R)) @ model.implicit_factors_
     model._forget()
     again = small("implicit", early_stopping=False, max_epochs=15).fit(R)
-    assert_allclose(parts, again.user_factors_, atol=1e-4)
+    assert_allclose(user_factors, again.user_factors_, atol=1e-4)
     assert_allclose(again.predict(R), before)
 
 
@@ -312,12 +312,12 @@ def test_which_items_were_rated_tells_about_the_ratings():
     shared = np.arange(n_items) < n_shared
     chosen = rng.random(same.shape) < np.where(shared, 0.1, np.where(same, 0.6, 0.05))
     values = np.where(shared, np.where(same, 5, 1), rng.integers(1, 6, same.shape))
-    known = np.where(chosen[300:], values[300:], 0)
+    histories = np.where(chosen[300:], values[300:], 0)
     new = np.where(shared & ~chosen[300:], values[300:], 0)
     R = csr_array(np.where(chosen[:300], values[:300], 0))
     params = {"n_factors": 4, "max_epochs": 20, "lr": 0.02}
     plain, implicit = (
-        -small(kind, **params).fit(R).score(csr_array(known), csr_array(new))
+        -small(kind, **params).fit(R).score(csr_array(histories), csr_array(new))
         for kind in ("mse", "implicit")
     )
     assert implicit < 0.9 * plain

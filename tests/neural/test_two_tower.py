@@ -117,8 +117,10 @@ def module_and_rows(loss, n_rows=20, features=True, **params):
     }
     torch.manual_seed(0)
     counts = np.bincount(X.indices, minlength=N_ITEMS)
-    known = codes[0] if features else None
-    module = TwoTowerModule(counts, 30, known, *slots, **{**defaults, **params}).double().eval()
+    item_codes = codes[0] if features else None
+    module = (
+        TwoTowerModule(counts, 30, item_codes, *slots, **{**defaults, **params}).double().eval()
+    )
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     for norm in [*module.item_tower.norms, *module.user_tower.norms]:
@@ -141,10 +143,10 @@ def rows_of(X, features, chosen):
 
 def dense(rows):
     """Return the values of rows, and where they are."""
-    values, there = np.zeros(rows.shape), np.zeros(rows.shape, dtype=bool)
+    values, observed = np.zeros(rows.shape), np.zeros(rows.shape, dtype=bool)
     values[rows.rows, rows.indices] = rows.values
-    there[rows.rows, rows.indices] = True
-    return values, there
+    observed[rows.rows, rows.indices] = True
+    return values, observed
 
 
 def looped_tower(tower, inputs):
@@ -161,28 +163,28 @@ def looped_tower(tower, inputs):
 def looped_items(module):
     vectors = []
     for item, own in enumerate(array(module.item_ids)):
-        parts = [own]
+        inputs = [own]
         if module.item_embedding.width:
-            parts.append(array(module.item_embedding(module.item_features[[item]]))[0])
-        vectors.append(looped_tower(module.item_tower, np.concatenate(parts)))
+            inputs.append(array(module.item_embedding(module.item_features[[item]]))[0])
+        vectors.append(looped_tower(module.item_tower, np.concatenate(inputs)))
     return np.array(vectors)
 
 
 def looped_users(module, rows, ids=True):
     vectors = []
-    values, there = dense(rows)
+    values, observed = dense(rows)
     for row in range(len(rows)):
-        parts, items = [], np.flatnonzero(there[row])
+        inputs, items = [], np.flatnonzero(observed[row])
         for bag, weighted in zip(map(array, module.bags), (False, True), strict=False):
             total = np.zeros(bag.shape[1])
             for item in items:
                 total += bag[item] * (values[row, item] if weighted else 1)
-            parts.append(total / np.sqrt(max(len(items), 1)))
+            inputs.append(total / np.sqrt(max(len(items), 1)))
         if module.user_ids is not None:
-            parts.append(array(module.user_ids)[rows.training_rows[row]] * ids)
+            inputs.append(array(module.user_ids)[rows.training_rows[row]] * ids)
         if module.user_embedding.width:
-            parts.append(array(module.user_embedding(rows.features[[row]]))[0])
-        vectors.append(looped_tower(module.user_tower, np.concatenate(parts)))
+            inputs.append(array(module.user_embedding(rows.features[[row]]))[0])
+        vectors.append(looped_tower(module.user_tower, np.concatenate(inputs)))
     return np.array(vectors)
 
 
@@ -217,17 +219,17 @@ def test_the_towers_against_loops(loss, params):
         assert np.all(np.abs(without_ids - looped_users(module, rows)).max(axis=1) > 1e-3)
 
 
-def shares(module, there, n_users=30):
+def shares(module, observed, n_users=30):
     """Return the probability that a batch of such a size has each item."""
-    skipped = 1 - min(len(there) / n_users, 1 - 1e-6)
+    skipped = 1 - min(len(observed) / n_users, 1 - 1e-6)
     return np.array([1 - skipped ** int(count) for count in module.counts])
 
 
 @pytest.mark.parametrize("n_rows", [1, 20, 30])
 def test_the_squared_error(n_rows):
     module, rows = module_and_rows("mse", n_rows)
-    (values, there), scores = dense(rows), looped_scores(module, rows)
-    expected = np.sum((values - scores)[there] ** 2) / n_rows
+    (values, observed), scores = dense(rows), looped_scores(module, rows)
+    expected = np.sum((values - scores)[observed] ** 2) / n_rows
     assert module.loss(rows, rows).item() == pytest.approx(expected, rel=1e-10)
 
 
@@ -235,58 +237,64 @@ def test_the_squared_error(n_rows):
 def test_the_softmax(n_rows):
     """All 30 users: the items with an interaction; fewer: these represent the others, too."""
     module, rows = module_and_rows("softmax", n_rows)
-    (_, there), scores = dense(rows), looped_scores(module, rows)
-    weights = np.where(there.any(axis=0), 1 / shares(module, there), 0)
+    (_, observed), scores = dense(rows), looped_scores(module, rows)
+    weights = np.where(observed.any(axis=0), 1 / shares(module, observed), 0)
     total = 0
     for row in range(n_rows):
         norm = np.log(np.sum(weights * np.exp(scores[row])))
-        total += np.sum(norm - scores[row, there[row]])
+        total += np.sum(norm - scores[row, observed[row]])
     assert module.loss(rows, rows).item() == pytest.approx(total / n_rows, rel=1e-6)
     if n_rows == 30:
-        items = there.any(axis=0)
+        items = observed.any(axis=0)
         assert 0 < items.sum() < N_ITEMS
         plain = scores - np.log(np.exp(scores[:, items]).sum(axis=1, keepdims=True))
-        assert module.loss(rows, rows).item() == pytest.approx(-plain[there].sum() / 30, rel=1e-5)
+        assert module.loss(rows, rows).item() == pytest.approx(
+            -plain[observed].sum() / 30, rel=1e-5
+        )
 
 
 @pytest.mark.parametrize("n_rows", [1, 20, 30])
 def test_the_logistic_loss(n_rows):
     module, rows = module_and_rows("logistic", n_rows)
-    (_, there), scores = dense(rows), looped_scores(module, rows)
-    present, pi = there.any(axis=0), shares(module, there)
+    (_, observed), scores = dense(rows), looped_scores(module, rows)
+    present, pi = observed.any(axis=0), shares(module, observed)
     total = 0
     for row in range(n_rows):
-        length, negatives = there[row].sum(), 0
-        for item in np.flatnonzero(present & ~there[row]):
+        length, negatives = observed[row].sum(), 0
+        for item in np.flatnonzero(present & ~observed[row]):
             negatives += np.log1p(np.exp(scores[row, item])) / pi[item]
         total += 3 * length * negatives / (N_ITEMS - length)
-        total += np.sum(np.log1p(np.exp(-scores[row, there[row]])))
+        total += np.sum(np.log1p(np.exp(-scores[row, observed[row]])))
     assert module.loss(rows, rows).item() == pytest.approx(total / n_rows, rel=1e-6)
 
 
 @each
 def test_losses_look_at_the_targets_alone(loss):
-    """As in validation: what is known of users is one matrix, what is asked another one."""
+    """As in validation: histories are one matrix, and what to predict is another one."""
     module, rows = module_and_rows(loss)
-    _, there = dense(rows)
-    kept = np.random.RandomState(0).rand(*there.shape) < 0.5
-    values = dense(rows)[0] + 10 * there  # no zeros
-    known, asked = (sp.csr_array(np.where(there & part, values, 0)) for part in (kept, ~kept))
+    _, observed = dense(rows)
+    in_history = np.random.RandomState(0).rand(*observed.shape) < 0.5
+    values = dense(rows)[0] + 10 * observed  # no zeros
+    histories, held_out = (
+        sp.csr_array(np.where(observed & part, values, 0)) for part in (in_history, ~in_history)
+    )
     features, numbers = rows.features, rows.training_rows
-    known, asked = (SparseRows.from_csr(part) for part in (known, asked))
-    known, asked = (part.with_values(part.values.double() - 10) for part in (known, asked))
-    known = replace(known, features=features, training_rows=numbers)
-    got = module.loss(known, asked).item()
-    scores, (targets, there) = looped_scores(module, known), dense(asked)
-    weights = np.where(there.any(axis=0), 1 / shares(module, there), 0)
+    histories, held_out = (SparseRows.from_csr(part) for part in (histories, held_out))
+    histories, held_out = (
+        part.with_values(part.values.double() - 10) for part in (histories, held_out)
+    )
+    histories = replace(histories, features=features, training_rows=numbers)
+    got = module.loss(histories, held_out).item()
+    scores, (targets, observed) = looped_scores(module, histories), dense(held_out)
+    weights = np.where(observed.any(axis=0), 1 / shares(module, observed), 0)
     if loss == "mse":
-        total = np.sum((targets - scores)[there] ** 2)
+        total = np.sum((targets - scores)[observed] ** 2)
     elif loss == "softmax":
-        total = np.sum((np.log(np.exp(scores) @ weights)[:, None] - scores)[there])
+        total = np.sum((np.log(np.exp(scores) @ weights)[:, None] - scores)[observed])
     else:
-        lengths = there.sum(axis=1)
-        negatives = (np.log1p(np.exp(scores)) * weights * ~there).sum(axis=1)
-        total = np.sum(np.log1p(np.exp(-scores))[there])
+        lengths = observed.sum(axis=1)
+        negatives = (np.log1p(np.exp(scores)) * weights * ~observed).sum(axis=1)
+        total = np.sum(np.log1p(np.exp(-scores))[observed])
         total += np.sum(3 * lengths * negatives / (N_ITEMS - lengths))
     assert got == pytest.approx(total / 20, rel=1e-6)
 
@@ -337,11 +345,11 @@ def test_history_dropout_keeps_the_expected_history():
         module.float().bags[0].zero_()
         module.bags[0][0, 0] = 1
         torch.manual_seed(0)
-        kept = module.train()._histories(rows)[0][:, 0].numpy()
+        first_entries = module.train()._histories(rows)[0][:, 0].numpy()
         whole = module.eval()._histories(rows)[0][:, 0].numpy()
     assert_allclose(whole, N_ITEMS**-0.5)
-    assert_allclose(np.unique(kept.round(6)), [0, 4 * N_ITEMS**-0.5], atol=1e-5)
-    assert 0.2 < (kept > 0).mean() < 0.3
+    assert_allclose(np.unique(first_entries.round(6)), [0, 4 * N_ITEMS**-0.5], atol=1e-5)
+    assert 0.2 < (first_entries > 0).mean() < 0.3
 
 
 @each
@@ -380,8 +388,8 @@ def test_batch_norm_takes_batches_of_any_size():
 @pytest.mark.parametrize("features", [True, False])
 def test_scores_are_products_of_vectors(loss, features):
     X, items, users = taste(loss)
-    known = {"user_features": users} if features else {}
-    model = small(items if features else None, loss=loss, user_ids=True).fit(X, **known)
+    keywords = {"user_features": users} if features else {}
+    model = small(items if features else None, loss=loss, user_ids=True).fit(X, **keywords)
     for name, shape in (
         ("user_factors_", (N_USERS, 8)),
         ("item_factors_", (N_ITEMS, 8)),
@@ -392,14 +400,14 @@ def test_scores_are_products_of_vectors(loss, features):
         assert values.shape == shape and values.dtype == np.float32, name
     scores = model.user_factors_ @ model.item_factors_.T.astype(np.float64)
     scores += model.user_biases_[:, None] + model.item_biases_
-    predicted = model.predict(X, **known)
+    predicted = model.predict(X, **keywords)
     expected = scores
     if loss == "mse":
         scores += X.data.mean(dtype=np.float64)
         expected = np.clip(scores, 1, 5)
     assert_allclose(predicted, expected, atol=1e-5)
     rows, cells = np.array([7, 7, 0, 119]), np.array([39, 0, 3, 12])
-    pairs = model.predict_pairs(X, rows, cells, **known)
+    pairs = model.predict_pairs(X, rows, cells, **keywords)
     assert_allclose(pairs, predicted[rows, cells], atol=1e-6)
 
     ids, got = model.recommend(n=5, exclude_seen=False, return_scores=True)
@@ -407,7 +415,7 @@ def test_scores_are_products_of_vectors(loss, features):
     assert_allclose(got, best, atol=1e-5)  # not clipped
     assert_allclose(np.take_along_axis(scores, ids, axis=1), best, atol=1e-5)
     unseen = np.where(X.toarray() > 0, -np.inf, scores)
-    _, got = model.recommend(X, n=5, return_scores=True, **known)
+    _, got = model.recommend(X, n=5, return_scores=True, **keywords)
     assert_allclose(got, -np.sort(-unseen, axis=1)[:, :5], atol=1e-5)
 
 
@@ -476,11 +484,11 @@ def test_known_users_have_ids_and_others_none():
     X, *_ = taste("softmax")
     params = {"loss": "softmax", "user_ids": True, "history": False, "early_stopping": False}
     model = small(**params).fit(X[:60])
-    known = model.transform(X[:60])
-    assert len(np.unique(known, axis=0)) == 60
+    of_training_users = model.transform(X[:60])
+    assert len(np.unique(of_training_users, axis=0)) == 60
     others = model.transform(X[60:])
     assert_allclose(others, np.tile(others[:1], (60, 1)), atol=1e-6)
-    assert np.abs(known - others[0]).max(axis=1).min() > 1e-3
+    assert np.abs(of_training_users - others[0]).max(axis=1).min() > 1e-3
 
 
 @pytest.mark.parametrize("l2", [0.0, 10.0])
@@ -576,12 +584,12 @@ def test_ranks_better_than_popularity_for_unseen_users(loss):
 
 def test_predicts_ratings_better_than_item_means_for_unseen_users():
     R = make_ratings(400, 80, density=0.3, random_state=0)
-    known, held_out = random_holdout(R[300:], per_user=True, random_state=0)
+    histories, held_out = random_holdout(R[300:], per_user=True, random_state=0)
     model = small(max_epochs=25, n_factors=10, embedding_dim=20, l2=10.0).fit(R[:300])
     columns = R[:300].tocsc()
     means = columns.sum(axis=0) / np.diff(columns.indptr)
     baseline = np.sqrt(np.mean((held_out.data - means[held_out.indices]) ** 2))
-    assert -model.score(known, held_out) < 0.95 * baseline
+    assert -model.score(histories, held_out) < 0.95 * baseline
 
 
 @each
@@ -716,9 +724,9 @@ def test_the_penalty_reaches_ids_and_embeddings():
     for l2 in (0.0, 1000.0):
         params = {"loss": "softmax", "user_ids": True, "l2": l2}
         module = learning(items, **params).fit(X, user_features=users).net_.module_
-        parts = [module.item_ids, module.user_ids, module.bags[0]]
-        parts += [module.item_embedding.parts[-1].weight, module.user_embedding.parts[-1].weight]
-        norms.append(np.array([part.detach().norm().item() for part in parts]))
+        weights = [module.item_ids, module.user_ids, module.bags[0]]
+        weights += [module.item_embedding.parts[-1].weight, module.user_embedding.parts[-1].weight]
+        norms.append(np.array([weight.detach().norm().item() for weight in weights]))
     assert np.all(norms[1] < 0.5 * norms[0])
 
 
@@ -925,22 +933,22 @@ def test_cross_validation(loss):
 
 def test_nothing_that_is_handed_in_is_changed():
     X, items, users = taste("softmax")
-    kept = X.copy(), items.copy(deep=True), users.copy(deep=True)
+    originals = X.copy(), items.copy(deep=True), users.copy(deep=True)
     encoders = FeatureEncoder(), FeatureEncoder()
     model = small(items, item_encoder=encoders[0], user_encoder=encoders[1], loss="softmax")
     copy = clone(model).fit(X, user_features=users)
     assert model.item_features is items
     pd.testing.assert_frame_equal(copy.item_features, items)
     model.fit(X, user_features=users).recommend(X, user_features=users)
-    assert_array_equal(X.toarray(), kept[0].toarray())
-    pd.testing.assert_frame_equal(items, kept[1])
-    pd.testing.assert_frame_equal(users, kept[2])
+    assert_array_equal(X.toarray(), originals[0].toarray())
+    pd.testing.assert_frame_equal(items, originals[1])
+    pd.testing.assert_frame_equal(users, originals[2])
     assert not any(hasattr(encoder, "slots_") for encoder in encoders)
     assert_array_equal(copy.item_factors_, model.item_factors_)
     expected = model.predict(X, user_features=users)
     model.user_features_.flags.writeable = False
     items.iloc[:, 0], users["age"] = "other", 1
-    assert_array_equal(model.predict(X, user_features=kept[2]), expected)
+    assert_array_equal(model.predict(X, user_features=originals[2]), expected)
 
 
 def test_item_features_of_every_form():
@@ -985,23 +993,23 @@ def test_user_features_of_every_form():
 @pytest.mark.parametrize("features", [True, False])
 def test_saving(loss, features, tmp_path):
     X, items, users = taste(loss)
-    known = {"user_features": users} if features else {}
+    keywords = {"user_features": users} if features else {}
     params = {"loss": loss, "user_ids": True, "batch_norm": True}
     if features:
         params["item_encoder"] = FeatureEncoder({"year": "drop"}, min_count=2)
-    model = small(items if features else None, **params).fit(X, **known)
+    model = small(items if features else None, **params).fit(X, **keywords)
     model.save(tmp_path / "model")
     new = taste(loss, seed=1)[0]
     for copy in (load(tmp_path / "model"), pickle.loads(pickle.dumps(model))):
         for rows in (X, new):
-            assert_array_equal(copy.predict(rows, **known), model.predict(rows, **known))
+            assert_array_equal(copy.predict(rows, **keywords), model.predict(rows, **keywords))
         assert_array_equal(copy.recommend(n=3), model.recommend(n=3))
         if features:
             pd.testing.assert_frame_equal(copy.item_features, items)
             assert copy.item_encoder.min_count == 2
             assert copy.item_encoder_.slots_ == model.item_encoder_.slots_
         assert clone(copy).get_params().keys() == model.get_params().keys()
-        copy.partial_fit(X, **known)
+        copy.partial_fit(X, **keywords)
         assert len(copy.history_) == 2 * len(model.history_)
     stored = model._save_state()
     assert "_cache_" not in stored and "weights_" in stored

@@ -29,7 +29,7 @@ N_USERS, N_ITEMS = 12, 5
 RNG = np.random.default_rng(0)
 R = RNG.integers(1, 6, (N_USERS, N_ITEMS)) * (RNG.random((N_USERS, N_ITEMS)) < 0.6)
 R[:, 0], R[0] = 3, [1, 0, 2, 0, 0]
-KNOWN, HELD_OUT = R * (np.arange(N_ITEMS) > 0), R * (np.arange(N_ITEMS) == 0)
+TRAIN, HELD_OUT = R * (np.arange(N_ITEMS) > 0), R * (np.arange(N_ITEMS) == 0)
 DAYS = pd.date_range("2026-01-01", periods=N_ITEMS)
 LABELS = {
     "integers": pd.Index([10, 20, 30, 40, 50]),
@@ -64,11 +64,11 @@ def turned(X):
 @pytest.mark.filterwarnings("ignore::sklearn_recsys.exceptions.LeakWarning")
 @every_kind
 def test_columns_are_compared_wherever_they_come_in(labels):
-    X, known, y = (frame(values, labels) for values in (R, KNOWN, HELD_OUT))
+    X, train, y = (frame(values, labels) for values in (R, TRAIN, HELD_OUT))
     model = EASE(l2=5).fit(X)
     plain = EASE(l2=5).fit(R)
     np.testing.assert_array_equal(model.predict(X), plain.predict(R))
-    assert model.score(known, y) == plain.score(KNOWN, HELD_OUT)
+    assert model.score(train, y) == plain.score(TRAIN, HELD_OUT)
     for wrong in turned(X):
         for door in (
             model.predict,
@@ -82,12 +82,12 @@ def test_columns_are_compared_wherever_they_come_in(labels):
             with pytest.raises(ValueError, match="(?s)feature names should match|columns of .* in"):
                 door(wrong)
         for door in (
-            partial(model.score, KNOWN),
-            lambda y: model_selection.evaluate(model, KNOWN, y),
-            lambda y: metrics.make_recommender_scorer()(model, KNOWN, y),
+            partial(model.score, TRAIN),
+            lambda y: model_selection.evaluate(model, TRAIN, y),
+            lambda y: metrics.make_recommender_scorer()(model, TRAIN, y),
             lambda sets: model.recommend(candidates=sets > 0),
             lambda sets: model.recommend(exclude=sets > 0),
-            lambda sets: model.score(KNOWN, HELD_OUT, candidates=sets > 0),
+            lambda sets: model.score(TRAIN, HELD_OUT, candidates=sets > 0),
         ):
             with pytest.raises(ValueError, match=r"columns of \w+ must be the items seen in fit"):
                 door(wrong)
@@ -170,7 +170,7 @@ def test_a_mask_over_items_has_labels_too():
 @pytest.mark.parametrize("index", [USERS, USERS.astype(object), pd.RangeIndex(N_USERS)])
 def test_rows_are_compared_wherever_two_frames_meet(index):
     labels = LABELS["integers"]
-    X, known, y = (frame(values, labels, index) for values in (R, KNOWN, HELD_OUT))
+    X, train, y = (frame(values, labels, index) for values in (R, TRAIN, HELD_OUT))
     times = frame(R * 100, labels, index)
     model = EASE().fit(X)
     lists = pd.DataFrame(model.recommend(n=3), index=index)
@@ -179,21 +179,21 @@ def test_rows_are_compared_wherever_two_frames_meet(index):
     ms, hybrid = model_selection, DeepAutoencoder(hidden_layer_sizes=(2,), max_epochs=1)
     hybrid.fit(X, user_features=features)
     doors = [
-        (partial(model.score, known), y),
-        (partial(model.score, known), pd.Series(0, index=index)),
+        (partial(model.score, train), y),
+        (partial(model.score, train), pd.Series(0, index=index)),
         (lambda sets: model.recommend(X, candidates=sets), X > 0),
         (lambda sets: model.recommend(X, exclude=sets), X > 0),
-        (lambda sets: model.score(known, HELD_OUT, candidates=sets), X > 0),
+        (lambda sets: model.score(train, HELD_OUT, candidates=sets), X > 0),
         (lambda order: ms.leave_last_out(X, order), times),
         (lambda order: ms.random_holdout(X, order=order, random_state=0), times),
         (lambda order: ms.temporal_split(X, order), times),
         (lambda order: ms.user_split(X, order=order, random_state=0), times),
         (lambda order: ms.cell_kfold(X, order=order, random_state=0), times),
-        (lambda cells: ms.sample_negatives(known, 1, exclude=cells), y),
-        (lambda cells: ms.sample_negatives(known, 1, exclude=[HELD_OUT, cells]), y),
-        (lambda y: list(ms.HoldoutSplit().split(known, y)), y),
-        (lambda y: ms.cross_validate(EASE(), known, y, cv=ms.HoldoutSplit()), y),
-        (lambda y: ms.evaluate(model, known, y), y),
+        (lambda cells: ms.sample_negatives(train, 1, exclude=cells), y),
+        (lambda cells: ms.sample_negatives(train, 1, exclude=[HELD_OUT, cells]), y),
+        (lambda y: list(ms.HoldoutSplit().split(train, y)), y),
+        (lambda y: ms.cross_validate(EASE(), train, y, cv=ms.HoldoutSplit()), y),
+        (lambda y: ms.evaluate(model, train, y), y),
         (partial(metrics.ndcg_at_k, y), lists),
         (lambda lists: metrics.popularity_bias_at_k(lists, X), lists),
         (partial(metrics.rmse, cells), cells),
@@ -217,14 +217,14 @@ def test_rows_are_compared_wherever_two_frames_meet(index):
 
 @every_kind
 def test_columns_of_two_matrices(labels):
-    X, times, known, y = (frame(values, labels) for values in (R, R * 100, KNOWN, HELD_OUT))
+    X, times, train, y = (frame(values, labels) for values in (R, R * 100, TRAIN, HELD_OUT))
     ms = model_selection
     for door, other in [
         (lambda order: ms.leave_last_out(X, order), times),
         (lambda order: ms.temporal_split(X, order), times),
-        (lambda cells: ms.sample_negatives(known, 1, exclude=cells), y),
-        (lambda y: list(ms.HoldoutSplit().split(known, y)), y),
-        (lambda y: ms.cross_validate(EASE(), known, y, cv=ms.HoldoutSplit()), y),
+        (lambda cells: ms.sample_negatives(train, 1, exclude=cells), y),
+        (lambda y: list(ms.HoldoutSplit().split(train, y)), y),
+        (lambda y: ms.cross_validate(EASE(), train, y, cv=ms.HoldoutSplit()), y),
         (lambda X_train: metrics.popularity_bias_at_k([[0]] * N_USERS, X, X_train=X_train), X),
     ]:
         door(other)
