@@ -17,6 +17,7 @@ from torch.nn.functional import embedding, gelu, scaled_dot_product_attention
 
 from sklearn_recsys.base import FactorsMixin
 from sklearn_recsys.neural._base.inductive import InductiveRanker
+from sklearn_recsys.neural._base.net import AveragedWeights
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.validation import hold_out_latest
 from sklearn_recsys.neural._data.random import generator
@@ -282,6 +283,10 @@ class SASRec(FactorsMixin, InductiveRanker):
     positions of all earlier ones, and states are computed from the whole row; nothing is cached.
     Unlike in the paper, normalization precedes each layer also for keys and values.
 
+    The model is an average of the weights over about the latest tenth of all updates (polynomial
+    decay, [4]_), with which it is validated, too: more accurate than the latest weights, and
+    without a schedule of the learning rate.
+
     With a state h, the next item i, its vector :math:`e_i` and the sampled items S without i, the
     losses of a step are
 
@@ -304,6 +309,8 @@ class SASRec(FactorsMixin, InductiveRanker):
        better than SASRec?". RecSys 2023.
     .. [3] Aleksandr Petrov, Craig Macdonald. "gSASRec: Reducing Overconfidence in Sequential
        Recommendation Trained with Negative Sampling". RecSys 2023.
+    .. [4] Ohad Shamir, Tong Zhang. "Stochastic Gradient Descent for Non-smooth Optimization:
+       Convergence Results and Optimal Averaging Schemes". ICML 2013.
 
     Examples
     --------
@@ -360,6 +367,9 @@ class SASRec(FactorsMixin, InductiveRanker):
     @property
     def _batches(self):
         return HistoryBatches
+
+    def _make_callbacks(self, valid):
+        return [*super()._make_callbacks(valid), ("average", AveragedWeights())]
 
     def _split(self, X, rng):
         """Return data sets of all users, and of the latest items held out for early stopping."""

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 torch = pytest.importorskip("torch")
 
 from scipy.special import erf, expit, log_softmax, softmax  # noqa: E402
+from skorch.callbacks import Callback  # noqa: E402
 
 from sklearn_recsys import SASRec, load  # noqa: E402
 from sklearn_recsys.neural import SparseRows  # noqa: E402
@@ -179,6 +180,36 @@ def test_learns_what_follows_and_reads_new_events(loss):
         histories = [[*items, *(items[-1] + np.arange(1, n_events + 1)) % N_ITEMS] for items in new]
         found = model.recommend(matrix(histories), n=1)[:, 0]
         assert np.mean(found == [(items[-1] + 1) % N_ITEMS for items in histories]) > 0.9
+
+
+class Weights(Callback):
+    """The vectors of the items before and after every update, and at the end of every epoch."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.before, self.after = [], []
+
+    def on_batch_begin(self, net, training=False, **kwargs):
+        if training:
+            self.before.append(net.module_.items.detach().numpy().copy())
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        if training:
+            self.after.append(net.module_.items.detach().numpy().copy())
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_the_model_is_an_average_and_training_goes_on_without_it(early_stopping):
+    seen = Weights()
+    params = {"early_stopping": early_stopping, "validation_fraction": 0.4, "batch_size": 20}
+    model = small(callbacks=[seen], n_iter_no_change=10, **params).fit(matrix(random_histories()))
+    assert_array_equal(seen.before[1:], seen.after[:-1])
+    averages, average = [], 0
+    for t, weights in enumerate(seen.after, 1):  # eq. 5 of Shamir and Zhang, with η = 8
+        average = (1 - 9 / (t + 8)) * average + 9 / (t + 8) * weights
+        averages.append(average)
+    best = model.history_["valid_ndcg"].argmax() if early_stopping else 2
+    expected = averages[len(averages) // 3 * (best + 1) - 1]
+    assert_allclose(model.item_factors_, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_vectors_are_those_of_the_module():
