@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 pytest.importorskip("skorch")
 
@@ -361,14 +361,30 @@ def test_modules_of_users_draw_from_the_seed_too():
 
 
 def test_draws_are_those_of_the_global_generator_with_the_seed():
-    values = torch.ones(1000)
     with seeded(3):
-        own = dropout(values, 0.3), torch.randperm(50, generator=generator())
+        own = torch.rand(20, generator=generator()), torch.randperm(50, generator=generator())
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        assert_array_equal(own[0], torch.nn.functional.dropout(values, 0.3))
+        assert_array_equal(own[0], torch.rand(20))
         assert_array_equal(own[1], torch.randperm(50))
     assert generator() is None
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 1e-12])
+def test_dropout_drops_a_share_and_scales_the_rest_up(share):
+    values = torch.arange(1, 100_001, dtype=torch.float32).view(1000, 100).T
+    with seeded(0):
+        got = dropout(values, share)
+        again = dropout(values, share)
+    kept = got != 0
+    margin = 5 * np.sqrt(share * (1 - share) / values.numel())
+    assert kept.double().mean().item() == pytest.approx(1 - share, abs=margin)
+    assert_allclose(got[kept], values[kept] / (1 - share), rtol=1e-6)
+    assert torch.equal(got, again) == (share == 1e-12)
+    for single in (torch.ones(()), torch.ones(0), torch.ones(3, dtype=torch.float64)):
+        dropped = dropout(single, share)
+        assert dropped.shape == single.shape and dropped.dtype == single.dtype
+    assert dropout(values, share, training=False) is values
 
 
 LONG_FIT = """
