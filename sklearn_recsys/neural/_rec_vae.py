@@ -64,6 +64,43 @@ class RecVAEEncoder(nn.Module):
         return self.out(hidden).chunk(2, dim=1)
 
 
+class RowCodes:
+    """Codes of rows of the training matrix, while their encoder does not change."""
+
+    def __init__(self):
+        self.clear()
+
+    def clear(self):
+        """Forget all codes."""
+        self._numbers, self._codes = [], []
+
+    def add(self, numbers, codes):
+        """Keep the codes of rows that were not added before.
+
+        Parameters
+        ----------
+        numbers : Tensor of int64 of shape (n_rows,)
+            The rows of the training matrix.
+        codes : Tensor of shape (n_rows, width)
+            Their codes.
+        """
+        self._numbers.append(numbers)
+        self._codes.append(codes)
+
+    def get(self, numbers):
+        """Return the codes of rows, or None if one of them is missing."""
+        if not self._numbers:
+            return None
+        if len(self._numbers) > 1:  # sorted once, when the first codes are asked for
+            sorted_numbers, order = torch.cat(self._numbers).sort()
+            self._numbers, self._codes = [sorted_numbers], [torch.cat(self._codes)[order]]
+        known = self._numbers[0]
+        places = torch.searchsorted(known, numbers).clamp_(max=len(known) - 1)
+        if not torch.equal(known[places], numbers):
+            return None
+        return self._codes[0][places]
+
+
 class RecVAEModule(RankingModule):
     """Encoder, linear decoder, and the previous encoder, which is part of the prior.
 
@@ -84,6 +121,7 @@ class RecVAEModule(RankingModule):
         self.encoder = RecVAEEncoder(n_items, n_hidden, n_factors, dropout)
         self.former = copy.deepcopy(self.encoder).requires_grad_(False)
         self.decoder = nn.Linear(n_factors, n_items)
+        self.former_codes = RowCodes()
 
     def begin_epoch(self, epoch):
         """Choose to train the encoder or the decoder; before the decoder, update the prior."""
@@ -92,6 +130,7 @@ class RecVAEModule(RankingModule):
         self.decoder.requires_grad_(phase == self.encoder_epochs)
         if phase == self.encoder_epochs:
             self.former.load_state_dict(self.encoder.state_dict())
+            self.former_codes.clear()
 
     def train(self, mode=True):
         """Set the training mode; the encoder has dropout only while it is trained."""
@@ -106,11 +145,18 @@ class RecVAEModule(RankingModule):
         return self.decoder(self.encoder(rows)[0])
 
     def loss(self, inputs, targets):
-        """Return the negative evidence lower bound per row, with β = γ · interactions."""
+        """Return the negative evidence lower bound per row, with β = γ · interactions.
+
+        The codes that the decoder is trained on are those of the next prior.
+        """
         means, log_variances = self.encoder(inputs)
         codes = sample_codes(means, log_variances)
         loss = multinomial_loss(targets, self.decoder(codes))
         if not means.requires_grad:
+            if self.training and inputs.training_rows is not None:
+                self.former_codes.add(
+                    inputs.training_rows, torch.cat([means, log_variances], dim=1)
+                )
             return loss
         divergence = _log_normal(codes, means, log_variances) - self._log_prior(inputs, codes)
         lengths = inputs.indptr.diff()
@@ -118,8 +164,11 @@ class RecVAEModule(RankingModule):
 
     def _log_prior(self, rows, codes):
         """Return the log-density of the composite prior in each dimension."""
-        with torch.no_grad():
-            previous = self.former(rows)
+        previous = None if rows.training_rows is None else self.former_codes.get(rows.training_rows)
+        if previous is None:
+            with torch.no_grad():
+                previous = torch.cat(self.former(rows), dim=1)
+        previous = previous.chunk(2, dim=1)
         zero = torch.zeros((), device=codes.device)
         components = [(zero, zero), previous, (zero, zero + _WIDE_LOG_VARIANCE)]
         densities = [
@@ -249,3 +298,7 @@ class RecVAE(InductiveRanker):
             gamma=self.gamma,
             encoder_epochs=self.encoder_epochs,
         )
+
+    def _finish(self, X, split):
+        super()._finish(X, split)
+        self.net_.module_.former_codes.clear()  # another matrix has other rows

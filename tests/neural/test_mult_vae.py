@@ -19,6 +19,7 @@ from sklearn_recsys.metrics import ndcg_at_k  # noqa: E402
 from sklearn_recsys.neural import SparseRows  # noqa: E402
 from sklearn_recsys.neural._base.validation import hold_out_users  # noqa: E402
 from sklearn_recsys.neural._nn.losses import multinomial_loss, ndcg  # noqa: E402
+from sklearn_recsys.neural._rec_vae import RecVAEEncoder, RowCodes  # noqa: E402
 
 SMALL = {
     MultDAE: {"n_factors": 16},
@@ -178,6 +179,27 @@ def test_encoder_and_decoder_learn_by_turns():
         if name.startswith("encoder."):
             assert torch.equal(fourth[name], fourth[name.replace("encoder", "former", 1)])
     assert moved(fourth, fifth, "encoder") and not moved(fourth, fifth, "decoder")
+
+
+def test_the_codes_of_the_prior_are_computed_once(monkeypatch):
+    """They are kept from the epoch of the decoder, for the rows of that matrix alone."""
+    R, n_rows = interactions(), []
+    params = {"max_epochs": 7, "encoder_epochs": 2, "batch_size": 64, "early_stopping": False}
+    forward = RecVAEEncoder.forward
+
+    def counted(encoder, rows):
+        if not encoder.weight.requires_grad and not encoder.training:
+            n_rows.append(len(rows))
+        return forward(encoder, rows)
+
+    monkeypatch.setattr(RecVAEEncoder, "forward", counted)
+    model = small(RecVAE, **params).fit(R)
+    # the first prior in both epochs of the encoder, and the encoder in each epoch of the decoder
+    assert sum(n_rows) == (2 + 2) * 300
+    monkeypatch.setattr(RowCodes, "get", lambda *args: None)
+    assert_allclose(small(RecVAE, **params).fit(R).predict(R), model.predict(R), atol=1e-3)
+    monkeypatch.undo()
+    assert model.net_.module_.former_codes.get(torch.arange(3)) is None
 
 
 @models
