@@ -3,8 +3,8 @@
 torch's global generator belongs to the user, and to all threads at once: seeding it for a fit, and
 restoring it, would mix up fits that run in parallel, and disturb the random numbers of other
 threads. So each fit has its own generators, one per device, which the functions here look up by the
-thread that runs the fit. They return the same numbers as the global generator with that seed, except
-for `dropout`, which makes cheaper use of them.
+thread that runs the fit. They return the same numbers as the global generator with that seed.
+`dropout` makes cheaper use of them than torch's.
 """
 
 from __future__ import annotations
