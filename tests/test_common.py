@@ -189,7 +189,7 @@ VARIANTS = [
     ItemKNN(metric="pearson"),
     ItemKNN(shrinkage=0),
     ItemKNN(n_neighbors=3),
-    ItemKNNBaseline(n_neighbors=3, shrinkage=0, l2=0),
+    ItemKNNBaseline(shrinkage=0, l2=0),  # fewer neighbors would be chosen by the order of ties
     GraphFilter(low_pass=0, sharpening=0, user_normalization=0.7),
     RP3beta(alpha=0.5, beta=0, n_neighbors=None, normalize=False),
     RP3beta(low_pass=0.2, n_factors=8, random_state=0),
@@ -199,7 +199,7 @@ VARIANTS = [
     UserKNN(metric="pearson"),
     UserKNN(shrinkage=0),
     UserKNN(n_neighbors=3),
-    UserKNNBaseline(n_neighbors=3, shrinkage=0, l2=0),
+    UserKNNBaseline(shrinkage=0, l2=0),
     RecommenderPipeline([("like", Binarizer()), ("model", EASE())]),
     RecommenderPipeline([("tfidf", TfidfTransformer()), ("model", ItemKNN())]),
     RecommenderPipeline([("bm25", BM25Transformer()), ("model", UserKNN())]),
