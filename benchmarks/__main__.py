@@ -54,6 +54,10 @@ SECTIONS = {
     "autorec-activations": (autorec.activations, "activations of AutoRec on ml-100k"),
     "autorec-hidden-units": (autorec.hidden_units, "hidden units of AutoRec on ml-100k"),
     "autorec-memory": (autorec.memory, "memory of fitting AutoRec, 50 hidden units, one epoch"),
+    "autorec-recommend": (
+        autorec.recommend,
+        "AutoRec's recommend for all of ml-1m against bare ridge regressions",
+    ),
     "autorec-speed": (autorec.speed, "an epoch of item-based AutoRec against a bare dense loop"),
     "deep-autoencoder": (deep_autoencoder.accuracy, "DeepAutoencoder and AutoRec, RMSE"),
     "deep-autoencoder-ablation": (deep_autoencoder.ablation, "variants of DeepAutoencoder, RMSE"),

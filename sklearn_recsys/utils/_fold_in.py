@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg.lapack import dposv
 
-from sklearn_recsys.utils._threads import map_blocks
+from sklearn_recsys.utils._threads import map_blas_blocks
 
-_BLOCK_BYTES = 2**26  # memory of the systems that are solved at once
+_BLOCK_BYTES = 2**22  # memory of the systems that are solved at once: they stay in the cache
 
 
 def length_groups(lengths, row_bytes, block_bytes):
@@ -43,7 +44,8 @@ def ridge_rows(X, features, block_bytes=_BLOCK_BYTES):
     """Solve ``argmin_v Σ_i (x_i − v · features_i)² + ‖v‖²`` over the stored cells of each row.
 
     The penalty is 1: scale the features to set it. Systems are solved in float64, in the smaller of
-    the primal and the dual form; rows of similar length are padded and solved together.
+    the primal and the dual form; rows of similar length are padded and solved together, if they are
+    so short that this saves time.
 
     Parameters
     ----------
@@ -51,7 +53,7 @@ def ridge_rows(X, features, block_bytes=_BLOCK_BYTES):
         The targets, including explicit zeros.
     features : ndarray of float64 of shape (n_items, n_features)
         The item parameters.
-    block_bytes : int, default=2**26
+    block_bytes : int, default=2**22
         Memory of the systems that are solved at once.
 
     Returns
@@ -70,31 +72,36 @@ def ridge_rows(X, features, block_bytes=_BLOCK_BYTES):
         for rows in groups[block]:
             V[rows] = _ridge_group(X, features, rows, lengths)
 
-    map_blocks(solve, len(groups), max(1, len(groups) // 16))
+    map_blas_blocks(solve, len(groups), 1)
     return V
 
 
 def _ridge_group(X, features, rows, lengths):
     """Solve rows of similar length, padded to the longest."""
     width = lengths[rows].max()
-    positions = np.arange(width)
-    filled = positions < lengths[rows][:, None]
-    cells = np.where(filled, X.indptr[rows][:, None] + positions, 0)
-    targets = np.where(filled, X.data[cells], 0.0)[..., None]  # (rows, width, 1)
-    A = features[X.indices[cells]] * filled[..., None]  # (rows, width, features)
+    if len(rows) == 1:
+        cells = np.arange(X.indptr[rows[0]], X.indptr[rows[0] + 1])[None]
+        targets, A = X.data[cells][..., None], features.take(X.indices[cells], axis=0)
+    else:
+        positions = np.arange(width)
+        filled = positions < lengths[rows][:, None]
+        cells = np.where(filled, X.indptr[rows][:, None] + positions, 0)
+        targets = np.where(filled, X.data[cells], 0.0)[..., None]  # (rows, width, 1)
+        A = features.take(X.indices[cells], axis=0)  # (rows, width, features)
+        A *= filled[..., None]
     At = A.transpose(0, 2, 1)
     if width < features.shape[1]:
-        K = A @ At
-        K[:, positions, positions] += 1
-        return (At @ _solve(K, targets))[..., 0]
-    K = At @ A
-    diagonal = np.arange(features.shape[1])
-    K[:, diagonal, diagonal] += 1
-    return _solve(K, At @ targets)[..., 0]
+        return (At @ _solve(A @ At, targets))[..., 0]
+    return _solve(At @ A, At @ targets)[..., 0]
 
 
 def _solve(K, targets):
-    """Solve regular systems; return NaN if they are singular, which only happens by overflow."""
+    """Solve (K + I) x = targets; return NaN if that is singular, which only happens by overflow."""
+    diagonal = np.arange(K.shape[1])
+    K[:, diagonal, diagonal] += 1
+    if len(K) == 1:  # a large system, for which half of the operations count
+        _, solution, info = dposv(K[0].T, targets[0], overwrite_a=True)  # .T: LAPACK's order
+        return np.full_like(targets, np.nan) if info > 0 else solution[None]
     try:
         return np.linalg.solve(K, targets)
     except np.linalg.LinAlgError:
