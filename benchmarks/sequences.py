@@ -19,14 +19,14 @@ from sklearn_recsys.utils._cells import support
 # chosen on the last but one item of each user
 _MODELS = {
     "beauty": {
-        "SASRec": SASRec(random_state=0),
+        "SASRec": SASRec(dropout=0.5, random_state=0),
         "SVAE": SVAE(next_k=1, max_length=50, random_state=0),
         "EASE": EASE(l2=300),
         "ItemKNN": ItemKNN(),
         "popularity": PopularityRecommender(),
     },
     "ml-1m": {
-        "SASRec": SASRec(dropout=0.2, random_state=0),
+        "SASRec": SASRec(n_blocks=2, dropout=0.2, random_state=0),
         "SVAE": SVAE(next_k=1, random_state=0),
         "EASE": EASE(),
         "ItemKNN": ItemKNN(),
