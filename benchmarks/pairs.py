@@ -269,7 +269,7 @@ def _until_surprise(repeats=3):
     """
     train, test = random_holdout(ratings("1m"), 0.1, random_state=0)
     model = MatrixFactorization(
-        n_factors=16, lr=0.02, l2=0.15, schedule="one_cycle", max_epochs=3, random_state=0
+        n_factors=16, lr=0.02, l2=0.15, schedule="one_cycle", max_epochs=2, random_state=0
     )
     clone(model).set_params(max_epochs=1).fit(train[:100])  # imports what it needs
     rounds = []
