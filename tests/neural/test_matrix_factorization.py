@@ -261,7 +261,7 @@ def test_batches_with_histories_hold_every_rating_once(shuffle):
     R, others = ratings(300, 40), ratings(300, 40, density=0.2)
     data = PairDataset(R)
     data.histories = others
-    batches = HistoryPairBatches(data, 8, shuffle=shuffle)
+    batches = HistoryPairBatches(data, 8, shuffle=shuffle, chunk_size=130)
     with seeded(0):
         examples = list(batches)
     assert len(examples) == len(batches)

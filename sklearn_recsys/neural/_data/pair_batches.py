@@ -13,7 +13,7 @@ from sklearn_recsys.neural._data.row_batches import RowBatches
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
 from sklearn_recsys.utils._cells import cell_rows
 
-_BATCHES_OF_USERS = 16  # batches that the cells of a group of users are split into
+_BATCHES_OF_USERS = 128  # that the cells of a group of users are split into, at most
 
 
 class PairDataset(Dataset):
@@ -139,8 +139,9 @@ class PairBatches(ChunkBatches):
 class HistoryPairBatches(PairBatches):
     """Iterate over rated cells in batches, with the histories of their users.
 
-    The cells of some users at a time are shuffled and split into batches. So the histories of a
-    batch are those of a few users, and an epoch over them takes a multiple of the interactions.
+    The cells of some users at a time, `chunk_size` or a little less, are shuffled and split into
+    batches. So the histories of a batch are those of these users alone, and an epoch over them
+    takes a multiple of the interactions.
 
     It yields users, items, values, the row of each example in the histories, and the histories as
     :class:`SparseRows`.
@@ -148,7 +149,8 @@ class HistoryPairBatches(PairBatches):
 
     def __iter__(self):
         X, histories = self.dataset.X, self.dataset.histories
-        size = self.batch_size * _BATCHES_OF_USERS
+        n_batches = min(self.chunk_size // self.batch_size, _BATCHES_OF_USERS)
+        size = self.batch_size * max(1, n_batches)
         order = self._order(X.shape[0]).numpy()
         X = X[order]  # the cells of a chunk are those of consecutive rows
         rows = cell_rows(X)
