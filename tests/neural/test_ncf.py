@@ -87,6 +87,28 @@ def test_predictions_are_the_formulas(architecture):
     assert hasattr(model.net_.module_, "tower") == (architecture != "gmf")
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("architecture", ["mlp", "neumf"])
+def test_large_batches_share_the_first_layer(architecture, training):
+    """Value and gradients of many examples at once are the means of those of small batches."""
+    torch.manual_seed(0)
+    module = random_module(architecture).double().train(training)
+    module.l2 = 0.3
+    rng = np.random.default_rng(0)
+    batch = [torch.from_numpy(rng.integers(n, size=60)) for n in (7, 9, 2)]
+    together = module.loss(*batch)
+    apart = torch.stack(
+        [module.loss(*part) for part in zip(*(x.split(10) for x in batch), strict=True)]
+    ).mean()
+    assert_allclose(together.item(), apart.item(), rtol=1e-12)
+    for got, expected in zip(
+        torch.autograd.grad(together, list(module.parameters())),
+        torch.autograd.grad(apart, list(module.parameters())),
+        strict=True,
+    ):
+        assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
+
+
 def test_gmf_starts_as_a_dot_product():
     torch.manual_seed(0)
     module = NCFModule(7, 9, "gmf", 5, [], 0.0, 0.0)

@@ -98,15 +98,15 @@ class PairModule(nn.Module):
             Training minimizes their sum.
         """
         v = self.item_vectors.index_select(0, items)
-        scores, squares = self.score(u, v), _squares(u) + _squares(v)
+        scores, norms = self.score(u, v), squares(u) + squares(v)
         if self.objective == "bpr":  # the targets are the negatives
             w = self.item_vectors.index_select(0, targets)
-            losses, squares = softplus(self.score(u, w) - scores), squares + _squares(w)
+            losses, norms = softplus(self.score(u, w) - scores), norms + squares(w)
         elif self.objective == "logistic":
-            losses = softplus(scores) - targets * scores
+            losses = logistic_losses(scores, targets)
         else:
             losses = (self.unit * (scores - targets)).square()
-        return losses, self.l2 / 2 * squares
+        return losses, self.l2 / 2 * norms
 
     def validate(self, users, candidates):
         """Return NDCG@10 of the first candidate among the others.
@@ -176,7 +176,13 @@ def normal_vectors(n, size, std=0.1):
     return torch.randn(n, size) * std
 
 
-def _squares(vectors):
+def logistic_losses(scores, labels):
+    """Return the logistic loss of each example; labels are 1 and 0."""
+    return softplus(scores) - labels * scores
+
+
+def squares(vectors):
+    """Return the squared norm of each vector."""
     return vectors.square().sum(dim=1)
 
 
@@ -205,8 +211,19 @@ class PairMLP(nn.Module):
 
     def forward(self, u, v):
         """Return the last layer of pairs of vectors, of shape (n_pairs, width)."""
-        hidden = torch.cat([u, v], dim=-1)
-        for layer in self.layers:
+        if not self.layers:
+            return torch.cat([u, v], dim=-1)
+        return self.after_sums(self.layers[0](torch.cat([u, v], dim=-1)))
+
+    def terms(self, u, v):
+        """Return the two parts, of users and of items, whose sums the first layer activates."""
+        weight, bias = self.layers[0].weight, self.layers[0].bias
+        return torch.addmm(bias, u, weight[:, : self.size].T), v @ weight[:, self.size :].T
+
+    def after_sums(self, hidden):
+        """Return the last layer, given what the first one activates."""
+        hidden = dropout(hidden.relu(), self.dropout, self.training)
+        for layer in self.layers[1:]:
             hidden = dropout(layer(hidden).relu(), self.dropout, self.training)
         return hidden
 
