@@ -34,7 +34,7 @@ args = parser.parse_args()
 if args.data:
     data = fetch_movielens(args.data.removeprefix("ml-"))
 else:
-    data = make_movies(n_users=600, n_items=300, density=0.1, random_state=0)
+    data = make_movies(n_users=300, n_items=150, density=0.1, random_state=0)
 
 ratings = InteractionEncoder().fit_transform(data.interactions)
 train, test = random_holdout(ratings, 0.1, per_user=True, random_state=0)
