@@ -37,6 +37,7 @@ from benchmarks import (
     svae,
     threads,
     two_tower,
+    yelp2018,
 )
 
 SECTIONS = {
@@ -107,16 +108,15 @@ SECTIONS = {
     "ease-large": (ease_large.fit, "EASE fit on 41,000 items, on 21,000 in float64"),
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
     "ease-relatives": (linear.ease_relatives, "EASE, EDLAE, RDLAE, ridge and normalization, tuned"),
-    "ease-yelp2018": (linear.ease_yelp2018, "the same on Yelp2018, full ranking"),
     "contrastive": (contrastive.yelp2018_test, "SimpleX on Yelp2018"),
     "contrastive-new-users": (contrastive.new_users, "SimpleX for 500 users held out of ml-1m"),
     "warp": (contrastive.warp, "WARP against BPR on ml-1m after equal times"),
-    "elsa": (elsa.accuracy, "ELSA on Yelp2018 and in NCF's split of ml-1m"),
+    "elsa": (elsa.accuracy, "ELSA in NCF's split of ml-1m"),
     "slim": (slim.accuracy, "SLIM on ml-100k and in NCF's split of ml-1m"),
     "slim-speed": (slim.speed, "SLIM on ml-1m against skrecsys, SKRECSYS_PYTHON=its python"),
     "graphs": (graphs.movielens, "RP3beta and GraphFilter on ml-100k and in NCF's split of ml-1m"),
-    "graphs-new-users": (graphs.new_users, "new users on ml-1m: RP3beta, GraphFilter and EASE"),
-    "graphs-yelp2018": (graphs.yelp2018_test, "RP3beta and graph filters on Yelp2018"),
+    "graphs-new-users": (graphs.new_users, "new users on ml-1m: linear models, compared with EASE"),
+    "yelp2018": (yelp2018.linear_models, "linear models on Yelp2018, full ranking"),
     "ease-density": (linear.ease_density, "EASE with a share of its weights on Yelp2018"),
     "ease-new-users": (linear.ease_new_users, "EASE's partial_fit against fit on all rows"),
     "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
@@ -140,10 +140,10 @@ NEURAL = (
 )
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
-LONG |= {"ease-relatives", "ease-yelp2018", "ease-density", "ease-new-users", "elsa"}
+LONG |= {"ease-relatives", "ease-density", "ease-new-users", "elsa"}
 LONG |= {"contrastive", "contrastive-new-users", "warp"}
 LONG |= {"slim", "slim-speed", "ratings", "ratings-ml-1m"}
-LONG |= {"graphs", "graphs-new-users", "graphs-yelp2018"}
+LONG |= {"graphs", "graphs-new-users", "yelp2018"}
 LONG |= {name for name in SECTIONS if name.startswith("scale-")}
 LONG |= {"ease-20k", "ease-large", "ease-ml20m", "memory", "threads"}
 

@@ -7,15 +7,13 @@ from sklearn.preprocessing import Binarizer
 
 from benchmarks._measure import seconds
 from benchmarks.accuracy import ncf_split, ratings
-from benchmarks.linear import ml_100k_ua, yelp2018
-from benchmarks.scale import latency
-from sklearn_recsys import EASE, GraphFilter, RP3beta
+from benchmarks.linear import ml_100k_ua
+from sklearn_recsys import EASE, ELSA, SLIM, GraphFilter, RP3beta
 from sklearn_recsys.metrics import ndcg_at_k
 from sklearn_recsys.model_selection import evaluate
 from sklearn_recsys.utils._content_split import hold_out_by_content
 
-# chosen on validation cells out of train: a tenth of each user's on Yelp2018, ten of each user's on
-# ml-100k, one of each user's in NCF's split
+# chosen on validation cells out of train: ten of each user's on ml-100k, one in NCF's split
 _ML_100K = {
     "RP3beta": RP3beta(0.7, 0.2),
     "GraphFilter": GraphFilter(32, low_pass=0.1, random_state=0),
@@ -25,12 +23,6 @@ _NCF = {
     "GraphFilter": GraphFilter(
         64, low_pass=0.3, sharpening=0.6, user_normalization=0.6, random_state=0
     ),
-}
-_YELP2018 = {
-    "RP3beta": RP3beta(0.6, 0.5, n_neighbors=None, normalize=False),
-    "GF-CF, as published": GraphFilter(256, low_pass=0.3, sharpening=0, random_state=0),
-    "Turbo-CF, as published": GraphFilter(low_pass=0, sharpening=0.5, user_normalization=0.6),
-    "GraphFilter": GraphFilter(256, sharpening=0.8, user_normalization=0.6, random_state=0),
 }
 
 
@@ -53,31 +45,24 @@ def _row(model, X, y, metrics=("hr@10", "ndcg@10"), **options):
     return row | evaluate(model, X, y, metrics, **options).iloc[0].to_dict()
 
 
-def yelp2018_test():
-    """Recall@20 and NDCG@20 on the test cells."""
-    X, y = yelp2018()
-    rows = {}
-    for name, model in _YELP2018.items():
-        rows[name] = _row(model, X, y, ("recall@20", "ndcg@20"))
-        rows[name]["one new user, ms"] = latency(model, X)["ms"]
-        print(name, rows[name], flush=True)
-    return pd.DataFrame(rows).T.round(4)
-
-
 _GRIDS = {
-    "RP3beta": (
-        RP3beta(),
-        {"alpha": [0.6, 0.75, 0.9], "beta": [0.2, 0.4], "n_neighbors": [100, 200]},
-    ),
+    "RP3beta": (RP3beta(), {"alpha": [0.6, 0.75], "beta": [0.2, 0.4], "n_neighbors": [100, 200]}),
     "GraphFilter": (
         GraphFilter(32, random_state=0),
-        {
-            "low_pass": [0.1, 0.3],
-            "sharpening": [0.6, 0.9],
-            "user_normalization": [0.5, 0.6],
-        },
+        {"low_pass": [0.1, 0.3], "sharpening": [0.6, 0.9], "user_normalization": [0.5, 0.6]},
     ),
+    "SLIM": (SLIM(), {"alpha": [0.01, 0.03], "l1_ratio": [0.01, 0.03]}),
+    "ELSA": (ELSA(random_state=0), {}),  # early stopping on a tenth of the training users
     "EASE": (EASE(), {"l2": [300, 500, 700]}),
+    "EASE, normalized": (
+        EASE(user_normalization=0.25, item_normalization=0.25),
+        {"l2": [2.5, 5, 10], "max_diagonal": [0, 0.2]},
+    ),
+    "RDLAE": (EASE(dropout=0.5), {"l2": [100, 300, 1000], "max_diagonal": [0, 0.2, 1]}),
+    "RDLAE, normalized": (
+        EASE(dropout=0.5, user_normalization=0.25),
+        {"l2": [10, 30, 100], "max_diagonal": [0, 0.2, 1]},
+    ),
 }
 
 

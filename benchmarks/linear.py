@@ -89,21 +89,6 @@ def _row(pair, X, y, metrics=("hr@10", "ndcg@10"), **options):
     return {**row, "chosen": ", ".join(f"{name}={value}" for name, value in params.items())}
 
 
-def ease_yelp2018():
-    """EASE and two relatives."""
-    X, y = yelp2018()
-    half = {"user_normalization": 0.5, "item_normalization": 0.5}
-    settings = {
-        "EASE": {"l2": 300},
-        "RDLAE": {"l2": 200, "dropout": 0.6, "max_diagonal": 0.4},
-        "ridge, normalized": {"l2": 4, "max_diagonal": 1, **half},
-    }
-    metrics = ("recall@20", "ndcg@20")
-    return pd.DataFrame(
-        {name: _row((np.nan, params), X, y, metrics) for name, params in settings.items()}
-    ).T.drop(columns="validation")
-
-
 def ease_density():
     """Dense and sparse weights on Yelp2018, in a process each: figures, seconds and memory."""
     rows = {}

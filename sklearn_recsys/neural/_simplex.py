@@ -251,16 +251,16 @@ class SimpleX(OwnEmbeddingsMixin, NeuralRecommender):
         Of the hinge: the weight of the negatives.
     n_negatives : int, default=2048
         Items sampled for each update, without replacement; all items, if there are fewer.
-    history_weight : float, default=0.5
+    history_weight : float, default=0.7
         The weight of the mean of the history in a user's vector, 1 − g; that of the user's own
         embedding is g. With 1 there are no own embeddings.
-    dropout : float, default=0.5
+    dropout : float, default=0.2
         Share of the items that a history loses while training, so that a user's vector has to
         predict items that it is not made of.
     schedule : {"constant", "one_cycle"}, default="constant"
         The learning rate: `lr`, or rising to it and falling to zero over all epochs. The latter
         takes fewer epochs on large data, without early stopping.
-    lr : float, default=0.01
+    lr : float, default=0.03
         Learning rate.
     max_epochs : int, default=100
         Maximum number of passes over the data.
@@ -372,10 +372,10 @@ class SimpleX(OwnEmbeddingsMixin, NeuralRecommender):
     margin: float = 0.9
     negative_weight: float = 300.0
     n_negatives: int = 2048
-    history_weight: float = 0.5
-    dropout: float = 0.5
+    history_weight: float = 0.7
+    dropout: float = 0.2
     schedule: str = "constant"
-    lr: float = 0.01
+    lr: float = 0.03
     max_epochs: int = 100
     batch_size: int | str = "auto"
     optimizer: str | Callable = "sparseadam"

@@ -181,7 +181,7 @@ def test_sparse_and_dense_gradients_are_equal():
 
 def test_vectors_and_scores():
     X = interactions()
-    model = small().fit(X[:-5])
+    model = small(history_weight=0.5).fit(X[:-5])
     module = model.net_.module_
     own, items = (
         w.detach().numpy().astype(np.float64)
