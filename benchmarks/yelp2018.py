@@ -57,7 +57,7 @@ def linear_models():
         model = clone(model)
         row = {"seconds of fit": seconds(lambda model=model: model.fit(X))}
         row |= evaluate(model, X, y, ["recall@20", "ndcg@20"]).iloc[0].to_dict()
-        row["one new user, ms"] = latency(model, X)
+        row["one new user, ms"] = latency(model, X)["ms"]
         rows[name] = row
         print(name, row, flush=True)
     return pd.DataFrame(rows).T.round(4)
