@@ -46,7 +46,7 @@ def new_users():
     return pairs.new_users(models={"SimpleX": SimpleX(**one_cycle)})
 
 
-# epochs on NCF's split and on the likes, which take about 25 s of one core each; the penalty is the
+# epochs on NCF's split and on the likes, which take about equal times; the penalty is the
 # best of a few on one training item of each user
 _SAME_TIME = {
     "BPR": (ImplicitMatrixFactorization(64, loss="bpr", n_negatives=1, l2=0.01), (14, 16)),
