@@ -20,7 +20,7 @@ from sklearn_recsys.neural._base.inductive import InductiveRanker
 from sklearn_recsys.neural._base.net import AveragedWeights
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.validation import hold_out_latest
-from sklearn_recsys.neural._data.random import generator
+from sklearn_recsys.neural._data.random import dropout, generator
 from sklearn_recsys.neural._data.row_batches import HistoryBatches, RowDataset
 from sklearn_recsys.neural._data.sparse_rows import newest_items
 from sklearn_recsys.neural._nn.losses import sampled_items_loss
@@ -30,15 +30,6 @@ from sklearn_recsys.utils._sklearn import Interval, StrOptions
 _SCORED_USERS = 256  # users whose states are computed together
 _INIT_STD = 0.02  # of the vectors of items and positions
 _INIT_GAIN = 0.1  # of the layers that add to a state: training starts from the newest item alone
-
-
-def _dropped(values, share, training):
-    """Return values with dropout, as `dropout` does, in a quarter of its time."""
-    if not training or not share:
-        return values
-    options = {"device": values.device, "generator": generator(values.device)}
-    mask = torch.rand(values.shape, **options) >= share
-    return values * mask.to(values.dtype).div_(1 - share)
 
 
 class _Block(nn.Module):
@@ -66,9 +57,9 @@ class _Block(nn.Module):
         # rows are padded at the end, where no earlier step can read
         attended = scaled_dot_product_attention(queries, keys, values, is_causal=True)
         attended = self.attention_output(attended.transpose(1, 2).flatten(2))
-        x = x + _dropped(attended, self.dropout, self.training)
-        hidden = _dropped(gelu(self.hidden(self.norm(x))), self.dropout, self.training)
-        return x + _dropped(self.output(hidden), self.dropout, self.training)
+        x = x + dropout(attended, self.dropout, self.training)
+        hidden = dropout(gelu(self.hidden(self.norm(x))), self.dropout, self.training)
+        return x + dropout(self.output(hidden), self.dropout, self.training)
 
 
 class SASRecModule(RankingModule):
@@ -136,7 +127,7 @@ class SASRecModule(RankingModule):
         steps = torch.arange(items.shape[1], device=items.device)
         from_end = (lengths[:, None] - 1 - steps).clamp(min=0)  # the newest item is at 0
         x = embedding(items.clamp(min=0), self.items) * self.items.shape[1] ** 0.5
-        x = _dropped(x + embedding(from_end, self.positions), self.dropout, self.training)
+        x = dropout(x + embedding(from_end, self.positions), self.dropout, self.training)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
