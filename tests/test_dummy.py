@@ -170,3 +170,9 @@ def test_biases_without_a_penalty_do_not_drift():
     assert np.abs(model.item_biases_).max() < 1e-7
     predicted = model.mean_ + model.user_biases_[:, None] + model.item_biases_
     assert_allclose(((X - predicted) * (X != 0)).sum(axis=0), 0, atol=1e-14)
+
+
+def test_penalties_of_any_size():
+    model = BiasRecommender(user_l2=10**12, item_l2=10**300).fit(random_matrix())
+    assert_allclose(model.user_biases_, 0, atol=1e-9)
+    assert_allclose(model.item_biases_, 0, atol=1e-9)

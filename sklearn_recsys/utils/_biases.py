@@ -32,7 +32,8 @@ def fit_biases(X, user_l2, item_l2):
     """
     mean = float(X.data.mean(dtype=np.float64))
     rows, n_users, n_items = cell_rows(X), *X.shape
-    of_users, of_items = np.diff(X.indptr) + user_l2, item_counts(X) + item_l2
+    of_users = np.diff(X.indptr) + float(user_l2)  # an integer may exceed int32
+    of_items = item_counts(X) + float(item_l2)
     of_users[of_users == 0] = 1  # no rating and no penalty: any bias would do
     of_items[of_items == 0] = 1
 
@@ -55,7 +56,7 @@ def user_biases(X, mean, item_biases, user_l2):
     """
     deviations = X.data.astype(np.float64) - mean - item_biases[X.indices]
     sums = np.bincount(cell_rows(X), deviations, X.shape[0])
-    return sums / np.maximum(np.diff(X.indptr) + user_l2, np.finfo(float).tiny)
+    return sums / np.maximum(np.diff(X.indptr) + float(user_l2), np.finfo(float).tiny)
 
 
 def _conjugate_gradients(product, target, diagonal):
