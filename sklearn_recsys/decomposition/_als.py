@@ -256,8 +256,15 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
 
     def _ridge(self, lengths, n_others):
         """Return the penalty λ (n_u + α₀ n_items)^ν of each user, or the same of each item."""
-        cells = lengths + self.unobserved_weight * n_others
-        return self.l2 * cells**self.reg_exponent
+        cells = lengths + float(self.unobserved_weight) * n_others  # may exceed integers
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            ridge = self.l2 * cells**self.reg_exponent
+        if not ridge.max(initial=0) <= np.finfo(np.float32).max:
+            raise ValueError(
+                f"With l2={self.l2}, unobserved_weight={self.unobserved_weight} and "
+                f"reg_exponent={self.reg_exponent}, penalties are too large for float32."
+            )
+        return ridge
 
     def _half_step(self, rows, vectors, others):
         """Return new vectors of the users, given those of the items, or vice versa."""

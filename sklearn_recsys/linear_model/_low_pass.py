@@ -81,7 +81,10 @@ class LowPassMixin(LinearMixin):
         R = normalized(unit, 0.5, 0.5, degrees)
         V = singular_vectors(R, self.n_factors, self.random_state)
         scale = np.sqrt(np.where(degrees > 0, degrees, 1)).astype(np.float32)[:, None]
-        self._low_pass_in_, self._low_pass_out_ = V / scale, V * (self.low_pass * scale)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            self._low_pass_in_, self._low_pass_out_ = V / scale, V * (self.low_pass * scale)
+        if not np.isfinite(self._low_pass_out_).all():
+            raise ValueError(f"low_pass={self.low_pass} is too large for float32.")
 
     def _score_items(self, X):
         scores = super()._score_items(X)

@@ -66,8 +66,8 @@ class SLIM(LowPassMixin, BaseEstimator):
         Seed of their randomized decomposition.
     tol : float, default=1e-5
         When an item's weights are optimal: no derivative of its objective violates the optimality
-        condition by more than `tol` times the largest derivative at W = 0. Values below 1e-6 are
-        beyond the precision of float32.
+        condition by more than `tol` times the largest derivative at W = 0. In (0, 1]; values below
+        1e-6 are beyond the precision of float32.
     max_iter : int, default=100
         Maximum number of rounds of the solver. Most items need fewer than 10.
 
@@ -153,7 +153,7 @@ class SLIM(LowPassMixin, BaseEstimator):
         "max_neighbors": [Interval(Integral, 1, None, closed="left"), None],
         "user_normalization": [Interval(Real, 0, None, closed="left")],
         "item_normalization": [Interval(Real, 0, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="neither")],
+        "tol": [Interval(Real, 0, 1, closed="right")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
     }
 

@@ -78,16 +78,27 @@ def normalized(X, user_normalization, item_normalization, degrees=None):
     -------
     X : csr_array of float32 of shape (n_users, n_items)
         The input itself if both exponents are 0.
+
+    Raises
+    ------
+    ValueError
+        If the results are too large for float32.
     """
     if user_normalization == item_normalization == 0:
         return X
     rows = cell_rows(X)
     of_users = np.bincount(rows, np.abs(X.data).astype(np.float64), X.shape[0])
     of_items = item_degrees(X) if degrees is None else degrees
-    with np.errstate(divide="ignore"):  # rows and columns without a cell
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # see below
+        # rows and columns without a cell are divided by zero, and not read
         of_users, of_items = of_users**-user_normalization, of_items**-item_normalization
-    data = X.data * of_users[rows] * of_items[X.indices]
-    return sp.csr_array((data.astype(np.float32), X.indices, X.indptr), shape=X.shape)
+        data = (X.data * of_users[rows] * of_items[X.indices]).astype(np.float32)
+    if not np.isfinite(data).all():
+        raise ValueError(
+            f"Divided by the degrees to the powers of user_normalization = {user_normalization} "
+            f"and item_normalization = {item_normalization}, values are too large for float32."
+        )
+    return sp.csr_array((data, X.indices, X.indptr), shape=X.shape)
 
 
 def in_cells(X, other):

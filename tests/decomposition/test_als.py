@@ -437,3 +437,17 @@ def test_rows_are_padded_in_groups_of_bounded_size():
         dense = np.zeros((len(rows), 40))
         np.add.at(dense, (np.arange(len(rows))[:, None], indices), weights)
         assert_array_equal(dense, X[rows].toarray())
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+@pytest.mark.parametrize("parameter", [{"l2": 1e300}, {"reg_exponent": 1e300}])
+def test_penalties_beyond_float32_are_refused(solver, parameter):
+    X = make_interactions(20, 10, random_state=0)
+    with pytest.raises(ValueError, match="penalties are too large"):
+        ALS(3, solver=solver, random_state=0, **parameter).fit(X)
+
+
+def test_weights_beyond_integers():
+    X = make_interactions(20, 10, random_state=0)
+    fitted = [ALS(3, unobserved_weight=w, random_state=0).fit(X) for w in (10**13, 1e13)]
+    assert_array_equal(fitted[0].predict(X), fitted[1].predict(X))

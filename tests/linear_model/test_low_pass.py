@@ -106,3 +106,16 @@ def test_bad_parameters():
             with pytest.raises(ValueError, match=f"The '{name}' parameter"):
                 model.set_params(**params).fit(histories(20))
             model.set_params(low_pass=0.1, n_factors=2, random_state=0)
+
+
+def test_a_huge_weight_of_the_filter_is_refused():
+    with pytest.raises(ValueError, match="low_pass=1e\\+300 is too large"):
+        RP3beta(low_pass=1e300).fit(histories(30))
+
+
+@pytest.mark.parametrize("name", ["user_normalization", "item_normalization"])
+@pytest.mark.parametrize("model", [EASE(5), SLIM(0.1)], ids=lambda model: type(model).__name__)
+def test_exponents_beyond_float32_are_refused(model, name):
+    X = histories(30).multiply(0.01).tocsr()  # degrees below one: their powers grow
+    with pytest.raises(ValueError, match=rf"{name} = 1000000000000.* too large"):
+        clone(model).set_params(**{name: 10**12}).fit(X)
