@@ -18,7 +18,7 @@ from sklearn_recsys.utils._content_split import hold_out_by_content
 _YELP2018 = {
     "dropout": 0.0,
     "schedule": "one_cycle",
-    "max_epochs": 30,
+    "max_epochs": 80,
     "early_stopping": False,
     "random_state": 0,
 }
