@@ -43,7 +43,7 @@ print(f"{train.shape[0]} users, {train.shape[1]} items, {train.nnz} ratings to t
 # %%
 # Fits
 # ----
-# :class:`~sklearn_recsys.neural.SVAE` and other sequential models are left out: they read the order
+# :class:`~sklearn_recsys.neural.SVAE` and other sequential models are omitted: they read the order
 # of a history, and predict what comes next.
 
 rankers = ["PopularityRecommender", "ItemKNN", "RP3beta", "GraphFilter", "EASE", "ELSA", "ALS"]

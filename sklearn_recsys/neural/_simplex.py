@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.functional import embedding, softplus
 
-from sklearn_recsys.neural._base.net import OneCycle, optimizer_class
+from sklearn_recsys.neural._base.net import optimizer_class
 from sklearn_recsys.neural._base.own_embeddings import OwnEmbeddingsMixin
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
@@ -427,12 +427,6 @@ class SimpleX(OwnEmbeddingsMixin, NeuralRecommender):
             l2=self.l2,
             sparse=optimizer_class(self.optimizer) is torch.optim.SparseAdam,
         )
-
-    def _make_callbacks(self, valid):
-        callbacks = super()._make_callbacks(valid)
-        if self.schedule == "one_cycle":
-            callbacks.insert(0, ("schedule", OneCycle()))
-        return callbacks
 
     def _update_size(self, n_examples):
         if self.batch_size == "auto":

@@ -309,6 +309,8 @@ class NetMixin:
 
     def _make_callbacks(self, valid):
         callbacks = []
+        if getattr(self, "schedule", "constant") == "one_cycle":  # a parameter of some models
+            callbacks.append(("schedule", OneCycle()))
         monitor, lower, threshold = "valid_loss", True, 1e-4
         if self._metric is not None:  # the last one of equal values counts as the best
             monitor, lower, threshold = self._metric, False, -1e-6

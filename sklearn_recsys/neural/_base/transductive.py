@@ -12,7 +12,6 @@ from sklearn.utils import gen_batches
 from torch import nn
 
 from sklearn_recsys.neural._base.examples import SampledNegatives
-from sklearn_recsys.neural._base.net import OneCycle
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
 from sklearn_recsys.neural._base.validation import hold_out_one_each
@@ -127,12 +126,6 @@ class TransductiveRecommender(NeuralRecommender):
         if self.batch_size == "auto":
             return self._examples.batch_size(n_examples)
         return self.batch_size
-
-    def _make_callbacks(self, valid):
-        callbacks = super()._make_callbacks(valid)
-        if self.schedule == "one_cycle":
-            callbacks.insert(0, ("schedule", OneCycle()))
-        return callbacks
 
     def _prepare(self, X, resume):
         super()._prepare(X, resume)
