@@ -1,14 +1,15 @@
 # Each target builds the environment that it needs, once: .venv from constraints.txt, .venv-oldest
-# from constraints-oldest.txt.
+# from constraints-oldest.txt, .venv-dask from constraints.txt and constraints-dask.txt.
 #
 #   make demo                   the quickstart on synthetic data; its plot is build/demo.png
 #   make demo DATA=ml-1m        the quickstart on MovieLens
 #   make test                   all tests and doctests; PYTEST_ARGS="-x tests/metrics" narrows
 #   make test-oldest            the common checks on the oldest versions that setup.cfg claims
+#   make test-dask              the tests on local Dask clusters
 #   make lint                   ruff, and pyright on a user's script; nothing is changed
 #   make sdist                  the source distribution, and tests of what is in it
 #   make docs                   HTML in docs/_build/html, warnings are errors
-#   make environments           both environments; with -j2 side by side
+#   make environments           all environments; with -j2 two at a time
 #   make fuzz N=10000 SEED=0    the property tests on N random cases; violations by kind
 #   make bench                  a table: accuracy on real data, speed relative to references
 #   make corrupt                corrupt sparse input to every method, each case in its own process
@@ -27,6 +28,7 @@ SEED ?= 0
 
 VENV := .venv
 OLDEST := .venv-oldest
+DASK := .venv-dask
 BUILD := docs/_build docs/api docs/auto_examples docs/sg_execution_times.rst build
 
 # real data next to the checkout, unless another folder is named
@@ -38,7 +40,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: environments demo test test-oldest lint sdist docs bench corrupt fuzz clean
+.PHONY: environments demo test test-oldest test-dask lint sdist docs bench corrupt fuzz clean
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -50,7 +52,12 @@ $(OLDEST)/.installed: setup.cfg pyproject.toml constraints-oldest.txt
 	$(OLDEST)/bin/python -m pip install --quiet -c constraints-oldest.txt -e ".[test]"
 	touch $@
 
-environments: $(VENV)/.installed $(OLDEST)/.installed
+$(DASK)/.installed: setup.cfg pyproject.toml constraints.txt constraints-dask.txt
+	$(PYTHON) -m venv $(DASK)
+	$(DASK)/bin/python -m pip install --quiet -c constraints.txt -c constraints-dask.txt -e ".[test,dask]"
+	touch $@
+
+environments: $(VENV)/.installed $(OLDEST)/.installed $(DASK)/.installed
 
 demo: $(VENV)/.installed
 	MPLBACKEND=Agg $(VENV)/bin/python examples/plot_quickstart.py $(DATA) --save build/quickstart.png --save build/demo.png
@@ -63,6 +70,10 @@ test: $(VENV)/.installed
 
 test-oldest: $(OLDEST)/.installed
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS) tests/test_common.py
+
+# one process: the tests share a cluster
+test-dask: $(DASK)/.installed
+	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(DASK)/bin/python -m pytest $(PYTEST_ARGS) tests/dask sklearn_recsys/dask docs/user_guide/clusters.rst
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

@@ -44,6 +44,7 @@ _PUBLIC = {
         "TwoTower",
     ],
     "sklearn_recsys.pipeline": ["RecommenderPipeline", "make_recommender_pipeline"],
+    "sklearn_recsys.dask": ["DaskEASE", "DaskItemKNN", "DaskRP3beta"],
     "sklearn_recsys.model_selection": [
         "HoldoutSplit",
         "cell_kfold",
@@ -130,7 +131,7 @@ _BLOCKS = {
     "SparseRows",
     "TransductiveRecommender",
 }
-_BELOW = "base datasets exceptions metrics model_selection preprocessing utils".split()
+_BELOW = "base dask datasets exceptions metrics model_selection preprocessing utils".split()
 _TOP_LEVEL = {
     name: module
     for module, names in _PUBLIC.items()
@@ -146,6 +147,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
     from sklearn_recsys import (
         base as base,
         content as content,
+        dask as dask,
         datasets as datasets,
         decomposition as decomposition,
         dummy as dummy,

@@ -25,6 +25,7 @@ LAYERS = [
     {"base"},
     {"dummy", "linear_model", "neighbors", "decomposition", "content", "neural"},
     {"pipeline"},
+    {"dask"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
@@ -40,6 +41,7 @@ SIDEWAYS = {
 LOOKS_UP = {"utils/discovery.py"}
 
 TORCH = {"torch", "skorch"}
+DASK = {"dask", "distributed"}
 MAY_IMPORT = {"neural": {"torch", "skorch"}, "decomposition": {"torch"}}
 
 
@@ -108,6 +110,14 @@ def test_torch_and_skorch_are_imported_late(path):
     own = path.relative_to(ROOT).parts[0].removesuffix(".py")
     found = {module.split(".")[0] for module in imports(path, module_level=True)} & TORCH
     assert found <= MAY_IMPORT.get(own, set()), f"{name_of(path)} imports {found}"
+
+
+@pytest.mark.parametrize("path", files(), ids=name_of)
+def test_dask_is_imported_by_its_estimators_only_and_late(path):
+    """So their documentation can be read where Dask is not installed."""
+    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    found = imports(path, module_level=own == "dask")
+    assert not {module.split(".")[0] for module in found} & DASK
 
 
 def test_the_walk_sees_every_form_of_import(tmp_path):

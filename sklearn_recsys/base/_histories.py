@@ -123,14 +123,14 @@ class HistoriesMixin:
     def _users(self, users):
         """Return the users that a caller's `users` stands for, without features."""
         if users is None:
-            X = self.interactions_
+            X = self._own_interactions()
             return Histories(X, training_rows=np.arange(X.shape[0]))
         if sp.issparse(users) and users.ndim == 1:
             users = as_csr(users, "users")
         if sp.issparse(users) or hasattr(users, "columns") or np.ndim(users) >= 2:
             return Histories(self._checked(users, name="users"))
         rows = np.asarray(users)
-        n_users = self.interactions_.shape[0]
+        n_users = self._own_interactions().shape[0]
         if rows.dtype == bool and rows.ndim == 1:
             if len(rows) != n_users:
                 raise ValueError(
@@ -150,6 +150,15 @@ class HistoriesMixin:
             )
         rows = check_indices(np.atleast_1d(rows), n_users, name="users", what="training row")
         return self._training_users(rows)
+
+    def _own_interactions(self):
+        """Return the training matrix; raise if it has no rows, as after a fit on a cluster."""
+        if not self.interactions_.shape[0]:
+            raise ValueError(
+                f"This {type(self).__name__} has no training rows, as it was fitted on a cluster: "
+                "pass the histories of users instead."
+            )
+        return self.interactions_
 
     def _training_users(self, rows):
         return Histories(take_rows(self.interactions_, rows), training_rows=rows)

@@ -33,6 +33,8 @@ def leaked_share(X, y, interactions):
     share : float
         Between 0 and 1.
     """
+    if not interactions.shape[0]:  # the training rows are on a cluster
+        return 0.0
     new = ~in_cells(y, X)
     if _same_users(X, interactions):
         return np.mean(in_cells(y, interactions) & new)

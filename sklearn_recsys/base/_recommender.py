@@ -154,7 +154,7 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
         if not self.__sklearn_is_fitted__():
             return self._fit_matrix(X)
         X = self._checked(X)
-        return self._refit(sp.vstack([self.interactions_, X], format="csr"))
+        return self._refit(sp.vstack([self._own_interactions(), X], format="csr"))
 
     def _fit_matrix(self, X, **params):
         """Validate and fit."""

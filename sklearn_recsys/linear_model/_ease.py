@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
-from sklearn_recsys.linear_model._gram import inverse_gram, is_inverse
+from sklearn_recsys.linear_model._gram import Gram, inverse_gram, is_inverse
 from sklearn_recsys.linear_model._low_pass import LowPassMixin
 from sklearn_recsys.linear_model._new_users import (
     NewUsers,
@@ -25,7 +25,7 @@ from sklearn_recsys.linear_model._new_users import (
 )
 from sklearn_recsys.linear_model._sparse_inverse import sparse_weights
 from sklearn_recsys.preprocessing._feature_matrix import feature_matrix
-from sklearn_recsys.utils._cells import item_squares, normalized
+from sklearn_recsys.utils._cells import normalized
 from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._sklearn import HasMethods, Interval
 from sklearn_recsys.utils._state import Array, Maybe, Number, Optional
@@ -285,8 +285,8 @@ class EASE(LowPassMixin, BaseEstimator):
         if not self.__sklearn_is_fitted__():
             return self._fit_matrix(X)
         X = self._checked(X)
-        n_fitted = self.interactions_.shape[0]
-        return self._refit(sp.vstack([self.interactions_, X], format="csr"), n_fitted=n_fitted)
+        fitted = self._own_interactions()
+        return self._refit(sp.vstack([fitted, X], format="csr"), n_fitted=fitted.shape[0])
 
     def _fit(self, X, n_fitted=None):
         if n_fitted is None or not self._update(X, n_fitted):
@@ -295,21 +295,27 @@ class EASE(LowPassMixin, BaseEstimator):
 
     def _solve(self, X):
         """Set the weights by inverting."""
-        A, dense = self._rows(X)
-        penalty = self.l2
-        if self.dropout > 0:
-            norms = item_squares(A)
-            if dense is not None:
-                norms += np.einsum("ij,ij->j", dense, dense, dtype=np.float64)
-            penalty = self.l2 + self.dropout / (1 - self.dropout) * norms
         n_neighbors = self._n_neighbors(X.shape[1])
+        A, dense = self._rows(X)
+        gram = Gram(A, dense)
         if n_neighbors < X.shape[1] - 1:
             if dense is not None:
                 A = sp.vstack([A, sp.csr_array(dense)], format="csr")
-            self.coef_ = sparse_weights(A, penalty, n_neighbors, self.max_diagonal)
+            self.coef_ = sparse_weights(A, self._penalty(gram), n_neighbors, self.max_diagonal)
             self._inverse_diagonal_ = None
             return
-        P = inverse_gram(A, penalty, self.device, dense)
+        self._solve_gram(gram)
+
+    def _penalty(self, gram):
+        """Return the diagonal of Λ, which is a number without dropout."""
+        if self.dropout == 0:
+            return self.l2
+        return self.l2 + self.dropout / (1 - self.dropout) * gram.diagonal()
+
+    def _solve_gram(self, gram):
+        """Set the weights, given the Gram matrix of the rows that are reconstructed."""
+        penalty = self._penalty(gram)
+        P = inverse_gram(gram, penalty, self.device)
         d = P.diagonal().copy()
         if self.max_diagonal == 0:  # divide, as multiplying by 1 / d would round once more
             P /= -d
@@ -343,13 +349,20 @@ class EASE(LowPassMixin, BaseEstimator):
     def _rows(self, X):
         """Return what is reconstructed: normalized histories and features, sparse and dense."""
         X = normalized(X, self.user_normalization, self.item_normalization)
+        features, dense = self._feature_rows()
+        if features is not None:
+            X = sp.vstack([X, features], format="csr")
+        return X, dense
+
+    def _feature_rows(self):
+        """Return the features as rows, sparse or dense, whichever is faster, and None."""
         if self.item_features is None:
-            return X, None
+            return None, None
         features, _ = feature_matrix(self._ordered_item_features(), self.encoder)
         features = (features * np.float32(self.feature_weight)).T.tocsr()
         if features.nnz > _DENSE * features.shape[0] * features.shape[1]:
-            return X, features.toarray()
-        return sp.vstack([X, features], format="csr"), None
+            return None, features.toarray()
+        return features, None
 
     def _update(self, X, n_fitted):
         """Set the weights by an update to new users; return False where that is not possible."""
@@ -373,7 +386,7 @@ class EASE(LowPassMixin, BaseEstimator):
                 users = NewUsers(self.coef_, d, new, self.l2, self.max_diagonal)
             except np.linalg.LinAlgError:
                 return False
-            if not is_inverse(users.times_inverse, X, self.l2):
+            if not is_inverse(users.times_inverse, Gram(X), self.l2):
                 return False
         if in_place:
             self._pending = users  # until nothing can fail any more

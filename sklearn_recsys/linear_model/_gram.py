@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from scipy.linalg import get_blas_funcs, get_lapack_funcs
 from sklearn.utils import gen_batches
 
+from sklearn_recsys.utils._cells import item_squares
 from sklearn_recsys.utils._device import check_device
 from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._threads import map_blocks, row_blocks
@@ -191,19 +192,70 @@ def _sweep(tiles, block):
     tiles.restore()
 
 
-def inverse_gram(X, penalty, device="cpu", dense=None):
-    """Return (XᵀX + diagMat(penalty))⁻¹ as a dense array: in float32 if accurate, else in float64.
+class Gram:
+    """The Gram matrix XᵀX of some rows, as closed-form models read it.
+
+    A model can be fitted from anything with these methods, such as a sum over the blocks of rows of
+    a cluster.
 
     Parameters
     ----------
     X : csr_array of shape (n_rows, n_items)
-        The matrix.
+        The rows.
+    dense : ndarray of float32 of shape (n_dense_rows, n_items), default=None
+        Further rows of X with few zeros.
+    """
+
+    def __init__(self, X, dense=None):
+        self.X, self.dense = X, dense
+        self.n_items = X.shape[1]
+
+    def diagonal(self):
+        """Return the sums of the squared values of each item, in float64."""
+        squares = item_squares(self.X)
+        if self.dense is not None:
+            squares += np.einsum("ij,ij->j", self.dense, self.dense, dtype=np.float64)
+        return squares
+
+    def lower(self, dtype):
+        """Return a new array with the lower triangle; the values above it are undefined."""
+        out = lower_gram(self.X, dtype)
+        if self.dense is not None:
+            _add_lower_gram(out, self.dense.astype(dtype, copy=False))
+        return out
+
+    def times(self, vector):
+        """Return the product with a vector of float64."""
+        product = self.X.T @ (self.X @ vector)
+        if self.dense is not None:
+            product += self.dense.T @ (self.dense @ vector)
+        return product
+
+    def device_array(self, device):
+        """Return a new float32 tensor on a device; its lower triangle counts."""
+        import torch
+
+        out = torch.zeros((self.n_items, self.n_items), device=device)
+        for rows in row_blocks(self.X.shape[0], 4 * self.n_items):
+            block = torch.from_numpy(self.X[rows].toarray()).to(device)
+            out.addmm_(block.T, block)
+        if self.dense is not None:
+            block = torch.from_numpy(self.dense).to(device)
+            out.addmm_(block.T, block)
+        return out
+
+
+def inverse_gram(gram, penalty, device="cpu"):
+    """Return (XᵀX + diagMat(penalty))⁻¹ as a dense array: in float32 if accurate, else in float64.
+
+    Parameters
+    ----------
+    gram : Gram
+        XᵀX.
     penalty : float or ndarray of float64 of shape (n_items,)
         What is added to the diagonal, greater than zero.
     device : str, default="cpu"
         Where to compute it; devices other than the CPU use torch, in float32 only.
-    dense : ndarray of float32 of shape (n_dense_rows, n_items), default=None
-        Further rows of X with few zeros.
 
     Raises
     ------
@@ -215,10 +267,10 @@ def inverse_gram(X, penalty, device="cpu", dense=None):
     if device != "cpu":
         device = check_device(device)
         if device.type != "cpu":
-            return _inverse_on_device(X, penalty, device, dense)
+            return _inverse_on_device(gram, penalty, device)
     for dtype in (np.float32, np.float64):
         fits = np.max(penalty) <= float(np.finfo(dtype).max)
-        P = _try_inverse(X, penalty, dtype, dense) if fits else None
+        P = _try_inverse(gram, penalty, dtype) if fits else None
         if P is not None:
             return P
     raise ValueError(f"{_too_small(penalty)}: XᵀX + l2·I is singular.")
@@ -239,25 +291,21 @@ def _check_memory(n_items, dtype):
     )
 
 
-def is_inverse(times, X, penalty, dense=None):
+def is_inverse(times, gram, penalty):
     """Return whether P inverts XᵀX + diagMat(penalty) accurately, tested on a random vector.
 
     Parameters
     ----------
     times : callable
         Returns the product of P with a vector of float64 of shape (n_items,).
-    X : csr_array of shape (n_rows, n_items)
-        The matrix.
+    gram : Gram
+        XᵀX.
     penalty : float or ndarray of float64 of shape (n_items,)
         What is added to the diagonal.
-    dense : ndarray of float32 of shape (n_dense_rows, n_items), default=None
-        Further rows of X.
     """
-    probe = np.random.RandomState(0).uniform(-1, 1, size=X.shape[1])
+    probe = np.random.RandomState(0).uniform(-1, 1, size=gram.n_items)
     image = times(probe)
-    residual = X.T @ (X @ image) + penalty * image - probe
-    if dense is not None:
-        residual += dense.T @ (dense @ image)
+    residual = gram.times(image) + penalty * image - probe
     return np.abs(residual).max() < 1e-3
 
 
@@ -269,18 +317,16 @@ def matvec(P, vector):
     return image
 
 
-def _try_inverse(X, penalty, dtype, dense):
+def _try_inverse(gram, penalty, dtype):
     """Return (XᵀX + diagMat(penalty))⁻¹, or None if `dtype` is not precise enough."""
-    _check_memory(X.shape[1], dtype)
-    P = lower_gram(X, dtype)
-    if dense is not None:
-        _add_lower_gram(P, dense.astype(dtype, copy=False))
+    _check_memory(gram.n_items, dtype)
+    P = gram.lower(dtype)
     P[np.diag_indices_from(P)] += np.asarray(penalty, dtype=dtype)
     try:
         invert_in_place(P)
     except np.linalg.LinAlgError:
         return None
-    return P if is_inverse(partial(matvec, P), X, penalty, dense) else None
+    return P if is_inverse(partial(matvec, P), gram, penalty) else None
 
 
 def _add_lower_gram(out, rows):
@@ -289,25 +335,18 @@ def _add_lower_gram(out, rows):
         out[items, : items.stop] += rows[:, items].T @ rows[:, : items.stop]
 
 
-def _inverse_on_device(X, penalty, device, dense=None):
+def _inverse_on_device(gram, penalty, device):
     """Return (XᵀX + diagMat(penalty))⁻¹ as a float32 array, computed by torch on `device`."""
     import torch
 
-    n_items = X.shape[1]
-    _check_memory(n_items, np.float32)
+    _check_memory(gram.n_items, np.float32)
     with torch.no_grad():
-        P = torch.zeros((n_items, n_items), device=device)
-        for rows in row_blocks(X.shape[0], 4 * n_items):
-            block = torch.from_numpy(X[rows].toarray()).to(device)
-            P.addmm_(block.T, block)
-        if dense is not None:
-            block = torch.from_numpy(dense).to(device)
-            P.addmm_(block.T, block)
+        P = gram.device_array(device)
         P.diagonal().add_(torch.as_tensor(penalty, dtype=P.dtype, device=device))
-        L, info = torch.linalg.cholesky_ex(P)
+        L, info = torch.linalg.cholesky_ex(P)  # which reads the lower triangle
         del P
         P = torch.cholesky_inverse(L).cpu().numpy()
-    if info.item() or not is_inverse(partial(matvec, P), X, penalty, dense):
+    if info.item() or not is_inverse(partial(matvec, P), gram, penalty):
         raise ValueError(
             f"{_too_small(penalty)} in float32: XᵀX + l2·I is singular. Raise it, or use "
             'device="cpu", which falls back to float64.'

@@ -14,16 +14,24 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_non_negative
 
 from sklearn_recsys.linear_model._low_pass import LowPassMixin
-from sklearn_recsys.utils._cells import cell_rows, item_counts, with_values
+from sklearn_recsys.utils._cells import cell_rows, item_counts, item_degrees, with_values
 from sklearn_recsys.utils._neighbors import similar_rows
 from sklearn_recsys.utils._sklearn import Interval
 
 
-def _transitions(X, alpha):
-    """Return the probabilities of a step from each row to each column, to the power `alpha`."""
+def from_users(X, alpha):
+    """Return the probabilities of a step from each user to each item, to the power `alpha`."""
     rows = cell_rows(X)
-    sums = np.bincount(rows, X.data, X.shape[0])  # in float64
-    data = (X.data / sums[rows]) ** alpha
+    return _divided(X, np.bincount(rows, X.data, X.shape[0])[rows], alpha)
+
+
+def from_items(X, alpha, degrees):
+    """Return the same of a step from each item to each user, given the sums of the columns."""
+    return _divided(X, degrees[X.indices], alpha)
+
+
+def _divided(X, sums, alpha):
+    data = (X.data / sums) ** alpha  # in float64
     return with_values(X, data.astype(np.float32))
 
 
@@ -173,18 +181,22 @@ class RP3beta(LowPassMixin, BaseEstimator):
 
     def _fit(self, X):
         n_items = X.shape[1]
-        from_users = _transitions(X.T.tocsr(), self.alpha).T.tocsr()  # users × items, qᵀ
+        q = from_items(X, self.alpha, item_degrees(X))
         weights = similar_rows(
-            _transitions(X, self.alpha).T.tocsr(),
-            from_users,
-            lambda items: items @ from_users,
+            from_users(X, self.alpha).T.tocsr(),
+            q,
+            lambda items: items @ q,
             self.n_neighbors or n_items,
             skip=np.arange(n_items),
-        )  # a row for each item that is scored
-        popularity = np.maximum(item_counts(X), 1) ** float(self.beta)
+        )
+        self._set_weights(weights, item_counts(X))
+        self._fit_low_pass(X)
+
+    def _set_weights(self, weights, counts):
+        """Set W, given the walks' weights, a row for each item that is scored, and the counts."""
+        popularity = np.maximum(counts, 1) ** float(self.beta)
         weights.data /= popularity.astype(np.float32)[cell_rows(weights)]
         self.coef_ = weights.T.tocsr()
         if self.normalize:
             rows = cell_rows(self.coef_)
-            self.coef_.data /= np.bincount(rows, self.coef_.data, n_items)[rows]
-        self._fit_low_pass(X)
+            self.coef_.data /= np.bincount(rows, self.coef_.data, len(counts))[rows]

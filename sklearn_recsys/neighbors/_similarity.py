@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 
 from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import cell_rows, in_cells, support, take_cells, with_values
@@ -38,6 +39,43 @@ def _aligned(product, common):
 def _is_constant(X):
     """Return whether all stored values are equal and positive, as for implicit feedback."""
     return X.nnz > 0 and X.data[0] > 0 and bool(np.all(X.data == X.data[0]))
+
+
+def cosines_of_constants(common, n_p, n_q):
+    """Return the cosines of rows whose stored values are equal: n / sqrt(n_p · n_q).
+
+    Parameters
+    ----------
+    common : csr_array of float32 of shape (n_rows, n_fitted)
+        The numbers of common cells, n.
+    n_p : ndarray of int of shape (n_rows,)
+        The numbers of cells of the rows.
+    n_q : ndarray of int of shape (n_fitted,)
+        Those of the fitted rows.
+    """
+    norms = np.sqrt(n_p.astype(np.float64)[cell_rows(common)] * n_q[common.indices])
+    return with_values(common, (common.data / norms).astype(np.float32))
+
+
+def jaccard(common, n_p, n_q):
+    """Return the Jaccard indices of rows; parameters as above, `common` may be dense."""
+    if sp.issparse(common):
+        union = n_p[cell_rows(common)] + n_q[common.indices] - common.data
+        return with_values(common, (common.data / union).astype(np.float32))
+    return common / np.maximum(n_p[:, None] + n_q - common, 1)
+
+
+def shrunk(similarity, common, shrinkage):
+    """Return similarities multiplied by n / (n + shrinkage), n being numbers of common cells."""
+    shrinkage = np.float64(shrinkage)  # may exceed the range of float32
+    if not shrinkage:
+        return similarity
+    if not sp.issparse(common):
+        return similarity * (common / (common.astype(np.float64) + shrinkage))
+    factors = common.data / (common.data.astype(np.float64) + shrinkage)
+    if similarity.nnz == common.nnz:  # the same cells, in the same order
+        return with_values(similarity, similarity.data * factors)
+    return similarity.multiply(with_values(common, factors)).tocsr()  # without zero products
 
 
 class RowSimilarity:
@@ -108,41 +146,23 @@ class RowSimilarity:
         if self.metric == "cosine":
             similarity = cosines if sparse else cosines.toarray()
         elif self.metric == "jaccard":
-            lengths = np.diff(P.indptr)
-            if sparse:
-                similarity = common.copy()
-                similarity.data /= (
-                    lengths[cell_rows(common)] + self.n_cells[common.indices] - common.data
-                )
-            else:
-                union = lengths[:, None] + self.n_cells - common
-                similarity = common / np.maximum(union, 1)
+            similarity = jaccard(common, np.diff(P.indptr), self.n_cells)
         elif sparse:
             values = self._correlation(P, common.data, lambda product: _aligned(product, common))
             similarity = with_values(common, values)
         else:
             similarity = self._correlation(P, common, lambda product: product.toarray())
-        shrinkage = np.float64(self.shrinkage)  # may exceed the range of float32
-        if shrinkage and sparse:
-            factors = common.data / (common.data.astype(np.float64) + shrinkage)
-            if similarity.nnz == common.nnz:  # the same cells, in the same order
-                similarity = with_values(similarity, similarity.data * factors)
-            else:  # zero products are not stored
-                similarity = similarity.multiply(with_values(common, factors)).tocsr()
-        elif shrinkage:
-            similarity *= common / (common.astype(np.float64) + shrinkage)
-        return similarity.astype(np.float32, copy=False)
+        return shrunk(similarity, common, self.shrinkage).astype(np.float32, copy=False)
 
     def _cosine(self, P, common=None):
         """Return the cosines of the rows of `P`, sparse, given their numbers of common cells."""
         if self.values is not None:
             return unit_rows(P) @ self.values
-        if _is_constant(P):  # n / sqrt(n_p · n_q): one product for cosine and shrinkage
-            product = self._common(P) if common is None else common
-            squares = np.diff(P.indptr).astype(np.float64)[cell_rows(product)]
-        else:
-            product, squares = unit_rows(P) @ self.support, 1.0
-        norms = np.sqrt(squares * self.n_cells[product.indices])
+        if _is_constant(P):  # one product for cosine and shrinkage
+            common = self._common(P) if common is None else common
+            return cosines_of_constants(common, np.diff(P.indptr), self.n_cells)
+        product = unit_rows(P) @ self.support
+        norms = np.sqrt(self.n_cells[product.indices])
         return with_values(product, (product.data / norms).astype(np.float32))
 
     def _correlation(self, P, n, at):

@@ -146,33 +146,9 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
     k = min(k, n_fitted)
 
     def ranked(rows):
-        own = skip[rows]
         with np.errstate(over="ignore", invalid="ignore"):  # the results are checked instead
             values = similarity(P[rows])
-        # otherwise NaN would silently mean "not a neighbor"
-        check_finite(values.data if sp.issparse(values) else values, "Similarities are")
-        if k == n_fitted:  # nothing to rank
-            values = sp.csr_array(values)
-        elif sp.issparse(values) and not is_sparse_enough(values):
-            values = values.toarray()
-        values = values.astype(np.float32, copy=False)
-        if sp.issparse(values):
-            values = take_cells(
-                values, (values.data > 0) & (values.indices != own[cell_rows(values)])
-            )
-            values = _best_of_rows(values, k)
-            values.sort_indices()
-            return values
-        has_skip = np.flatnonzero(own >= 0)
-        values[has_skip, own[has_skip]] = 0
-        values[values <= 0] = -np.inf
-        ids, values = top_n(values, k)
-        filled = ids >= 0
-        indptr = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
-        shape = (len(ids), n_fitted)
-        best = sp.csr_array((values[filled], ids[filled].astype(np.int32), indptr), shape=shape)
-        best.sort_indices()
-        return best
+        return nearest(values, k, skip[rows])
 
     # the number of cells in common with all fitted rows bounds the number of similarities
     weights = np.diff(fitted.indptr)[P.indices]
@@ -193,6 +169,48 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
         return sp.csr_array((n_rows, n_fitted), dtype=np.float32)
     results = map_blocks(lambda block: ranked(blocks[block.start]), len(blocks), 1)
     return _merged(results, blocks, (n_rows, n_fitted))
+
+
+def nearest(values, k, skip):
+    """Return the `k` largest positive similarities of each row, ties by column.
+
+    Parameters
+    ----------
+    values : ndarray or csr_array of float32 of shape (n_rows, n_fitted)
+        The similarities.
+    k : int
+        Number of neighbors per row; with `n_fitted` or more, all neighbors are returned.
+    skip : ndarray of int64 of shape (n_rows,)
+        For each row the column to skip, or −1.
+
+    Returns
+    -------
+    neighbors : csr_array of float32 of shape (n_rows, n_fitted)
+        The similarities of the neighbors, at most `k` per row, with sorted indices.
+    """
+    # otherwise NaN would silently mean "not a neighbor"
+    check_finite(values.data if sp.issparse(values) else values, "Similarities are")
+    if k >= values.shape[1]:  # nothing to rank
+        values = sp.csr_array(values)
+    elif sp.issparse(values) and not is_sparse_enough(values):
+        values = values.toarray()
+    values = values.astype(np.float32, copy=False)
+    if sp.issparse(values):
+        values = take_cells(values, (values.data > 0) & (values.indices != skip[cell_rows(values)]))
+        values = _best_of_rows(values, k)
+        values.sort_indices()
+        return values
+    has_skip = np.flatnonzero(skip >= 0)
+    values[has_skip, skip[has_skip]] = 0
+    values[values <= 0] = -np.inf
+    n_fitted = values.shape[1]
+    ids, values = top_n(values, k)
+    filled = ids >= 0
+    indptr = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
+    cells = (values[filled], ids[filled].astype(np.int32), indptr)
+    best = sp.csr_array(cells, shape=(len(ids), n_fitted))
+    best.sort_indices()
+    return best
 
 
 def _best_of_rows(X, n):

@@ -211,14 +211,14 @@ class Sparse(Rule):
 
 @dataclass
 class Interactions(Rule):
-    """The canonical matrix that a recommender was fitted on."""
+    """The canonical matrix that a recommender was fitted on; no rows if it is on a cluster."""
 
     def check(self, value, sizes):
         Sparse("n_users", "n_items").check(value, sizes)
         if value.dtype != np.float32:
             raise ValueError(f"is of {value.dtype}, not of float32")
-        if 0 in value.shape or np.any(value.data == 0):
-            raise ValueError("has no row, no column, or a stored zero")
+        if not value.shape[1] or np.any(value.data == 0):
+            raise ValueError("has no column, or a stored zero")
 
 
 @dataclass

@@ -13,7 +13,7 @@ from sklearn import config_context
 from threadpoolctl import threadpool_limits
 
 from sklearn_recsys.linear_model import EASE, _gram
-from sklearn_recsys.linear_model._gram import invert_in_place, lower_gram
+from sklearn_recsys.linear_model._gram import Gram, invert_in_place, lower_gram
 
 
 def random_matrix(n_users, n_items, density=0.1, weighted=True, seed=0):
@@ -325,8 +325,9 @@ def test_the_inverse_of_other_devices():
     """What runs on a GPU is torch's; it can be tried on the CPU."""
     torch = pytest.importorskip("torch")
     X = random_matrix(150, 70)
-    P = _gram._inverse_on_device(X, 20.0, torch.device("cpu"))
+    P = _gram._inverse_on_device(Gram(X), 20.0, torch.device("cpu"))
     expected = np.linalg.inv((X.T @ X).toarray().astype(np.float64) + 20 * np.eye(70))
     assert_allclose(P, expected, atol=1e-7)
     with pytest.raises(ValueError, match=r"l2=1e-09 is too small .* in float32"):
-        _gram._inverse_on_device(random_matrix(40, 80, density=0.3), 1e-9, torch.device("cpu"))
+        gram = Gram(random_matrix(40, 80, density=0.3))
+        _gram._inverse_on_device(gram, 1e-9, torch.device("cpu"))

@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sklearn_recsys import RecommenderPipeline, load
 from sklearn_recsys.linear_model import EASE
-from sklearn_recsys.linear_model._gram import inverse_gram
+from sklearn_recsys.linear_model._gram import Gram, inverse_gram
 from sklearn_recsys.preprocessing import FeatureEncoder, InteractionEncoder
 from sklearn_recsys.utils.estimator_checks import (
     check_checkerboard,
@@ -81,7 +81,7 @@ def test_dropout_is_the_expected_loss_of_denoising():
 
 def test_the_default_is_ease_to_the_last_bit():
     X = random_matrix()
-    expected = inverse_gram(X, 50.0)
+    expected = inverse_gram(Gram(X), 50.0)
     expected /= -expected.diagonal().copy()
     np.fill_diagonal(expected, 0)
     explicit = {"dropout": 0, "max_diagonal": 0, "user_normalization": 0, "item_normalization": 0}
@@ -254,6 +254,6 @@ def test_on_a_device(features):
 
     X, rows = random_matrix(), random_features(density=0.9).toarray().T if features else None
     penalty = np.linspace(1, 5, 40)
-    P = _inverse_on_device(X, penalty, torch.device("cpu"), rows)
+    P = _inverse_on_device(Gram(X, rows), penalty, torch.device("cpu"))
     stacked = np.vstack([dense(X), rows]) if features else dense(X)
     assert_allclose(P, np.linalg.inv(stacked.T @ stacked + np.diag(penalty)), atol=1e-6)

@@ -1,0 +1,286 @@
+"""A matrix on a cluster, as blocks of rows in the memory of its workers, and sums over them."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from sklearn_recsys.utils._cells import item_counts, item_squares
+from sklearn_recsys.utils._threads import batches, even_blocks
+from sklearn_recsys.utils.validation import check_csr
+
+_WIDTH = 8  # terms that one task adds up
+_TILE_BYTES = 2**26  # of a dense term
+_TILE_CELLS = 2**23  # of a sparse term, at most
+
+
+class Blocks:
+    """Blocks of rows on a cluster.
+
+    Dask keeps them in the memory of the workers, or spills them to their disks, as long as this
+    object exists, and computes those again that are lost with a worker.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The client of the cluster.
+    futures : list of distributed.Future
+        The blocks, first rows first.
+    shape : tuple of int
+        The shape of the matrix.
+    """
+
+    def __init__(self, client, futures, shape):
+        self.client, self.futures, self.shape = client, futures, shape
+        self._order = None
+
+    def map(self, function, *args):
+        """Return other blocks, of ``function(block, *args)``, where an argument may be a future."""
+        futures = [self.client.submit(function, block, *args) for block in self.futures]
+        return Blocks(self.client, futures, self.shape)
+
+    def with_rows(self, rows):
+        """Return the blocks and one more, a csr_array in the memory of the caller."""
+        futures = [*self.futures, self.client.submit(_itself, rows)]
+        return Blocks(self.client, futures, (self.shape[0] + rows.shape[0], self.shape[1]))
+
+    def gather(self, function, *args):
+        """Return the list of ``function(block, *args)`` for all blocks."""
+        return self.client.gather(self.map(function, *args).futures)
+
+    def sum(self, function, *args):
+        """Return a future of the sum of ``function(block, *args)`` over all blocks.
+
+        A task adds up a few blocks, where they are; sums are added up in a tree, depth first, so
+        that a worker holds a few sums at once.
+
+        Parameters
+        ----------
+        function : callable
+            Returns a new ndarray or csr_array.
+        *args : object
+            Further arguments; futures stand for their results.
+        """
+        if self._order is None:
+            self._order = self._by_worker()
+        return self._tree(self._order, function, args)
+
+    def _tree(self, futures, function, args):
+        if len(futures) <= _WIDTH:
+            return self.client.submit(_sum_of_blocks, function, futures, *args)
+        size = _WIDTH
+        while size * _WIDTH < len(futures):
+            size *= _WIDTH
+        sums = [self._tree(futures[part], function, args) for part in batches(len(futures), size)]
+        return self.client.submit(_sum, sums)
+
+    def _by_worker(self):
+        """Return the blocks in an order in which those of the same worker are neighbors."""
+        from distributed import wait
+
+        wait(self.futures)
+        holders = self.client.who_has(self.futures)
+        return sorted(self.futures, key=lambda future: sorted(holders[future.key])[:1])
+
+
+def read_blocks(X, client, model):
+    """Return the blocks of a user's distributed matrix, validated for a model, and its counts.
+
+    Parameters
+    ----------
+    X : dask.array.Array or list of dask.delayed.Delayed
+        The matrix: its blocks, or the parts of the list, are sparse matrices of consecutive rows.
+    client : distributed.Client
+        The client of the cluster.
+    model : RecommenderMixin
+        The model, which checks and reads the values.
+
+    Returns
+    -------
+    blocks : Blocks
+        Canonical csr_arrays of float32.
+    counts : ndarray of int64 of shape (n_items,)
+        The number of cells of each item.
+    """
+    import dask
+
+    parts = _parts(X)
+    tasks = [dask.delayed(_read)(part, model) for part in parts]
+    blocks = Blocks(client, client.compute(tasks), None)
+    shapes = blocks.gather(_shape)
+    widths = {n_items for _, n_items, _ in shapes}
+    if len(widths) > 1:
+        raise ValueError(
+            f"The blocks of X must have a column for each item; got {sorted(widths)} columns."
+        )
+    if not sum(n_cells for *_, n_cells in shapes):
+        raise ValueError("X holds no interaction: every cell is zero (not observed).")
+    blocks.shape = (sum(n_rows for n_rows, *_ in shapes), widths.pop())
+    return blocks, blocks.sum(item_counts).result()
+
+
+def is_distributed(X):
+    """Return whether `X` is a dask array, or a list of dask collections or futures."""
+    from dask import is_dask_collection
+    from distributed import Future
+
+    if isinstance(X, (list, tuple)) and len(X):
+        return all(is_dask_collection(part) or isinstance(part, Future) for part in X)
+    return is_dask_collection(X)
+
+
+def _parts(X):
+    """Return a list of what stands for the blocks of rows of `X`."""
+    import dask.array as da
+
+    if isinstance(X, da.Array):
+        if X.ndim != 2:
+            raise ValueError(f"X must be 2-D (n_users, n_items); got {X.ndim} dimension(s).")
+        if X.numblocks[1] != 1:
+            raise ValueError(
+                f"A block of X must hold whole rows; its columns are in {X.numblocks[1]} chunks. "
+                "Make the blocks from rows, with dask.array.from_delayed or map_blocks."
+            )
+        return X.to_delayed().ravel().tolist()
+    if isinstance(X, (list, tuple)) and is_distributed(X):
+        return list(X)
+    raise TypeError(
+        "X must be a dask array whose blocks are CSR matrices of rows, or a list of delayed CSR "
+        f"matrices; got {type(X).__name__}. A matrix in memory is fitted by the local model."
+    )
+
+
+def _read(X, model):
+    return model._read(check_csr(X, dtype=np.float32))
+
+
+def _itself(rows):
+    return rows
+
+
+def _shape(X):
+    return (*X.shape, X.nnz)
+
+
+def _sum_of_blocks(function, blocks, *args):
+    total = None
+    for block in blocks:
+        term = function(block, *args)
+        if total is None:
+            total = term
+        else:
+            total += term
+    return total
+
+
+def _sum(terms):
+    total = terms[0].copy()  # a task must not change its input
+    for term in terms[1:]:
+        total += term
+    return total
+
+
+# ---------------------------------------------------------------- products of columns
+
+
+class BlockGram:
+    """The Gram matrix XᵀX of blocks, as `sklearn_recsys.linear_model._gram.Gram` is of a matrix.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        The rows.
+    """
+
+    def __init__(self, blocks):
+        self.blocks = blocks
+        self.n_items = blocks.shape[1]
+
+    def diagonal(self):
+        """Return the sums of the squared values of each item, in float64."""
+        return self.blocks.sum(item_squares).result()
+
+    def lower(self, dtype):
+        """Return a new array with the lower triangle; the values above it are undefined."""
+        n_bytes = np.dtype(dtype).itemsize * self.n_items
+        panels = list(batches(self.n_items, max(1, _TILE_BYTES // n_bytes)))
+        out = np.empty((self.n_items, self.n_items), dtype=dtype)
+        sums = [self.blocks.sum(_lower_panel, items, np.dtype(dtype)) for items in panels]
+        for items, panel in results(panels, sums):
+            out[items, : items.stop] = panel
+        return out
+
+    def times(self, vector):
+        """Return the product with a vector of float64."""
+        return self.blocks.sum(_times, vector).result()
+
+    def device_array(self, device):
+        """Return a new float32 tensor on a device, of which the lower triangle counts."""
+        import torch
+
+        return torch.from_numpy(self.lower(np.float32)).to(device)
+
+
+def _lower_panel(X, items, dtype):
+    columns = X[:, items].astype(dtype, copy=False)
+    product = columns.T.tocsr() @ X[:, : items.stop].astype(dtype, copy=False)
+    return product.toarray()
+
+
+def _times(X, vector):
+    return X.T @ (X @ vector)
+
+
+def n_products(blocks):
+    """Return, for each item, an upper bound of the number of items that share a user with it."""
+    return np.minimum(blocks.sum(_n_common).result(), blocks.shape[1])
+
+
+def _n_common(X):
+    lengths = np.diff(X.indptr)
+    return np.bincount(X.indices, np.repeat(lengths, lengths), X.shape[1])
+
+
+def nearest_items(blocks, bounds, products, best, *args):
+    """Return a row of neighbors for each item, from sums of sparse products over the blocks.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        The rows.
+    bounds : ndarray of shape (n_items,)
+        As `n_products` returns them.
+    products : list of callable
+        ``products[0](block, items)`` is the block's term of the rows of some items, a csr_array of
+        shape (n_items_of_the_slice, n_items).
+    best : callable
+        ``best(items, totals, *args)`` makes the result for these items of the sums, a csr_array of
+        the same shape.
+    *args : object
+        Further arguments of `best`.
+
+    Returns
+    -------
+    neighbors : csr_array of shape (n_items, n_items)
+    """
+    panels = list(even_blocks(bounds, _TILE_CELLS))
+    lists = []
+    for items in panels:
+        totals = [blocks.sum(product, items) for product in products]
+        lists.append(blocks.client.submit(best, items, totals, *args))
+    rows = dict(results(range(len(panels)), lists))
+    return sp.vstack([rows[panel] for panel in range(len(panels))], format="csr")
+
+
+def results(names, futures):
+    """Yield the name and the result of each future once it is there, and release it.
+
+    `futures` is emptied.
+    """
+    from distributed import as_completed
+
+    named = dict(zip([future.key for future in futures], names, strict=True))
+    waiting = as_completed(futures)
+    futures.clear()
+    for future in waiting:
+        yield named[future.key], future.result()
