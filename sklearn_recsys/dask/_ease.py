@@ -64,7 +64,7 @@ class DaskEASE(DaskMixin, EASE):
     >>> from distributed import Client
     >>> from scipy.sparse import csr_array
     >>> from sklearn_recsys.dask import DaskEASE
-    >>> client = Client(processes=False, n_workers=2, dashboard_address=None)
+    >>> client = Client(processes=False, n_workers=2, dashboard_address=":0")
     >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
     >>> blocks = [dask.delayed(R[:3]), dask.delayed(R[3:])]
     >>> model = DaskEASE(l2=1.0).fit(blocks).to_local()

@@ -61,7 +61,7 @@ class DaskItemKNN(DaskMixin, ItemKNN):
     >>> from distributed import Client
     >>> from scipy.sparse import csr_array
     >>> from sklearn_recsys.dask import DaskItemKNN
-    >>> client = Client(processes=False, n_workers=2, dashboard_address=None)
+    >>> client = Client(processes=False, n_workers=2, dashboard_address=":0")
     >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
     >>> blocks = [dask.delayed(R[:3]), dask.delayed(R[3:])]
     >>> model = DaskItemKNN(n_neighbors=2).fit(blocks).to_local()

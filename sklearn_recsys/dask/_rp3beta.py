@@ -57,7 +57,7 @@ class DaskRP3beta(DaskMixin, RP3beta):
     >>> from distributed import Client
     >>> from scipy.sparse import csr_array
     >>> from sklearn_recsys.dask import DaskRP3beta
-    >>> client = Client(processes=False, n_workers=2, dashboard_address=None)
+    >>> client = Client(processes=False, n_workers=2, dashboard_address=":0")
     >>> R = csr_array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
     >>> blocks = [dask.delayed(R[:3]), dask.delayed(R[3:])]
     >>> model = DaskRP3beta().fit(blocks).to_local()

@@ -9,6 +9,6 @@ import pytest
 def client():
     """Return the client of two workers in threads of this process."""
     distributed = pytest.importorskip("distributed", reason="needs Dask: make test-dask")
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with distributed.Client(processes=False, **options) as client:
         yield client

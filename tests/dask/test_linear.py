@@ -299,7 +299,7 @@ def test_a_worker_that_is_killed_in_the_middle(tmp_path):
     X = ratings(n_users=400)
     blocks = [dask.delayed(_read)(block) for block in blocks_of(X, 20)]
     blocks[11] = dask.delayed(_read)(X[220:240], str(tmp_path / "killed"))
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with distributed.Client(processes=True, **options):
         model = DaskEASE().fit(blocks)
         lists = model.recommend(dask_array(X, size=50), n=3).compute()
