@@ -11,10 +11,11 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_non_negative
 
 from sklearn_recsys.base import ExplainMixin, FactorsMixin, RecommenderMixin
+from sklearn_recsys.base._checkpoint import CheckpointMixin
 from sklearn_recsys.decomposition._contributions import contributions
 from sklearn_recsys.decomposition._weighted_rows import WeightedRows
 from sklearn_recsys.exceptions import ConvergenceWarning
@@ -28,7 +29,7 @@ from sklearn_recsys.utils._warnings import warn
 _INIT_NORM = 0.1  # typical norm of an initial item vector; the users are solved for first
 
 
-class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
+class ALS(CheckpointMixin, FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
     r"""Alternating least squares for implicit feedback.
 
     Every user and every item has a vector, and a score is the dot product of the two. It is fitted
@@ -67,6 +68,9 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
     init : array-like of shape (n_items, n_factors), default=None
         Initial item vectors. With the `item_factors_` of a saved model, `fit` continues its
         training. None: random ones.
+    checkpoint : str or path-like, default=None
+        Folder to save the progress of `fit` in: the same call goes on from there if the process was
+        killed.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial item vectors.
 
@@ -142,6 +146,7 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
+        **CheckpointMixin._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "l2": [Interval(Real, 0, None, closed="neither")],
         "unobserved_weight": [Interval(Real, 0, None, closed="left")],
@@ -173,6 +178,7 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
         cg_steps=3,
         device="cpu",
         init=None,
+        checkpoint=None,
         random_state=None,
     ):
         self.n_factors = n_factors
@@ -184,6 +190,7 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
         self.cg_steps = cg_steps
         self.device = device
         self.init = init
+        self.checkpoint = checkpoint
         self.random_state = random_state
 
     def __sklearn_tags__(self):
@@ -205,18 +212,15 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
             f"Factors of {n_users:,} users and {n_items:,} items with n_factors={self.n_factors:,}",
             "Use fewer factors.",
         )
-        by_user, by_item = self._weighted_rows(X), self._weighted_rows(X.T.tocsr())
-        users = by_user.array(np.zeros((n_users, self.n_factors), dtype=np.float32))
-        items = by_item.array(self._initial_vectors(n_items))
-        for _ in range(self.max_iter):
-            users = self._half_step(by_user, users, items)
-            items = self._half_step(by_item, items, users)
-        self.n_iter_ = self.max_iter
-        self.item_factors_ = by_item.numpy(items)
-        self._gram_ = WeightedRows.gram(self.item_factors_.astype(np.float64))
-        if not by_user.solves_in_float64:
-            by_user = WeightedRows(X, self.n_factors)
-        self.user_factors_ = self._solved_users(by_user)
+        with self._open_checkpoint(X) as checkpoint:
+            by_user, by_item = self._weighted_rows(X), self._weighted_rows(X.T.tocsr())
+            items = self._train(by_user, by_item, checkpoint)
+            self.n_iter_ = self.max_iter
+            self.item_factors_ = by_item.numpy(items)
+            self._gram_ = WeightedRows.gram(self.item_factors_.astype(np.float64))
+            if not by_user.solves_in_float64:
+                by_user = WeightedRows(X, self.n_factors)
+            self.user_factors_ = self._solved_users(by_user)
         if not (np.isfinite(self.item_factors_).all() and np.isfinite(self.user_factors_).all()):
             warn(
                 f"{type(self).__name__} diverged within {self.max_iter} iterations: its vectors "
@@ -224,6 +228,27 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
                 "(BM25Transformer, for example) or a larger l2.",
                 ConvergenceWarning,
             )
+
+    def _train(self, by_user, by_item, checkpoint):
+        """Return the vectors of the items after all iterations, where `fit` computes."""
+        shape = len(by_user.lengths), self.n_factors
+        state = {
+            "n_iter": 0,
+            "users": np.zeros(shape, dtype=np.float32),  # read by solver="cg" alone
+            "items": self._initial_vectors(len(by_item.lengths), checkpoint.random_state),
+        }
+        progress = checkpoint.part("iterations")
+        state |= progress.load() or {}
+        users, items = by_user.array(state["users"]), by_item.array(state["items"])
+        for n_iter in range(state["n_iter"] + 1, self.max_iter + 1):
+            users = self._half_step(by_user, users, items)
+            items = self._half_step(by_item, items, users)
+            if progress.is_due:
+                state = {"n_iter": n_iter, "items": by_item.numpy(items)}
+                if self.solver == "cg":
+                    state["users"] = by_user.numpy(users)
+                progress.save(state)
+        return items
 
     def _weighted_rows(self, X):
         """Return the rows of `X` where `fit` computes, and as its solver needs them."""
@@ -239,11 +264,10 @@ class ALS(FactorsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
             return SparseRows(X)
         return WeightedRows(X, self.n_factors)
 
-    def _initial_vectors(self, n_items):
+    def _initial_vectors(self, n_items, rng):
         """Return the initial item vectors as a new float32 array."""
         shape = (n_items, self.n_factors)
         if self.init is None:
-            rng = check_random_state(self.random_state)
             scale = _INIT_NORM / np.sqrt(self.n_factors)
             return rng.normal(scale=scale, size=shape).astype(np.float32)
         with np.errstate(over="ignore"):  # check_array refuses values too large for float32

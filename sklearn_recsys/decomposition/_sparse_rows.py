@@ -45,8 +45,8 @@ class SparseRows:
 
     @staticmethod
     def array(array):
-        """Return an array as `improve` takes it."""
-        return torch.from_numpy(array)
+        """Return an array as `improve` takes it: a copy, aligned as torch aligns its results."""
+        return torch.tensor(array)
 
     @staticmethod
     def numpy(tensor):

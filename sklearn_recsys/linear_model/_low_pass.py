@@ -72,14 +72,16 @@ class LowPassMixin(LinearMixin):
         factors = Optional(Maybe(Array("n_items", "n_components")))
         return {**super()._fitted_state(), "_low_pass_in_": factors, "_low_pass_out_": factors}
 
-    def _fit_low_pass(self, X):
+    def _fit_low_pass(self, X, random_state=None):
+        """Set the filter; `random_state` replaces the parameter of that name."""
         self._low_pass_in_ = self._low_pass_out_ = None
         if not self.low_pass:
             return
         unit = with_values(X, X.data / np.abs(X.data).max())
         degrees = item_degrees(unit)
         R = normalized(unit, 0.5, 0.5, degrees)
-        V = singular_vectors(R, self.n_factors, self.random_state)
+        random_state = self.random_state if random_state is None else random_state
+        V = singular_vectors(R, self.n_factors, random_state)
         scale = np.sqrt(np.where(degrees > 0, degrees, 1)).astype(np.float32)[:, None]
         with np.errstate(over="ignore", invalid="ignore"):  # refused below
             self._low_pass_in_, self._low_pass_out_ = V / scale, V * (self.low_pass * scale)

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
+from sklearn_recsys.base._checkpoint import CheckpointMixin
 from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.linear_model._elastic_net import ElasticNets
 from sklearn_recsys.linear_model._low_pass import LowPassMixin
@@ -31,7 +32,7 @@ _COLUMNS = 256  # columns solved together
 _CELLS = 2**24  # cells of a block's arrays
 
 
-class SLIM(LowPassMixin, BaseEstimator):
+class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
     """Sparse linear method: an elastic net of every item on all others.
 
     Learns a sparse, by default nonnegative item-item weight matrix W with a zero diagonal that
@@ -70,6 +71,9 @@ class SLIM(LowPassMixin, BaseEstimator):
         1e-6 are beyond the precision of float32.
     max_iter : int, default=100
         Maximum number of rounds of the solver. Most items need fewer than 10.
+    checkpoint : str or path-like, default=None
+        Folder to save the progress of `fit` in: the same call goes on from there if the process was
+        killed.
 
     Attributes
     ----------
@@ -147,6 +151,7 @@ class SLIM(LowPassMixin, BaseEstimator):
     _sparse_coef = True
     _parameter_constraints: dict = {
         **LowPassMixin._parameter_constraints,
+        **CheckpointMixin._parameter_constraints,
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "positive": ["boolean"],
@@ -171,6 +176,7 @@ class SLIM(LowPassMixin, BaseEstimator):
         random_state=None,
         tol=1e-5,
         max_iter=100,
+        checkpoint=None,
     ):
         self.alpha = alpha
         self.l1_ratio = l1_ratio
@@ -183,6 +189,7 @@ class SLIM(LowPassMixin, BaseEstimator):
         self.random_state = random_state
         self.tol = tol
         self.max_iter = max_iter
+        self.checkpoint = checkpoint
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -197,8 +204,12 @@ class SLIM(LowPassMixin, BaseEstimator):
         }
 
     def _fit(self, X):
-        self._fit_low_pass(X)
-        X = normalized(X, self.user_normalization, self.item_normalization)
+        with self._open_checkpoint(X) as checkpoint:
+            self._fit_low_pass(X, checkpoint.random_state)
+            X = normalized(X, self.user_normalization, self.item_normalization)
+            self._fit_columns(X, checkpoint)
+
+    def _fit_columns(self, X, checkpoint):
         # in a unit that is a power of two, which is exact, so that no square overflows
         exponent = int(np.frexp(np.abs(X.data).max())[1]) - 1
         X = with_values(X, np.ldexp(X.data, -exponent))
@@ -210,29 +221,42 @@ class SLIM(LowPassMixin, BaseEstimator):
         columns = self._columns(X.T.tocsr()[order].T.tocsr(), *penalties)
         width = max(X.shape[1], min(self.max_neighbors or 0, X.shape[1]) ** 2)
 
-        def block(items):
+        def solve(items):
             problem = columns(items)
             nets = ElasticNets(problem, *penalties, self.positive)
             solution = nets.solve(self.tol, self.max_iter)
             mask = solution.members < nets.empty
-            neighbors = problem.items(solution.members)[mask]
-            weights = solution.weights[mask].astype(np.float32)
-            return solution, mask.sum(axis=1), neighbors, weights
+            return {
+                "lengths": mask.sum(axis=1),
+                "neighbors": problem.items(solution.members)[mask],
+                "weights": solution.weights[mask].astype(np.float32),
+                "values": solution.values,
+                "violations": solution.violations,
+                "n_iter": solution.n_iter,
+            }
+
+        def block(items):
+            progress = checkpoint.part(f"columns-{items.start}")
+            solved = progress.load()
+            if solved is None:
+                solved = solve(items)
+                progress.save(solved)
+            return solved
 
         size = max(1, min(_COLUMNS, _CELLS // width))
         results = map_blas_blocks(block, X.shape[1], size)
-        solutions, lengths, neighbors, weights = zip(*results, strict=True)
-        targets = np.repeat(order, np.concatenate(lengths))
-        cells = (order[np.concatenate(neighbors)], targets)
-        coef = sp.csr_array((np.concatenate(weights), cells), shape=(X.shape[1],) * 2)
+        self.n_iter_ = max(result["n_iter"] for result in results)
+        lengths, neighbors, weights, values, violations = (
+            np.concatenate([result[name] for result in results])
+            for name in ("lengths", "neighbors", "weights", "values", "violations")
+        )
+        cells = (order[neighbors], np.repeat(order, lengths))
+        coef = sp.csr_array((weights, cells), shape=(X.shape[1],) * 2)
         coef.sort_indices()
         self.coef_ = coef
         squares = np.sum(X.data.astype(np.float64) ** 2)
-        values = np.concatenate([solution.values for solution in solutions])
         objective = (squares / 2 + values.sum()) / X.shape[0]
         self.objective_ = float(np.ldexp(objective, 2 * exponent))
-        self.n_iter_ = max(solution.n_iter for solution in solutions)
-        violations = np.concatenate([solution.violations for solution in solutions])
         self._warn_if_not_optimal(order, violations)
 
     def _columns(self, X, l1, l2):

@@ -94,6 +94,9 @@ class AutoRec(RatingAutoencoder):
         Epochs without an improvement before training stops.
     callbacks : list, default=None
         Callbacks of skorch.
+    checkpoint : str or path-like, default=None
+        Folder to save the progress of `fit` in: the same call goes on from there if the process was
+        killed.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
         one.

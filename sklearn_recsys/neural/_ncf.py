@@ -194,6 +194,9 @@ class NCF(TransductiveRecommender):
         Epochs without an improvement before training stops.
     callbacks : list, default=None
         Callbacks of skorch.
+    checkpoint : str or path-like, default=None
+        Folder to save the progress of `fit` in: the same call goes on from there if the process was
+        killed.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
         one.
@@ -282,14 +285,15 @@ class NCF(TransductiveRecommender):
     def _pretrains(self):
         return self._fitted_param("architecture") == "neumf" and self._fitted_param("pretrain")
 
-    def _pretrained(self, X, train, valid, rng):
+    def _pretrained(self, X, train, valid, rng, checkpoint):
         """Return the modules of both branches, trained and stopped on the same interactions."""
         branches = ("gmf", "mlp") if self._pretrains else ()
-        return [self._branch(name, X, train, valid, rng) for name in branches]
+        return [self._branch(name, X, train, valid, rng, checkpoint) for name in branches]
 
-    def _branch(self, name, X, train, valid, rng):
+    def _branch(self, name, X, train, valid, rng, checkpoint):
         branch = clone(self).set_params(architecture=name, random_state=int(rng.randint(2**31)))
-        branch._train_net(X, train, valid, check_random_state(branch.random_state))
+        rng = check_random_state(branch.random_state)
+        branch._train_net(X, train, valid, rng, checkpoint.part(name))
         return branch.net_.module_.cpu()
 
     def _learning_rate(self):

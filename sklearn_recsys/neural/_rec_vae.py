@@ -132,6 +132,14 @@ class RecVAEModule(RankingModule):
             self.former.load_state_dict(self.encoder.state_dict())
             self.former_codes.clear()
 
+    def training_state(self):
+        """Return what the next epochs depend on in addition to the weights: codes of the prior."""
+        return vars(self.former_codes)
+
+    def set_training_state(self, state):
+        """Set what `training_state` returned."""
+        vars(self.former_codes).update(state)
+
     def train(self, mode=True):
         """Set the training mode; the encoder has dropout only while it is trained."""
         super().train(mode)
@@ -226,6 +234,9 @@ class RecVAE(InductiveRanker):
         Epochs without an improvement before training stops.
     callbacks : list, default=None
         Callbacks of skorch.
+    checkpoint : str or path-like, default=None
+        Folder to save the progress of `fit` in: the same call goes on from there if the process was
+        killed.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
         one.

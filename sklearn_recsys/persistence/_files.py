@@ -78,7 +78,7 @@ def _status_of_replaced(target, path):
 
 def _open(folder, replaced):
     """Return a new file in a folder, and its name if it has one."""
-    _remove_abandoned(folder)
+    remove_abandoned(folder)
     mode = 0o666 if replaced is None else 0o600  # a new file's mode follows the umask
     if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
         with suppress(OSError):  # not every file system supports O_TMPFILE
@@ -120,7 +120,7 @@ def _prefix():
     return f"{_PREFIX}{re.sub('[^A-Za-z0-9]', '_', platform.node())[:64]}-"
 
 
-def _remove_abandoned(folder):
+def remove_abandoned(folder):
     """Remove unfinished files of processes of this machine that are no longer running."""
     if sys.platform == "win32":  # there, os.kill would terminate the process
         return

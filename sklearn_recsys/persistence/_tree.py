@@ -18,8 +18,10 @@ ROUTING = "_metadata_request"  # the attribute that methods such as `set_fit_req
 
 
 def saved_parameters(cls, names):
-    """Return the parameters that a file holds: all except the cache of a pipeline.
+    """Return the parameters that a file holds: all except folders of a machine.
 
-    joblib's cache holds pickles, so a file must not choose where they are read from.
+    A file must not choose them: joblib's cache, the `memory` of a pipeline, holds pickles. A class
+    names others in ``_unsaved_params``.
     """
-    return [name for name in names if not (name == "memory" and issubclass(cls, Pipeline))]
+    unsaved = ("memory",) if issubclass(cls, Pipeline) else getattr(cls, "_unsaved_params", ())
+    return [name for name in names if name not in unsaved]

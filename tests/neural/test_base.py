@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import _thread
-import os
 import pickle
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -385,34 +381,3 @@ def test_dropout_drops_a_share_and_scales_the_rest_up(share):
         dropped = dropout(single, share)
         assert dropped.shape == single.shape and dropped.dtype == single.dtype
     assert dropout(values, share, training=False) is values
-
-
-LONG_FIT = """
-import os, signal, sys
-from skorch.callbacks import Callback, Checkpoint, LoadInitState
-from sklearn_recsys import AutoRec
-from sklearn_recsys.datasets import make_ratings
-
-class Kill(Callback):
-    def on_epoch_end(self, net, **kwargs):
-        if len(net.history) == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-def long_fit(folder, *callbacks):
-    checkpoint = Checkpoint(monitor=None, dirname=folder)
-    return AutoRec(
-        n_factors=3, max_epochs=3, early_stopping=False, random_state=0,
-        callbacks=[checkpoint, LoadInitState(checkpoint), *callbacks],
-    ).fit(make_ratings(30, 20, density=0.3, random_state=0))
-"""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
-def test_a_fit_that_was_killed_goes_on(tmp_path):
-    command = [sys.executable, "-c", LONG_FIT + "long_fit(sys.argv[1], Kill())", str(tmp_path)]
-    killed = subprocess.run(command, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    script = {}
-    exec(LONG_FIT, script)
-    resumed = script["long_fit"](tmp_path)
-    assert len(resumed.history_) == 5  # two epochs before, three after

@@ -23,7 +23,7 @@ class InductiveRanker(NeuralRecommender):
     ----------
     lr, max_epochs, batch_size, optimizer, l2, early_stopping, validation_fraction
         See :class:`NeuralRecommender`.
-    n_iter_no_change, callbacks, device, random_state, verbose, net_params
+    n_iter_no_change, callbacks, checkpoint, device, random_state, verbose, net_params
         See :class:`NeuralRecommender`.
 
     See Also

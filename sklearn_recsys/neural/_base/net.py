@@ -11,6 +11,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, PassthroughScoring
 from skorch.helper import predefined_split
 
+from sklearn_recsys.neural._base.progress import restore_training, training_state
 from sklearn_recsys.neural._data.row_batches import RowBatches
 from sklearn_recsys.utils._suggest import did_you_mean
 
@@ -50,12 +51,17 @@ class Diverged(ArithmeticError):
 class Net(NeuralNet):
     """skorch's training loop over our batches; the module defines the loss.
 
-    A module may implement `begin_epoch(epoch)`, which is called before each epoch.
+    A module may implement `begin_epoch(epoch)`, which is called before each epoch. If its training
+    depends on more than its weights, buffers and the number of the epoch, it implements
+    `training_state()`, which returns that as a dict of tensors and plain values between two epochs,
+    and `set_training_state(state)`.
     """
 
     metric = None  # what the module's `validate` measures, greater is better; None: the loss
     interrupt = None  # the KeyboardInterrupt that ended training
     diverged = None  # the epoch in which the loss or the weights became infinite or too large
+    progress = None  # the part of a checkpoint that training is saved in, and resumed from
+    n_resumed = 0  # epochs that were resumed
 
     def partial_fit(self, X, y=None, **params):
         self.interrupt, self.diverged = None, None
@@ -68,7 +74,7 @@ class Net(NeuralNet):
 
     def fit_loop(self, X, y=None, **params):
         try:
-            return super().fit_loop(X, y, **params)
+            return super().fit_loop(X, y, epochs=self.max_epochs - self._resume(), **params)
         except Diverged as error:  # ends training: callbacks may restore earlier weights
             self.diverged = error.epoch
             return self
@@ -76,6 +82,25 @@ class Net(NeuralNet):
             if not _stops_early(interrupt):
                 self.interrupt = interrupt
             raise  # skorch catches it and runs the callbacks of the end of training
+
+    def _resume(self):
+        """Restore the state of an interrupted training; return how many epochs not to train."""
+        state = None if self.progress is None else self.progress.load()
+        if state is None:
+            return 0
+        restore_training(self, state)
+        self.n_resumed = len(self.history)
+        return self.max_epochs if state["ended"] else self.n_resumed
+
+    def _save_progress(self, ended):
+        has_new = self.progress is not None and len(self.history) > self.n_resumed
+        if has_new and self.progress.is_due:
+            self.progress.save(training_state(self, ended))
+
+    def on_train_end(self, net, **kwargs):
+        super().on_train_end(net, **kwargs)
+        if self.interrupt is None and self.diverged is None:  # else the last epoch is incomplete
+            self._save_progress(ended=True)
 
     def on_batch_end(self, net, batch=None, training=False, **kwargs):
         super().on_batch_end(net, batch=batch, training=training, **kwargs)
@@ -126,6 +151,7 @@ class Net(NeuralNet):
         return net
 
     def on_epoch_begin(self, net, **kwargs):
+        self._save_progress(ended=False)  # now, after all callbacks of the former epoch
         super().on_epoch_begin(net, **kwargs)
         if hasattr(self.module_, "begin_epoch"):
             self.module_.begin_epoch(len(self.history))

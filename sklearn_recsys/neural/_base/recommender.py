@@ -6,17 +6,18 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import KW_ONLY
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from skorch import NeuralNet
 from skorch.exceptions import SkorchException
 
 from sklearn_recsys.base import RecommenderMixin
+from sklearn_recsys.base._checkpoint import CheckpointMixin
 from sklearn_recsys.base._rating_units import RatingUnitsMixin
 from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.neural._base.net import Diverged, NetMixin, optimizer_class
@@ -39,7 +40,9 @@ _SMALLER = "Use smaller layers or fewer factors."
 
 
 @parameters
-class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMixin, BaseEstimator):
+class NeuralRecommender(
+    NetMixin, SavedNetMixin, CheckpointMixin, RatingUnitsMixin, RecommenderMixin, BaseEstimator
+):
     """Base of the recommenders whose module is trained by gradient descent.
 
     A model is one file: a :class:`torch.nn.Module` with a method ``loss(inputs, targets)`` over
@@ -74,6 +77,9 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
         Epochs without an improvement before training stops.
     callbacks : list, default=None
         Callbacks of skorch.
+    checkpoint : str or path-like, default=None
+        Folder to save the progress of `fit` in: the same call goes on from there if the process was
+        killed.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``, which takes a GPU if there is
         one.
@@ -107,9 +113,10 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
         Returns a data set for each, None if `valid` is None. The defaults are a
         :class:`~sklearn_recsys.neural.RowDataset` of the rows of `train`, and one whose targets
         are the cells of `valid`.
-    ``_pretrained(X, train, valid, rng)``
+    ``_pretrained(X, train, valid, rng, checkpoint)``
         Skipped by `partial_fit`. Takes the data sets and returns trained modules; the default is
-        none. The new module copies their weights in ``start_from(*modules)``.
+        none. The new module copies their weights in ``start_from(*modules)``. Each training takes
+        a part of the checkpoint, ``checkpoint.part(name)``.
     ``_make_module(X)``
         Skipped by `partial_fit`. Returns the module with its initial weights. It is also called to
         measure the memory of the weights, and when a saved model is loaded.
@@ -177,12 +184,14 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
     validation_fraction: float = 0.1
     n_iter_no_change: int = 5
     callbacks: list | None = None
+    checkpoint: str | PathLike | None = None
     device: str = "cpu"
     random_state: Any = None
     verbose: int = 0
     net_params: dict | None = None
 
     _parameter_constraints = {
+        **CheckpointMixin._parameter_constraints,
         "lr": [LEARNING_RATES],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -225,7 +234,7 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
         """Return the data sets to train and to validate on, the second None if `valid` is."""
         return RowDataset(train), None if valid is None else RowDataset(train, valid)
 
-    def _pretrained(self, X, train, valid, rng):
+    def _pretrained(self, X, train, valid, rng, checkpoint):
         """Return pretrained modules whose weights the new one copies; by default none."""
         return ()
 
@@ -243,19 +252,20 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
 
     def _fit(self, X, resume=False):
         """Train a new net, or resume training."""
-        rng = check_random_state(self.random_state)
-        self._prepare(X, resume)
-        split = self._split(X, rng)
-        train, valid = self._make_datasets(*split)
-        if valid is not None and not len(valid):
-            valid = None
-        self._train_net(X, train, valid, rng, resume)
-        with nullcontext() if self.net_.diverged is None else np.errstate(all="ignore"):
-            self._finish(X, split)
+        with self._open_checkpoint(X, enabled=not resume) as checkpoint:
+            rng = checkpoint.random_state
+            self._prepare(X, resume)
+            split = self._split(X, rng)
+            train, valid = self._make_datasets(*split)
+            if valid is not None and not len(valid):
+                valid = None
+            pretrained = () if resume else self._pretrained(X, train, valid, rng, checkpoint)
+            self._train_net(X, train, valid, rng, checkpoint.part("training"), pretrained, resume)
+            with nullcontext() if self.net_.diverged is None else np.errstate(all="ignore"):
+                self._finish(X, split)
 
-    def _train_net(self, X, train, valid, rng, resume=False):
+    def _train_net(self, X, train, valid, rng, progress, pretrained=(), resume=False):
         """Train a new net on data sets, or resume training of the current one."""
-        pretrained = () if resume else self._pretrained(X, train, valid, rng)
         with seeded(int(rng.randint(2**31))):
             if resume:
                 self.net_.train_on(valid, self.max_epochs)
@@ -270,14 +280,15 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
                     device = check_device(self.device)
                     net = self._make_net(module, device, len(train), valid, bool(pretrained))
                     self.net_ = net.initialize()
-            self._train(train, valid)
+            self._train(train, valid, progress)
         self._check_convergence(resume)
 
-    def _train(self, train, valid):
-        """Train the net for `max_epochs`."""
+    def _train(self, train, valid, progress):
+        """Train the net for `max_epochs`, or those that are left."""
         ours = {"sklearn_recsys", "torch"}  # other modules use torch's global generator
         modules = self.net_.module_.modules()
         foreign = any(type(module).__module__.split(".")[0] not in ours for module in modules)
+        self.net_.progress = progress
         try:
             with FitGenerators() if foreign else nullcontext():
                 self.net_.partial_fit(train)
@@ -288,6 +299,8 @@ class NeuralRecommender(NetMixin, SavedNetMixin, RatingUnitsMixin, RecommenderMi
                     f"early_stopping is False, or there is too little data. ({error})"
                 ) from error
             raise
+        finally:
+            del self.net_.progress
 
     def _check_module_memory(self, X):
         """Raise MemoryError if the weights cannot fit, by making a module without storage."""

@@ -160,7 +160,7 @@ class SavedNetMixin:
 
 
 # parameters that may differ between runs and machines
-_RUN_PARAMS = {"callbacks", "device", "net_params", "random_state", "verbose"}
+_RUN_PARAMS = {"callbacks", "checkpoint", "device", "net_params", "random_state", "verbose"}
 _NOT_PLAIN = object()
 
 

@@ -43,7 +43,7 @@ class TransductiveRecommender(NeuralRecommender):
         The learning rate: `lr`, or rising to it and falling to zero over all epochs.
     lr, max_epochs, batch_size, optimizer, l2, early_stopping, validation_fraction
         See :class:`NeuralRecommender`.
-    n_iter_no_change, callbacks, device, random_state, verbose, net_params
+    n_iter_no_change, callbacks, checkpoint, device, random_state, verbose, net_params
         See :class:`NeuralRecommender`.
 
     See Also

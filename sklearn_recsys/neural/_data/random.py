@@ -81,6 +81,18 @@ def generator(device="cpu"):
     return generators[device]
 
 
+def generator_states():
+    """Return the states of the generators that this thread's fit has used, by device."""
+    _, generators = _thread.fit
+    return {str(device): used.get_state() for device, used in generators.items()}
+
+
+def set_generator_states(states):
+    """Set the generators of this thread's fit to the states that `generator_states` returned."""
+    for device, state in states.items():
+        generator(device).set_state(state)
+
+
 def dropout(values, share, training=True):
     """Set a share of the values to zero while training, and scale the others up.
 

@@ -1,0 +1,164 @@
+"""Fits with a checkpoint, killed at random moments and started again."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import clone
+
+from sklearn_recsys import ALS, NCF, SLIM, AutoRec, ImplicitMatrixFactorization
+from sklearn_recsys.base._checkpoint import Part
+from sklearn_recsys.datasets import make_interactions, make_ratings
+from sklearn_recsys.neural import NeuralRecommender
+from sklearn_recsys.persistence._encode import Encoder
+from sklearn_recsys.utils.discovery import all_recommenders
+
+N_KILLS = 100
+KILLS_OF_A_FIT = 3
+SEED = 0
+SMALL = {"n_factors": 32, "max_epochs": 15, "random_state": 0}
+VARIANTS = {
+    ALS: [{"solver": "cholesky"}, {"solver": "cg"}],
+    AutoRec: [{"kind": "item"}, {"kind": "user"}],
+    ImplicitMatrixFactorization: [{"loss": loss} for loss in ("logistic", "bpr", "warp")],
+    NCF: [{"architecture": "gmf"}, {"architecture": "neumf", "max_epochs": 6}],
+    SLIM: [{"max_neighbors": None}, {"max_neighbors": 50}],
+}
+N_ITEMS = {SLIM: 1500}  # several blocks of columns
+
+
+def _models():
+    """Yield a label, a model and its data, for each iterative model and some of its variants."""
+    for name, cls in all_recommenders():
+        if "checkpoint" not in cls().get_params():
+            continue
+        for params in VARIANTS.get(cls, [{}]):
+            model = cls(**{**{k: SMALL[k] for k in SMALL if k in cls().get_params()}, **params})
+            make = make_interactions
+            if model.__sklearn_tags__().recommender_tags.values == "rating":
+                make = make_ratings
+            label = ", ".join([name, *(str(v) for k, v in params.items() if k != "max_epochs")])
+            yield label, model, make(600, N_ITEMS.get(cls, 200), random_state=0)
+
+
+def _digest(model):
+    """Return a digest of all that a file of the model would hold, except times."""
+    if isinstance(model, NeuralRecommender):
+        for epoch in model.net_.history:
+            epoch["dur"] = 0.0
+    encoder = Encoder()
+    digest = hashlib.sha256(json.dumps(encoder.encode(model, "model")).encode())
+    for array in encoder.arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _fit(model, X, path):
+    """Fit in this process; write the digest, and the parts of the checkpoint that were resumed."""
+    resumed, load = [], Part.load
+
+    def loaded(part):
+        state = load(part)
+        if state is not None:
+            resumed.append(part.name)
+        return state
+
+    Part.load = loaded
+    digest = _digest(clone(model).fit(X))
+    with open(path, "w") as file:
+        json.dump([digest, sorted(resumed)], file)
+
+
+def _in_child(model, X, path, seconds=None):
+    """Fit in a forked process, which is killed after some seconds; return whether it was."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            _fit(model, X, path)
+            status = 0
+        finally:
+            os._exit(status)
+    if seconds is not None:
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return status == -signal.SIGKILL
+
+
+def _result(path):
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except FileNotFoundError:  # refused, or another error
+        return [None, []]
+    finally:
+        if os.path.exists(path):
+            os.unlink(path)
+
+
+def kills(n_kills=N_KILLS, names=()):
+    """Return a table of the kills of each model.
+
+    Columns: fits; kills; those after which saved progress was resumed; fits that were lost: that
+    failed, left files, or did not resume what was saved; fits that ended with other arrays.
+    """
+    torch.set_num_threads(1)  # a forked process has only one
+    rng = random.Random(SEED)
+    models = [item for item in _models() if not names or item[0].split(",")[0] in names]
+    columns = ("fits", "kills", "resumed", "lost", "different")
+    table = {label: dict.fromkeys(columns, 0) for label, *_ in models}
+    expected, n_done = {}, 0
+    with tempfile.TemporaryDirectory() as folder:
+        path, checkpoint = os.path.join(folder, "result"), os.path.join(folder, "checkpoint")
+        while n_done < n_kills:
+            for label, model, X in models:
+                if n_done >= n_kills:
+                    break
+                if label not in expected:
+                    start = time.perf_counter()
+                    _in_child(model, X, path)
+                    expected[label] = _result(path)[0], time.perf_counter() - start
+                digest, duration = expected[label]
+                row, model = table[label], clone(model).set_params(checkpoint=checkpoint)
+                killed = True
+                for attempt in range(KILLS_OF_A_FIT + 1):
+                    saved = _saved(checkpoint)
+                    last = attempt == KILLS_OF_A_FIT or n_done >= n_kills
+                    seconds = None if last else rng.uniform(0, duration)
+                    killed = _in_child(model, X, path, seconds)
+                    if not killed:
+                        break
+                    row["kills"] += 1
+                    n_done += 1
+                    row["resumed"] += bool(_saved(checkpoint))
+                found, resumed = _result(path)
+                row["fits"] += 1
+                row["lost"] += found is None or resumed != saved or bool(_saved(checkpoint))
+                row["different"] += found is not None and found != digest
+                for name in _saved(checkpoint):  # of a lost fit, for the next one
+                    os.unlink(os.path.join(checkpoint, f"{name}.checkpoint"))
+                print(f"{n_done} kills, {label}: {row}", file=sys.stderr, flush=True)
+    table = pd.DataFrame(table).T
+    table.loc["all"] = table.sum()
+    return table
+
+
+def _saved(checkpoint):
+    """Return the sorted names of the parts that are saved."""
+    names = os.listdir(checkpoint) if os.path.exists(checkpoint) else []
+    return sorted(
+        name.removesuffix(".checkpoint") for name in names if name.endswith(".checkpoint")
+    )
+
+
+if __name__ == "__main__":
+    print(kills(int(sys.argv[1]), sys.argv[2:]).to_string())
