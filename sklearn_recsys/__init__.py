@@ -44,7 +44,13 @@ _PUBLIC = {
         "TwoTower",
     ],
     "sklearn_recsys.pipeline": ["RecommenderPipeline", "make_recommender_pipeline"],
-    "sklearn_recsys.dask": ["DaskEASE", "DaskInteractionEncoder", "DaskItemKNN", "DaskRP3beta"],
+    "sklearn_recsys.dask": [
+        "DaskALS",
+        "DaskEASE",
+        "DaskInteractionEncoder",
+        "DaskItemKNN",
+        "DaskRP3beta",
+    ],
     "sklearn_recsys.model_selection": [
         "HoldoutSplit",
         "cell_kfold",

@@ -90,5 +90,6 @@ class FactorsMixin(
         return cosine_neighbors(vectors[items], vectors, n, skip=items)
 
     def _user_neighbors(self, histories, n, skip):
+        self._own_interactions()
         others = self._finite_vectors(self.user_factors_)
         return cosine_neighbors(self._factors_of(histories), others, n, skip=skip)

@@ -41,7 +41,7 @@ class Blocks:
 
     def with_rows(self, rows):
         """Return the blocks and one more, a csr_array in the memory of the caller."""
-        futures = [*self.futures, self.client.submit(_itself, rows)]
+        futures = [*self.futures, self.client.submit(itself, rows)]
         return Blocks(self.client, futures, (self.shape[0] + rows.shape[0], self.shape[1]))
 
     def gather(self, function, *args):
@@ -154,8 +154,9 @@ def _read(X, model):
     return model._read(check_csr(X, dtype=np.float32))
 
 
-def _itself(rows):
-    return rows
+def itself(value):
+    """Return a value of the caller; a task is not lost with a worker, as scattered data is."""
+    return value
 
 
 def _shape(X):

@@ -215,12 +215,19 @@ class ALS(CheckpointMixin, FactorsMixin, ExplainMixin, RecommenderMixin, BaseEst
         with self._open_checkpoint(X) as checkpoint:
             by_user, by_item = self._weighted_rows(X), self._weighted_rows(X.T.tocsr())
             items = self._train(by_user, by_item, checkpoint)
-            self.n_iter_ = self.max_iter
-            self.item_factors_ = by_item.numpy(items)
-            self._gram_ = WeightedRows.gram(self.item_factors_.astype(np.float64))
+            self._set_items(by_item.numpy(items))
             if not by_user.solves_in_float64:
                 by_user = WeightedRows(X, self.n_factors)
             self.user_factors_ = self._solved_users(by_user)
+        self._warn_if_diverged()
+
+    def _set_items(self, factors):
+        """Set the vectors of the items, and what the users are solved for with."""
+        self.n_iter_ = self.max_iter
+        self.item_factors_ = factors
+        self._gram_ = WeightedRows.gram(factors.astype(np.float64))
+
+    def _warn_if_diverged(self):
         if not (np.isfinite(self.item_factors_).all() and np.isfinite(self.user_factors_).all()):
             warn(
                 f"{type(self).__name__} diverged within {self.max_iter} iterations: its vectors "
@@ -290,9 +297,12 @@ class ALS(CheckpointMixin, FactorsMixin, ExplainMixin, RecommenderMixin, BaseEst
             )
         return ridge
 
-    def _half_step(self, rows, vectors, others):
-        """Return new vectors of the users, given those of the items, or vice versa."""
-        prior = float(self.unobserved_weight) * rows.gram(others)
+    def _half_step(self, rows, vectors, others, gram=None):
+        """Return new vectors of the users, given those of the items, or vice versa.
+
+        `gram` is that of the others, if it is known already.
+        """
+        prior = float(self.unobserved_weight) * (rows.gram(others) if gram is None else gram)
         ridge = self._ridge(rows.lengths, len(others))
         if self.solver == "cg":
             return rows.improve(vectors, others, prior, ridge, self.cg_steps)
@@ -311,8 +321,11 @@ class ALS(CheckpointMixin, FactorsMixin, ExplainMixin, RecommenderMixin, BaseEst
     def _user_factors(self, X):
         """Return the vectors of canonical histories."""
         training_rows = self._training_rows(X)
-        vectors = self.user_factors_[training_rows]
         new = np.flatnonzero(training_rows < 0)
+        if len(new) == len(training_rows):  # and the model may have no training rows
+            vectors = np.empty((len(new), self.item_factors_.shape[1]), dtype=np.float32)
+        else:
+            vectors = self.user_factors_[training_rows]
         if len(new):
             X = X if len(new) == X.shape[0] else X[new]
             vectors[new] = self._solved_users(WeightedRows(X, self.n_factors))
