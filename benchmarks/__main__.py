@@ -18,6 +18,7 @@ from benchmarks import (
     als,
     autoencoders,
     autorec,
+    clusters,
     contrastive,
     deep_autoencoder,
     defaults,
@@ -121,6 +122,11 @@ SECTIONS = {
     "ease-density": (linear.ease_density, "EASE with a share of its weights on Yelp2018"),
     "ease-new-users": (linear.ease_new_users, "EASE's partial_fit against fit on all rows"),
     "kills": (kills.kills, "100 kills of fits with a checkpoint: lost and different must be 0"),
+    "dask-ease": (
+        clusters.dask_ease,
+        f"DaskEASE and EASE from Parquet, {clusters.INTERACTIONS:,} interactions, "
+        f"{clusters.ITEMS:,} items",
+    ),
     "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
 }
 SECTIONS |= {
@@ -147,7 +153,7 @@ LONG |= {"contrastive", "contrastive-new-users", "warp"}
 LONG |= {"slim", "slim-speed", "ratings", "ratings-ml-1m"}
 LONG |= {"graphs", "graphs-new-users", "yelp2018"}
 LONG |= {name for name in SECTIONS if name.startswith("scale-")}
-LONG |= {"ease-20k", "ease-large", "ease-ml20m", "kills", "memory", "threads"}
+LONG |= {"dask-ease", "ease-20k", "ease-large", "ease-ml20m", "kills", "memory", "threads"}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

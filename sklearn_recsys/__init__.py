@@ -44,6 +44,7 @@ _PUBLIC = {
         "TwoTower",
     ],
     "sklearn_recsys.pipeline": ["RecommenderPipeline", "make_recommender_pipeline"],
+    "sklearn_recsys.batch": ["BatchRecommender"],
     "sklearn_recsys.dask": [
         "DaskALS",
         "DaskEASE",
@@ -137,7 +138,7 @@ _BLOCKS = {
     "SparseRows",
     "TransductiveRecommender",
 }
-_BELOW = "base dask datasets exceptions metrics model_selection preprocessing utils".split()
+_BELOW = "base batch dask datasets exceptions metrics model_selection preprocessing utils".split()
 _TOP_LEVEL = {
     name: module
     for module, names in _PUBLIC.items()
@@ -152,6 +153,7 @@ __all__ = [*_TOP_LEVEL, *_SUBMODULES]
 if TYPE_CHECKING:  # what type checkers and editors see of the names that `__getattr__` imports
     from sklearn_recsys import (
         base as base,
+        batch as batch,
         content as content,
         dask as dask,
         datasets as datasets,
