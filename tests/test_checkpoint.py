@@ -47,7 +47,7 @@ from sklearn_recsys.datasets import make_interactions, make_ratings
 from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.linear_model import _slim
 from sklearn_recsys.neural import CDAE, NeuralRecommender
-from sklearn_recsys.persistence import ModelFileError
+from sklearn_recsys.persistence import ModelFileError, _files
 from sklearn_recsys.persistence._container import write
 from sklearn_recsys.persistence._encode import Encoder
 from sklearn_recsys.utils.discovery import all_recommenders
@@ -90,7 +90,7 @@ MODELS = {
     "TwoTower, softmax": TwoTower(loss="softmax", batch_norm=True),
     # optimizers, which have states of different kinds
     "adamax": MultVAE(optimizer="adamax"),
-    "lbfgs": MultDAE(optimizer="lbfgs", dropout=0.0),
+    "lbfgs": MultDAE(optimizer="lbfgs", max_epochs=4, net_params={"optimizer__max_iter": 4}),
     "momentum": MultVAE(optimizer="sgd", net_params={"optimizer__momentum": 0.9}),
     "rprop": MultDAE(optimizer="rprop", l2=1.0),
 }
@@ -546,6 +546,7 @@ def test_a_checkpoint_is_no_model(interrupted):
 def test_other_files_in_the_folder_stay(interrupted):
     (interrupted / "model.recsys").write_bytes(b"a model")
     (interrupted / "notes").mkdir()
+    (interrupted / f"{_files._prefix()}{2**31 - 2}-0.tmp").touch()  # of a process that was killed
     model(interrupted).fit(INTERACTIONS)
     assert sorted(path.name for path in interrupted.iterdir()) == ["model.recsys", "notes"]
 
