@@ -13,16 +13,17 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import embedding, softplus
+from torch.nn.functional import embedding
 
 from sklearn_recsys.neural._base.net import optimizer_class
 from sklearn_recsys.neural._base.own_embeddings import OwnEmbeddingsMixin
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
+from sklearn_recsys.neural._data.contrast_batches import ContrastBatches, ContrastDataset
 from sklearn_recsys.neural._data.pair_batches import CandidateBatches
 from sklearn_recsys.neural._data.random import generator
-from sklearn_recsys.neural._data.row_batches import RowBatches, RowDataset
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
+from sklearn_recsys.neural._nn.contrast import Cosines, unit_vectors
 from sklearn_recsys.neural._nn.losses import candidate_ndcg
 from sklearn_recsys.neural._nn.pair import normal_vectors
 from sklearn_recsys.utils._cells import cell_rows, products_at, with_values
@@ -30,9 +31,6 @@ from sklearn_recsys.utils._neighbors import unit_rows
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array
 from sklearn_recsys.utils._threads import sparse_dot
-
-_SMALLEST = 1e-12  # length of a vector that has a direction
-_NEVER = -1e9  # the logit of an item that is no negative of a user; its exponential is zero
 
 
 class SimpleXModule(nn.Module):
@@ -87,7 +85,7 @@ class SimpleXModule(nn.Module):
 
     def user_vectors(self, own, means):
         """Return the unit vectors of users with these embeddings and means of histories (eq. 3)."""
-        return _units((1 - self.history_weight) * own + self.history_weight * means)
+        return unit_vectors((1 - self.history_weight) * own + self.history_weight * means)
 
     def loss(self, rows, items, negatives):
         """Return the mean loss of the interactions of some users.
@@ -108,33 +106,16 @@ class SimpleXModule(nn.Module):
         """
         own = embedding(rows.training_rows, self.user_embeddings, sparse=self.sparse)
         vectors = embedding(items, self.item_embeddings, sparse=self.sparse)
-        units = _units(vectors)
+        units = unit_vectors(vectors)
         users = self.user_vectors(own, self._dropped_out(rows).matmul(vectors))
-        owners = rows.rows
-        positives = rows.sample(users, units)  # (n_cells,)
-        cosines = users @ units[negatives].T  # (n_rows, n_negatives)
-
-        # a user's own items are not negatives
-        slots = torch.full_like(items, -1)
-        slots[negatives] = torch.arange(len(negatives), device=items.device)
-        slots = slots[rows.indices]
-        shared = slots >= 0
-        is_own = torch.zeros_like(cosines, dtype=torch.bool)
-        is_own[owners[shared], slots[shared]] = True
-
-        contrast = self._softmax if self.objective == "softmax" else self._hinge
-        losses = contrast(positives, cosines, is_own, owners)
+        cosines = Cosines.of(rows, users, units, negatives)
+        if self.objective == "softmax":
+            losses = cosines.softmax(self.temperature)
+        else:
+            losses = cosines.hinge(self.margin, self.negative_weight)
         if not self.l2:
             return losses.mean()
         return losses.mean() + self.l2 / 2 * (own.square().sum() + vectors.square().sum())
-
-    def _softmax(self, positives, cosines, is_own, owners):
-        logits = (cosines / self.temperature).masked_fill(is_own, _NEVER)
-        return softplus(logits.logsumexp(dim=1)[owners] - positives / self.temperature)
-
-    def _hinge(self, positives, cosines, is_own, owners):
-        excess = (cosines - self.margin).relu().masked_fill(is_own, 0)
-        return 1 - positives + self.negative_weight * excess.mean(dim=1)[owners]
 
     def _dropped_out(self, rows):
         """Return rows whose product with vectors are means, over the items that are not dropped."""
@@ -165,50 +146,12 @@ class SimpleXModule(nn.Module):
         """
         means = histories.matmul(self.item_embeddings)
         u = self.user_vectors(self.user_embeddings[users], means)
-        v = _units(self.item_embeddings)[candidates.clamp(min=0)]
+        v = unit_vectors(self.item_embeddings)[candidates.clamp(min=0)]
         return candidate_ndcg(torch.einsum("uf,ucf->uc", u, v), candidates)
-
-
-def _units(vectors):
-    """Scale vectors to unit length; zeros stay zeros."""
-    lengths = vectors.norm(dim=1, keepdim=True)
-    lengths = lengths.masked_fill(lengths.isinf(), torch.nan)  # not zero: diverged
-    return vectors / lengths.clamp(min=_SMALLEST)
 
 
 def _sums(values, owners, n_rows):
     return values.new_zeros(n_rows).index_add_(0, owners, values)
-
-
-class ContrastDataset(RowDataset):
-    """Histories, with the number of negatives that a batch of them shares."""
-
-    n_negatives = 1
-
-
-class ContrastBatches(RowBatches):
-    """Iterate over batches of histories, as the arguments of `SimpleXModule.loss`.
-
-    The columns of a batch are its items and negatives alone, so that the cost of an update does not
-    depend on the number of items.
-    """
-
-    def __iter__(self):
-        X, n_negatives = self.dataset.X, self.dataset.n_negatives
-        n_items = X.shape[1]
-        for batch in self._batch_rows():
-            rows = X[batch]
-            sampled = torch.randperm(n_items, generator=generator())[:n_negatives].numpy()
-            items, columns = np.unique(np.concatenate([rows.indices, sampled]), return_inverse=True)
-            rows.indices, negatives = np.split(columns, [rows.nnz])
-            rows.resize(rows.shape[0], len(items))
-            batch_rows = SparseRows.from_csr(rows, self.device)
-            training_rows = torch.from_numpy(self.dataset.training_rows[batch])
-            batch_rows.training_rows = training_rows.to(self.device)
-            yield (
-                batch_rows,
-                *(torch.from_numpy(i.astype(np.int64)).to(self.device) for i in (items, negatives)),
-            )
 
 
 class HistoryCandidates(CandidateBatches):

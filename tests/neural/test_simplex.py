@@ -11,12 +11,12 @@ torch = pytest.importorskip("torch")
 
 from sklearn_recsys import SimpleX  # noqa: E402
 from sklearn_recsys.datasets import make_interactions  # noqa: E402
-from sklearn_recsys.neural._data.random import seeded  # noqa: E402
-from sklearn_recsys.neural._simplex import (  # noqa: E402
+from sklearn_recsys.neural._data.contrast_batches import (  # noqa: E402
     ContrastBatches,
     ContrastDataset,
-    SimpleXModule,
 )
+from sklearn_recsys.neural._data.random import seeded  # noqa: E402
+from sklearn_recsys.neural._simplex import SimpleXModule  # noqa: E402
 
 PARAMS = {
     "history_weight": 0.3,
