@@ -7,7 +7,7 @@ layer by layer, and averaged over the layers; nothing but the embeddings is trai
 from __future__ import annotations
 
 from dataclasses import KW_ONLY
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -17,9 +17,11 @@ from torch.nn.functional import softplus
 from sklearn_recsys.neural._base.own_embeddings import OwnEmbeddingsMixin
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
+from sklearn_recsys.neural._data.contrast_batches import ContrastBatches, ContrastDataset
 from sklearn_recsys.neural._data.negatives import NegativeSampler
 from sklearn_recsys.neural._data.pair_batches import CandidateBatches, PairBatches, PairDataset
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
+from sklearn_recsys.neural._nn.contrast import Cosines, unit_vectors
 from sklearn_recsys.neural._nn.losses import candidate_ndcg
 from sklearn_recsys.neural._nn.pair import normal_vectors
 from sklearn_recsys.utils._cells import item_counts
@@ -67,15 +69,21 @@ class LightGCNModule(nn.Module):
         The shapes of the embeddings.
     n_layers : int
         Propagation steps K.
+    loss : {"softmax", "bpr"}
+        The loss. The softmax is one of cosines.
+    temperature : float
+        What cosines are divided by.
     l2 : float
-        The penalty of an example is l2/2 · ‖e⁽⁰⁾‖², summed over its user and its two items.
+        The penalty of an example is l2/2 · ‖e⁽⁰⁾‖², summed over its user and its items.
     """
 
-    def __init__(self, n_users, n_items, n_factors, n_layers, l2):
+    def __init__(self, n_users, n_items, n_factors, n_layers, loss, temperature, l2):
         super().__init__()
         self.user_embeddings = nn.Parameter(normal_vectors(n_users, n_factors))
         self.item_embeddings = nn.Parameter(normal_vectors(n_items, n_factors))
         self.n_layers = n_layers
+        self.loss_name = loss
+        self.temperature = temperature
         self.l2 = l2
 
     def layers(self, graph):
@@ -88,11 +96,24 @@ class LightGCNModule(nn.Module):
         return users, items
 
     def forward(self, graph):
-        """Return the vectors of users and of items: the means over the layers (eq. 4 and 8)."""
-        users, items = self.layers(graph)
-        return sum(users) / len(users), sum(items) / len(items)
+        """Return the vectors of users and of items, whose dot products are the scores.
 
-    def loss(self, users, items, negatives, graph):
+        They are the means over the layers (eq. 4 and 8); with the softmax, those of the items have
+        unit length.
+        """
+        users, items = self.layers(graph)
+        return sum(users) / len(users), self.scoring(sum(items) / len(items))
+
+    def scoring(self, items):
+        """Return the vectors of items from their means over the layers."""
+        return unit_vectors(items) if self.loss_name == "softmax" else items
+
+    def loss(self, *batch):
+        """Return the mean loss of examples, with their penalties; see `bpr` and `softmax`."""
+        loss = self.softmax if self.loss_name == "softmax" else self.bpr
+        return loss(*batch)
+
+    def bpr(self, users, items, negatives, graph):
         """Return the mean BPR loss of examples, with their penalties (eq. 15).
 
         Parameters
@@ -114,9 +135,39 @@ class LightGCNModule(nn.Module):
             v.index_select(0, negatives),
         )
         loss = softplus((u * (w - v)).sum(dim=1)).mean()
-        squares = _squares(self.user_embeddings, users)
-        squares = squares + _squares(self.item_embeddings, torch.cat([items, negatives]))
-        return loss + self.l2 / 2 * squares / len(users)
+        return loss + self._penalty(users, torch.cat([items, negatives]))
+
+    def softmax(self, rows, items, negatives, graph):
+        """Return the mean softmax loss of the interactions of some users, with their penalties.
+
+        Parameters
+        ----------
+        rows : SparseRows of shape (n_rows, n_columns)
+            The interactions. A column is one of `items`.
+        items : Tensor of int64 of shape (n_columns,)
+            The distinct items that these users have an interaction with or are contrasted with.
+        negatives : Tensor of int64 of shape (n_negatives,)
+            The distinct columns of the negatives that these users share.
+        graph : InteractionGraph
+            The edges along which embeddings are propagated.
+
+        Returns
+        -------
+        loss : Tensor
+            A number.
+        """
+        u, v = self(graph)
+        users = unit_vectors(u.index_select(0, rows.training_rows))
+        cosines = Cosines.of(rows, users, v.index_select(0, items), negatives)
+        loss = cosines.softmax(self.temperature).mean()
+        if not self.l2:
+            return loss
+        return loss + self._penalty(rows.training_rows[cosines.owners], items[rows.indices])
+
+    def _penalty(self, users, items):
+        """Return the mean penalty of examples with these users and items."""
+        squares = _squares(self.user_embeddings, users) + _squares(self.item_embeddings, items)
+        return self.l2 / 2 * squares / len(users)
 
     def validate(self, users, candidates, graph):
         """Return NDCG@10 of the first candidate among the others.
@@ -149,8 +200,16 @@ def _squares(embeddings, rows):
     return counts.to(embeddings) @ embeddings.square().sum(dim=1)
 
 
-class GraphBatches(PairBatches):
-    """Batches of examples, each with the graph of its data set."""
+class GraphPairs(PairBatches):
+    """Batches of interactions with a negative each, and the graph of their data set."""
+
+    def __iter__(self):
+        for batch in super().__iter__():
+            yield *batch, self.dataset.graph
+
+
+class GraphHistories(ContrastBatches):
+    """Batches of histories with negatives that they share, and the graph of their data set."""
 
     def __iter__(self):
         for batch in super().__iter__():
@@ -175,7 +234,10 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
     Users and items are the nodes of a graph, and interactions are its edges. Each layer replaces a
     node's embedding by a weighted sum of its neighbors'; a node's vector is the mean over the
     layers, and the score of an item for a user the dot product of their vectors. Only the
-    embeddings of layer 0 are trained, by the pairwise BPR loss [1]_.
+    embeddings of layer 0 are trained [1]_.
+
+    The paper compares pairs of items, by BPR. Here, the default loss is a softmax over each item
+    of a user and many sampled ones, which is more accurate after far fewer epochs [2]_.
 
     Parameters
     ----------
@@ -183,18 +245,30 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
         Length of the embeddings.
     n_layers : int, default=3
         Propagation steps.
+    loss : {"softmax", "bpr"}, default="softmax"
+        What training minimizes, see the Notes: a softmax of cosines over an item and the sampled
+        ones, or the pairwise loss of the paper.
+    temperature : float, default=0.12
+        Of the softmax: what cosines are divided by.
+    n_negatives : int, default=1024
+        Of the softmax: items sampled for each update, without replacement; all items, if there are
+        fewer. BPR samples one for each interaction.
+    schedule : {"constant", "one_cycle"}, default="constant"
+        The learning rate: `lr`, or rising to it and falling to zero over all epochs. The latter
+        takes fewer epochs on large data, without early stopping.
     lr : float, default=0.03
         Learning rate.
-    max_epochs : int, default=30
+    max_epochs : int, default=100
         Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
-        Interactions per update, each of which propagates all embeddings. "auto": a twentieth of the
-        interactions, from 32 to 131,072.
+        Users per update, with all their interactions; for BPR, interactions. Every update
+        propagates all embeddings. "auto": a twentieth of the users, from 32 to 8,192, or a
+        twentieth of the interactions, from 32 to 131,072.
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=1e-4
-        Penalty on the embeddings of layer 0 that an example touches, a user's and two items':
-        l2/2 · Σ‖e‖², added to its loss.
+        Penalty on the embeddings of layer 0 that an interaction touches, the user's and the item's
+        (for BPR, also the negative's): l2/2 · Σ‖e‖², added to its loss.
     early_stopping : bool, default=True
         Whether to stop when the NDCG of held-out interactions stops rising, and keep the best
         weights.
@@ -223,7 +297,7 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
     user_factors_ : ndarray of float32 of shape (n_users, n_factors)
         The vectors of the training users: means over the layers.
     item_factors_ : ndarray of float32 of shape (n_items, n_factors)
-        The vectors of the items.
+        The vectors of the items; of unit length, if trained by the softmax.
     history_factors_ : ndarray of float32 of shape (n_items, n_factors)
         What an item adds to the vectors of its users, see the Notes.
     net_ : skorch.NeuralNet
@@ -260,6 +334,16 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
     that is a training row takes that user's vector, which is that sum and
     :math:`e_u^{(0)} / (K + 1)`.
 
+    The losses of an interaction of user u and item i are, with the sampled items
+    :math:`\mathcal{N}` that the user has no interaction with, the temperature τ, and the vectors
+    :math:`e_u, e_i`,
+
+    .. math::
+
+        -\ln \frac{\exp(\cos(e_u, e_i) / \tau)}
+        {\exp(\cos(e_u, e_i) / \tau) + \sum_{j \in \mathcal{N}} \exp(\cos(e_u, e_j) / \tau)}
+        \quad \text{and} \quad -\ln \sigma(e_u \cdot e_i - e_u \cdot e_j).
+
     What is held out for early stopping is not in the graph during training. `fit` ends with a
     propagation over the whole matrix.
 
@@ -268,11 +352,15 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
 
     Every update propagates all embeddings, forward and backward, so updates are few and large: the
     authors take 2,048 interactions for each, a learning rate of 0.001, and up to a thousand epochs.
+    With the softmax, an update takes all interactions of some users, whose cosines with the
+    negatives are computed once for all of their interactions.
 
     References
     ----------
     .. [1] X. He, K. Deng, X. Wang, Y. Li, Y. Zhang, M. Wang, "LightGCN: simplifying and powering
        graph convolution network for recommendation", SIGIR 2020.
+    .. [2] J. Wu, X. Wang, X. Gao, J. Chen, H. Fu, T. Qiu, X. He, "On the effectiveness of sampled
+       softmax loss for item recommendation", ACM Transactions on Information Systems 42, 2024.
 
     Examples
     --------
@@ -287,8 +375,12 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
     n_factors: int = 64
     _: KW_ONLY
     n_layers: int = 3
+    loss: str = "softmax"
+    temperature: float = 0.12
+    n_negatives: int = 1024
+    schedule: str = "constant"
     lr: float = 0.03
-    max_epochs: int = 30
+    max_epochs: int = 100
     batch_size: int | str = "auto"
     l2: float = 1e-4
 
@@ -296,6 +388,10 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
         **NeuralRecommender._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "loss": [StrOptions({"softmax", "bpr"})],
+        "temperature": [Interval(Real, 0.01, None, closed="left")],
+        "n_negatives": [Interval(Integral, 1, None, closed="left")],
+        "schedule": [StrOptions({"constant", "one_cycle"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
 
@@ -306,7 +402,7 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
 
     @property
     def _batches(self):
-        return GraphBatches
+        return GraphHistories if self._fitted_param("loss") == "softmax" else GraphPairs
 
     @property
     def _valid_batches(self):
@@ -314,9 +410,13 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
 
     def _make_datasets(self, train, valid):
         device = self._device()
-        # MPS has no float64, which negative sampling needs
-        sampler = NegativeSampler.from_csr(train, device="cpu" if device.type == "mps" else device)
-        data = PairDataset(train, sampler, n_negatives=1, pairwise=True)
+        if self._fitted_param("loss") == "softmax":
+            data = ContrastDataset.of_filled_rows(train)
+            data.n_negatives = self._fitted_param("n_negatives")
+        else:  # MPS has no float64, which negative sampling needs
+            where = "cpu" if device.type == "mps" else device
+            sampler = NegativeSampler.from_csr(train, device=where)
+            data = PairDataset(train, sampler, n_negatives=1, pairwise=True)
         data.graph = InteractionGraph(train, device)
         if valid is not None:
             valid.graph = data.graph
@@ -326,11 +426,19 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
         return torch.device(self.net_.device if "net_" in vars(self) else check_device(self.device))
 
     def _make_module(self, X):
-        return LightGCNModule(*X.shape, self.n_factors, self.n_layers, self.l2)
+        return LightGCNModule(
+            *X.shape,
+            self.n_factors,
+            n_layers=self.n_layers,
+            loss=self.loss,
+            temperature=self.temperature,
+            l2=self.l2,
+        )
 
     def _update_size(self, n_examples):
         if self.batch_size == "auto":
-            return min(max(n_examples // 20, 32), 2**17)
+            largest = 2**13 if self._fitted_param("loss") == "softmax" else 2**17
+            return min(max(n_examples // 20, 32), largest)
         return self.batch_size
 
     def _finish(self, X, split):
@@ -338,7 +446,7 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
         with torch.no_grad():
             users, items = module.layers(InteractionGraph(X, self._device()))
             n = len(items)
-            user_factors, item_factors = sum(users) / n, sum(items) / n
+            user_factors, item_factors = sum(users) / n, module.scoring(sum(items) / n)
             history_factors = sum(items[:-1]) / n
         self.user_factors_ = user_factors.cpu().numpy()
         self.item_factors_ = item_factors.cpu().numpy()

@@ -11,9 +11,14 @@ torch = pytest.importorskip("torch")
 
 from sklearn_recsys import LightGCN  # noqa: E402
 from sklearn_recsys.datasets import make_interactions  # noqa: E402
+from sklearn_recsys.neural._data.contrast_batches import (  # noqa: E402
+    ContrastBatches,
+    ContrastDataset,
+)
 from sklearn_recsys.neural._lightgcn import InteractionGraph, LightGCNModule  # noqa: E402
 
 N_LAYERS = 3
+LOSSES = ["softmax", "bpr"]
 
 
 def interactions(n_users=40, n_items=30):
@@ -24,6 +29,11 @@ def interactions(n_users=40, n_items=30):
 def small(**params):
     params = {"n_factors": 4, "n_layers": N_LAYERS, "max_epochs": 3, **params}
     return LightGCN(**{"random_state": 0, **params})
+
+
+def module_of(X, loss="bpr", l2=0.0, n_layers=N_LAYERS):
+    torch.manual_seed(0)
+    return LightGCNModule(*X.shape, 4, n_layers=n_layers, loss=loss, temperature=0.3, l2=l2)
 
 
 def embeddings(module):
@@ -54,16 +64,14 @@ def X():
 
 @pytest.mark.parametrize("n_layers", [1, 2, 3])
 def test_vectors_are_means_over_the_layers(X, n_layers):
-    torch.manual_seed(0)
-    module = LightGCNModule(*X.shape, 4, n_layers, 0.0)
+    module = module_of(X, n_layers=n_layers)
     vectors = torch.cat(module(InteractionGraph(X))).detach()
     assert_allclose(vectors, propagation(X, n_layers) @ embeddings(module), atol=1e-6)
 
 
-def test_gradient_of_the_loss(X):
-    torch.manual_seed(0)
+def test_gradient_of_the_pairwise_loss(X):
     l2 = 0.3
-    module = LightGCNModule(*X.shape, 4, N_LAYERS, l2)
+    module = module_of(X, l2=l2)
     users, items, negatives = torch.tensor([[0, 0, 1, 7, 0], [0, 1, 1, 4, 0], [3, 3, 0, 5, 5]])
     value = module.loss(users, items, negatives, InteractionGraph(X))
     value.backward()
@@ -84,10 +92,47 @@ def test_gradient_of_the_loss(X):
     assert_allclose(gradient, P.T @ of_vectors + of_squares, atol=1e-6)
 
 
-def test_fitted_vectors_are_those_of_the_whole_graph():
+@pytest.mark.parametrize("n_negatives", [4, 6])
+def test_softmax_and_its_gradient(X, n_negatives):
+    l2 = 0.3
+    module, data = module_of(X, "softmax", l2), ContrastDataset.of_filled_rows(X)
+    data.n_negatives = n_negatives
+    (batch,) = ContrastBatches(data, 100)
+    negatives = batch[1][batch[2]].numpy()
+    value = module.loss(*batch, InteractionGraph(X))
+    value.backward()
+
+    P = propagation(X, N_LAYERS)
+
+    def expected(E0):
+        unit = P @ E0
+        unit /= np.linalg.norm(unit, axis=1, keepdims=True).clip(min=1e-12)
+        users, items = np.split(unit, [X.shape[0]])
+        own, vectors = np.split(E0, [X.shape[0]])
+        losses = []
+        for u, i in zip(*X.nonzero(), strict=True):
+            others = [j for j in negatives if not X[u, j]]
+            shares = np.exp(np.append(users[u] @ items[i], items[others] @ users[u]) / 0.3)
+            penalty = l2 / 2 * ((own[u] ** 2).sum() + (vectors[i] ** 2).sum())
+            losses.append(-np.log(shares[0] / shares.sum()) + penalty)
+        return np.mean(losses)
+
+    E0 = embeddings(module)
+    assert value.item() == pytest.approx(expected(E0), rel=1e-5)
+    gradient = torch.cat([module.user_embeddings.grad, module.item_embeddings.grad]).numpy()
+    for seed in range(5):  # derivatives along random directions
+        step = 1e-6 * np.random.default_rng(seed).normal(size=E0.shape)
+        slope = (expected(E0 + step) - expected(E0 - step)) / 2
+        assert (gradient * step).sum() == pytest.approx(slope, rel=1e-3, abs=1e-11)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_fitted_vectors_are_those_of_the_whole_graph(loss):
     X = interactions()
-    model = small().fit(X)  # with cells held out of the graph during training
+    model = small(loss=loss).fit(X)  # with cells held out of the graph during training
     expected = propagation(X, N_LAYERS) @ embeddings(model.net_.module_)
+    if loss == "softmax":
+        expected[X.shape[0] :] /= np.linalg.norm(expected[X.shape[0] :], axis=1, keepdims=True)
     assert_allclose(np.vstack([model.user_factors_, model.item_factors_]), expected, atol=1e-6)
     assert_allclose(model.predict(X), model.user_factors_ @ model.item_factors_.T, atol=1e-6)
 
@@ -115,9 +160,10 @@ def test_a_training_row_adds_its_own_embedding():
     assert_allclose(model.transform(X) - own, model._fold_in(X), atol=1e-6)
 
 
-def test_what_is_held_out_is_neither_an_edge_nor_an_example():
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_is_held_out_is_neither_an_edge_nor_an_example(loss):
     X = interactions()
-    model = small(validation_fraction=0.05)
+    model = small(validation_fraction=0.05, loss=loss)
     train, valid = model._make_datasets(*model._split(X, np.random.RandomState(0)))
     held_out = valid.users, valid.candidates[:, 0]
     assert len(valid) == round(0.05 * X.nnz)
@@ -167,16 +213,20 @@ def test_partial_fit_trains_on_the_graph_of_its_rows():
     assert_allclose(module.user_embeddings.detach()[n_new:], before[10:13], atol=1e-6)
     assert_allclose(module.user_embeddings.detach()[:n_new], 0, atol=1e-6)
     expected = propagation(B, N_LAYERS) @ embeddings(module)
+    expected[len(expected) - X.shape[1] :] /= np.linalg.norm(
+        expected[len(expected) - X.shape[1] :], axis=1, keepdims=True
+    )
     assert_allclose(np.vstack([model.user_factors_, model.item_factors_]), expected, atol=1e-6)
     assert_array_equal(model.transform(B), model.user_factors_)
     assert len(model.history_) == 6
 
 
-def test_partial_fit_learns():
+@pytest.mark.parametrize("loss", LOSSES)
+def test_partial_fit_learns(loss):
     X = interactions(120, 60)
-    model = small(early_stopping=False, max_epochs=5).fit(X[:60]).partial_fit(X[60:])
+    model = small(early_stopping=False, max_epochs=5, loss=loss).fit(X[:60]).partial_fit(X[60:])
     losses = model.history_["train_loss"]
-    assert losses.iloc[-1] < losses.iloc[5] < 0.7
+    assert losses.iloc[-1] < losses.iloc[5] < losses.iloc[0]
 
 
 def test_neighbors_share_histories():
@@ -186,6 +236,7 @@ def test_neighbors_share_histories():
     assert (model.similar_users(X[20:21], n=5)[0] >= 15).all()
 
 
-def test_auto_batches_are_a_twentieth_of_the_interactions():
-    assert [LightGCN()._update_size(n) for n in (1, 10**6, 10**8)] == [32, 50_000, 2**17]
+def test_auto_batches_are_a_twentieth():
+    sizes = [[LightGCN(loss=loss)._update_size(n) for n in (1, 10**5, 10**8)] for loss in LOSSES]
+    assert sizes == [[32, 5000, 2**13], [32, 5000, 2**17]]
     assert LightGCN(batch_size=7)._update_size(10**6) == 7
