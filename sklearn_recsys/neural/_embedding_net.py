@@ -92,11 +92,11 @@ class EmbeddingNet(TransductiveRatingRecommender):
     rating_range : tuple of (float, float), default=None
         The lowest and the highest rating; None: those of the first training matrix. Ratings come
         from a sigmoid that reaches an eighth of the range beyond it on either side.
-    schedule : {"constant", "one_cycle"}, default="constant"
+    schedule : {"constant", "one_cycle"}, default="one_cycle"
         The learning rate: `lr`, or rising to it and falling to zero over all epochs.
-    lr : float, default=3e-3
+    lr : float, default=0.01
         Learning rate.
-    max_epochs : int, default=100
+    max_epochs : int, default=16
         Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
         Ratings per update. "auto": a hundredth of them, from 32 to 4096.
@@ -174,7 +174,9 @@ class EmbeddingNet(TransductiveRatingRecommender):
     embedding_dropout: float = 0.3
     dropout: float = 0.2
     rating_range: tuple[float, float] | None = None
-    lr: float = 3e-3
+    schedule: str = "one_cycle"
+    lr: float = 0.01
+    max_epochs: int = 16
     l2: float = 0.05
 
     _parameter_constraints = {

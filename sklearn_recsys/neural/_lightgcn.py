@@ -243,8 +243,8 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
     ----------
     n_factors : int, default=64
         Length of the embeddings.
-    n_layers : int, default=3
-        Propagation steps.
+    n_layers : int, default=2
+        Propagation steps; the paper has three.
     loss : {"softmax", "bpr"}, default="softmax"
         What training minimizes, see the Notes: a softmax of cosines over an item and the sampled
         ones, or the pairwise loss of the paper.
@@ -256,7 +256,7 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
     schedule : {"constant", "one_cycle"}, default="constant"
         The learning rate: `lr`, or rising to it and falling to zero over all epochs. The latter
         takes fewer epochs on large data, without early stopping.
-    lr : float, default=0.03
+    lr : float, default=0.01
         Learning rate.
     max_epochs : int, default=100
         Maximum number of passes over the data.
@@ -374,12 +374,12 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
 
     n_factors: int = 64
     _: KW_ONLY
-    n_layers: int = 3
+    n_layers: int = 2
     loss: str = "softmax"
     temperature: float = 0.12
     n_negatives: int = 1024
     schedule: str = "constant"
-    lr: float = 0.03
+    lr: float = 0.01
     max_epochs: int = 100
     batch_size: int | str = "auto"
     l2: float = 1e-4

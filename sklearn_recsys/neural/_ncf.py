@@ -167,15 +167,15 @@ class NCF(TransductiveRecommender):
     pretrain : bool, default=True
         With ``"neumf"``: whether GMF and MLP are trained first, and NeuMF starts from their
         weights, with the mean of their outputs (§ 3.4.1).
-    n_negatives : int, default=8
-        Negatives for each interaction; the paper uses 4.
+    n_negatives : int, default=4
+        Negatives for each interaction.
     dropout : float, default=0.0
         Share of the perceptron's units dropped while training.
     schedule : {"constant", "one_cycle"}, default="one_cycle"
         The learning rate: `lr`, or rising to it and falling to zero over all epochs.
     lr : float, default=5e-3
         Learning rate. A pre-trained NeuMF uses a third of it, and in `fit` a third of `max_epochs`.
-    max_epochs : int, default=12
+    max_epochs : int, default=8
         Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
         Examples, interactions and negatives, per update. "auto": a fiftieth of the interactions,
@@ -254,11 +254,11 @@ class NCF(TransductiveRecommender):
     hidden_layer_sizes: Sequence[int] = (128, 64, 32)
     _: KW_ONLY
     pretrain: bool = True
-    n_negatives: int = 8
+    n_negatives: int = 4
     dropout: float = 0.0
     schedule: str = "one_cycle"
     lr: float = 5e-3
-    max_epochs: int = 12
+    max_epochs: int = 8
     l2: float = 0.008
 
     _parameter_constraints = {

@@ -215,11 +215,11 @@ class RecVAE(InductiveRanker):
         number.
     encoder_epochs : int, default=3
         Epochs of the encoder before each epoch of the decoder.
-    lr : float, default=5e-4
+    lr : float, default=1e-3
         Learning rate.
     max_epochs : int, default=200
         Maximum number of passes over the data, of the encoder and the decoder together.
-    batch_size : int, default=500
+    batch_size : int, default=200
         Users per update.
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
@@ -230,7 +230,7 @@ class RecVAE(InductiveRanker):
     validation_fraction : float, default=0.1
         The share of the users held out for that, at most 10,000 of them. If they are fewer than 20,
         all users are trained on, for `max_epochs`.
-    n_iter_no_change : int, default=20
+    n_iter_no_change : int, default=10
         Epochs without an improvement before training stops.
     callbacks : list, default=None
         Callbacks of skorch.
@@ -288,8 +288,9 @@ class RecVAE(InductiveRanker):
     dropout: float = 0.5
     gamma: float = 0.005
     encoder_epochs: int = 3
-    lr: float = 5e-4
-    n_iter_no_change: int = 20
+    lr: float = 1e-3
+    batch_size: int = 200
+    n_iter_no_change: int = 10
 
     _parameter_constraints = {
         **InductiveRanker._parameter_constraints,

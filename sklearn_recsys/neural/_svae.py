@@ -23,7 +23,7 @@ from sklearn_recsys.neural._nn.layers import Annealed, dense_layers
 from sklearn_recsys.neural._nn.losses import divergence_from_normal, next_items_loss, sample_codes
 from sklearn_recsys.neural._nn.ranking import RankingModule
 from sklearn_recsys.utils._cells import item_counts
-from sklearn_recsys.utils._sklearn import Interval
+from sklearn_recsys.utils._sklearn import Interval, StrOptions
 
 _SCORED_USERS = 64  # users whose states are computed together
 _N_CHUNKS = 8  # time chunks per batch; finished sequences are dropped between chunks
@@ -188,12 +188,15 @@ class SVAE(InductiveRanker):
         The largest β, the weight of the Kullback-Leibler divergence of each step.
     anneal_epochs : int, default=5
         Epochs in which β grows from zero to `anneal_cap`.
-    lr : float, default=5e-3
+    schedule : {"constant", "one_cycle"}, default="one_cycle"
+        The learning rate: `lr`, or rising to it and falling to zero over all epochs.
+    lr : float, default=0.01
         Learning rate.
-    max_epochs : int, default=30
+    max_epochs : int, default=9
         Maximum number of passes over the data.
-    batch_size : int, default=64
-        Users per update; they have histories of similar lengths.
+    batch_size : int or "auto", default="auto"
+        Users per update; they have histories of similar lengths. "auto": a hundredth of the users,
+        from 4 to 64.
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=0.0
@@ -273,9 +276,10 @@ class SVAE(InductiveRanker):
     dropout: float = 0.0
     anneal_cap: float = 0.002
     anneal_epochs: int = 5
-    lr: float = 5e-3
-    max_epochs: int = 30
-    batch_size: int = 64
+    schedule: str = "one_cycle"
+    lr: float = 0.01
+    max_epochs: int = 9
+    batch_size: int | str = "auto"
 
     _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
@@ -288,6 +292,8 @@ class SVAE(InductiveRanker):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "anneal_cap": [Interval(Real, 0, None, closed="left")],
         "anneal_epochs": [Interval(Integral, 1, None, closed="left")],
+        "schedule": [StrOptions({"constant", "one_cycle"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
 
     def __sklearn_tags__(self):
@@ -298,6 +304,11 @@ class SVAE(InductiveRanker):
     @property
     def _batches(self):
         return HistoryBatches
+
+    def _update_size(self, n_examples):
+        if self.batch_size == "auto":
+            return min(max(n_examples // 100, 4), 64)
+        return self.batch_size
 
     def _make_module(self, X):
         return SVAEModule(
