@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_ENTERING = 60  # candidates that may enter an active set in one round
+_ENTERING = 60  # candidates that may enter a small active set in one round; a large one may double
 _CELLS = 2**20  # cells of the systems that are solved at once, so that they stay in cache
 _RIDGE = 1e-9  # least l2, times the mean diagonal: systems with duplicate items have a solution
 
@@ -126,7 +126,7 @@ class ElasticNets:
 
     def _round(self, rows, members, weights, values, residuals, excess, limit):
         """Return members, weights and values of columns after one round."""
-        n_entering = min(_ENTERING, self.empty)
+        n_entering = min(max(_ENTERING, members.shape[1]), self.empty)
         entering = np.argpartition(excess, self.empty - n_entering, axis=1)[:, -n_entering:]
         amounts = np.take_along_axis(excess, entering, axis=1)
         is_new = amounts > limit[:, None]
