@@ -26,7 +26,16 @@ _MODELS = {
         "popularity": PopularityRecommender(),
     },
     "ml-1m": {
-        "SASRec": SASRec(n_blocks=2, dropout=0.2, random_state=0),
+        "SASRec": SASRec(
+            n_blocks=2,
+            dropout=0.2,
+            n_negatives=1024,
+            lr=2e-3,
+            batch_size=64,
+            max_epochs=90,
+            early_stopping=False,
+            random_state=0,
+        ),
         "SVAE": SVAE(next_k=1, random_state=0),
         "EASE": EASE(),
         "ItemKNN": ItemKNN(),
