@@ -191,7 +191,7 @@ class SVAE(InductiveRanker):
         Epochs in which β grows from zero to `anneal_cap`.
     lr : float, default=0.01
         Learning rate.
-    max_epochs : int, default=30
+    max_epochs : int, default=6
         Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
         Users per update; they have histories of similar lengths. "auto": a hundredth of the users,
@@ -282,7 +282,7 @@ class SVAE(InductiveRanker):
     anneal_cap: float = 0.002
     anneal_epochs: int = 5
     lr: float = 0.01
-    max_epochs: int = 30
+    max_epochs: int = 6
     batch_size: int | str = "auto"
     n_iter_no_change: int = 2
 
