@@ -92,11 +92,11 @@ class EmbeddingNet(TransductiveRatingRecommender):
     rating_range : tuple of (float, float), default=None
         The lowest and the highest rating; None: those of the first training matrix. Ratings come
         from a sigmoid that reaches an eighth of the range beyond it on either side.
-    schedule : {"constant", "one_cycle"}, default="one_cycle"
+    schedule : {"constant", "one_cycle"}, default="constant"
         The learning rate: `lr`, or rising to it and falling to zero over all epochs.
     lr : float, default=0.01
         Learning rate.
-    max_epochs : int, default=16
+    max_epochs : int, default=40
         Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
         Ratings per update. "auto": a hundredth of them, from 32 to 4096.
@@ -150,6 +150,9 @@ class EmbeddingNet(TransductiveRatingRecommender):
 
     Notes
     -----
+    The model is an average of the weights over about the latest tenth of all updates, as in
+    :class:`SASRec`, with which it is validated, too.
+
     A row that equals a training row has that user's trained vector. Any other row is folded in by
     50 steps of Adam on the user's vector alone, in float64, on the row's ratings.
 
@@ -174,11 +177,11 @@ class EmbeddingNet(TransductiveRatingRecommender):
     embedding_dropout: float = 0.3
     dropout: float = 0.2
     rating_range: tuple[float, float] | None = None
-    schedule: str = "one_cycle"
     lr: float = 0.01
-    max_epochs: int = 16
+    max_epochs: int = 40
     l2: float = 0.05
 
+    _averages_weights = True
     _parameter_constraints = {
         **TransductiveRatingRecommender._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],

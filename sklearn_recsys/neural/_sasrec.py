@@ -17,7 +17,6 @@ from torch.nn.functional import embedding, gelu, scaled_dot_product_attention
 
 from sklearn_recsys.base import FactorsMixin
 from sklearn_recsys.neural._base.inductive import InductiveRanker
-from sklearn_recsys.neural._base.net import AveragedWeights
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.validation import hold_out_latest
 from sklearn_recsys.neural._data.random import dropout, generator
@@ -341,6 +340,7 @@ class SASRec(FactorsMixin, InductiveRanker):
     max_epochs: int = 100
     batch_size: int = 256
 
+    _averages_weights = True
     _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
@@ -361,9 +361,6 @@ class SASRec(FactorsMixin, InductiveRanker):
     @property
     def _batches(self):
         return HistoryBatches
-
-    def _make_callbacks(self, valid):
-        return [*super()._make_callbacks(valid), ("average", AveragedWeights())]
 
     def _split(self, X, rng):
         """Return data sets of all users, and of the latest items held out for early stopping."""

@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn.functional import pad
 
 from sklearn_recsys.neural._base.inductive import InductiveRanker
-from sklearn_recsys.neural._base.net import AveragedWeights
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._data.random import dropout, generator
 from sklearn_recsys.neural._data.row_batches import HistoryBatches, RowDataset
@@ -286,6 +285,7 @@ class SVAE(InductiveRanker):
     batch_size: int | str = "auto"
     n_iter_no_change: int = 2
 
+    _averages_weights = True
     _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
@@ -308,9 +308,6 @@ class SVAE(InductiveRanker):
     @property
     def _batches(self):
         return HistoryBatches
-
-    def _make_callbacks(self, valid):
-        return [*super()._make_callbacks(valid), ("average", AveragedWeights())]
 
     def _update_size(self, n_examples):
         if self.batch_size == "auto":

@@ -266,6 +266,8 @@ def optimizer_class(optimizer):
 class NetMixin:
     """Mixin that builds the skorch net from the parameters of a neural recommender."""
 
+    _averages_weights = False  # over about the latest tenth of all updates
+
     @property
     def _metric(self):
         """What the module's `validate` measures, greater is better; None: the loss."""
@@ -351,4 +353,5 @@ class NetMixin:
                 sink=print if self.verbose else silent,
             )
             callbacks.append(("early_stopping", stop))
-        return [*callbacks, *(self.callbacks or [])]
+        average = [("average", AveragedWeights())] if self._averages_weights else []
+        return [*callbacks, *(self.callbacks or []), *average]
