@@ -51,6 +51,10 @@ ALLOWED_FAILURES = {"check_estimator_sparse_array", "check_estimator_sparse_matr
 
 # public estimators that scikit-learn's checks do not apply to
 EXEMPT = {
+    **dict.fromkeys(
+        ("DaskALS", "DaskEASE", "DaskItemKNN", "DaskRP3beta", "DaskInteractionEncoder"),
+        "takes collections of a Dask cluster; tests/dask compares it with the local class",
+    ),
     "InteractionEncoder": "takes a tidy frame of events; the checks pass it arrays",
     **dict.fromkeys(
         ("InductiveRanker", "NeuralRecommender", "TransductiveRecommender"),
