@@ -101,8 +101,13 @@ class LightGCNModule(nn.Module):
         They are the means over the layers (eq. 4 and 8); with the softmax, those of the items have
         unit length.
         """
+        users, items = self.means(graph)
+        return users, self.scoring(items)
+
+    def means(self, graph):
+        """Return the means over the layers, of users and of items."""
         users, items = self.layers(graph)
-        return sum(users) / len(users), self.scoring(sum(items) / len(items))
+        return sum(users) / len(users), sum(items) / len(items)
 
     def scoring(self, items):
         """Return the vectors of items from their means over the layers."""
@@ -128,7 +133,7 @@ class LightGCNModule(nn.Module):
         loss : Tensor
             A number.
         """
-        u, v = self(graph)
+        u, v = self.means(graph)
         u, v, w = (  # index_select: its gradient has one order of sums
             u.index_select(0, users),
             v.index_select(0, items),
@@ -156,12 +161,11 @@ class LightGCNModule(nn.Module):
         loss : Tensor
             A number.
         """
-        u, v = self(graph)
-        users = unit_vectors(u.index_select(0, rows.training_rows))
-        cosines = Cosines.of(rows, users, v.index_select(0, items), negatives)
+        u, v = self.means(graph)
+        u = unit_vectors(u.index_select(0, rows.training_rows))
+        v = unit_vectors(v.index_select(0, items))  # of the batch alone
+        cosines = Cosines.of(rows, u, v, negatives)
         loss = cosines.softmax(self.temperature).mean()
-        if not self.l2:
-            return loss
         return loss + self._penalty(rows.training_rows[cosines.owners], items[rows.indices])
 
     def _penalty(self, users, items):
