@@ -15,9 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import get_lapack_funcs
 
 _ENTERING = 60  # candidates that may enter a small active set in one round; a large one may double
 _CELLS = 2**20  # cells of the systems that are solved at once, so that they stay in cache
+_CHOLESKY = 128  # least size of systems that Cholesky solves faster than LU
 _RIDGE = 1e-9  # least l2, times the mean diagonal: systems with duplicate items have a solution
 
 
@@ -130,21 +132,19 @@ class ElasticNets:
         entering = np.argpartition(excess, self.empty - n_entering, axis=1)[:, -n_entering:]
         amounts = np.take_along_axis(excess, entering, axis=1)
         is_new = amounts > limit[:, None]
-        is_new &= ~(entering[:, :, None] == members[:, None, :]).any(axis=2)
+        is_member = np.zeros((len(members), self.empty + 1), dtype=bool)  # + 1: empty slots
+        np.put_along_axis(is_member, members, True, axis=1)
+        is_new &= ~np.take_along_axis(is_member, entering, axis=1)
         signs = np.sign(np.take_along_axis(residuals, entering, axis=1))
         merged = np.concatenate([members, np.where(is_new, entering, self.empty)], axis=1)
         signs = np.concatenate([np.sign(weights), signs], axis=1)
         before = np.concatenate([weights, np.zeros(entering.shape)], axis=1)
         merged, signs, before = _trim(merged, signs, self.empty, before)
         new_members, new_weights, new_values = self._stationary(rows, merged, signs)
-        for row in np.flatnonzero(new_values >= values):
-            # too many entered at once: let in only the worst, and move only as far as signs hold
-            first = entering[row, np.where(is_new[row], amounts[row], -np.inf).argmax()]
-            chosen = (before[row] != 0) | (merged[row] == first)
-            chosen &= merged[row] < self.empty
-            step = self._careful_step(
-                rows[row], merged[row, chosen], signs[row, chosen], before[row, chosen]
-            )
+        for row in np.flatnonzero(new_values >= values):  # too many signs were wrong
+            chosen = merged[row] < self.empty
+            state = (array[row, chosen] for array in (merged, signs, before))
+            step = self._careful_step(rows[row], *state, values[row])
             new_members[row], new_weights[row] = self.empty, 0
             new_members[row, : len(step[0])], new_weights[row, : len(step[0])] = step[:2]
             new_values[row] = step[2]
@@ -152,72 +152,84 @@ class ElasticNets:
 
     def _stationary(self, rows, members, signs):
         """Return the members whose weights have the given signs where f is stationary."""
+        stationary = np.full(members.shape, self.empty)
         weights = np.zeros(members.shape)
         values = np.zeros(len(rows))
-        todo = np.arange(len(rows))
-        members, signs = members.copy(), signs.copy()
-        while len(todo):
-            at, sign = members[todo], signs[todo]
-            sizes = (at < self.empty).sum(axis=1)
-            wrong = np.zeros(at.shape, dtype=bool)
-            for group in _groups(sizes):
-                width = sizes[group].max()
-                slots = at[group, :width]
-                A, b = self._system(rows[todo[group]], slots, sign[group, :width])
-                z = np.linalg.solve(A, b[:, :, None])[:, :, 0]
-                weights[todo[group], :width] = z
-                values[todo[group]] = -0.5 * (b * z).sum(axis=1)
-                if self.signed:
-                    wrong[group, :width] = (slots < self.empty) & (z * sign[group, :width] <= 0)
-            failed = wrong.any(axis=1)
-            at[wrong] = self.empty
-            todo, at = todo[failed], at[failed]
-            weights[todo] = 0
-            order = np.argsort(at, axis=1, kind="stable")
-            members[todo] = np.take_along_axis(at, order, axis=1)
-            signs[todo] = np.take_along_axis(sign[failed], order, axis=1)
-        return members, weights, values
+        sizes = (members < self.empty).sum(axis=1)
+        for group in _groups(sizes):
+            at, sign = (array[group, : sizes[group].max()] for array in (members, signs))
+            A, b = self._system(rows[group], at, sign)
+            while len(group):
+                width = at.shape[1]
+                z = _solve(A, b)
+                values[group] = -0.5 * (b * z).sum(axis=1)
+                stationary[group, :width], stationary[group, width:] = at, self.empty
+                weights[group, :width], weights[group, width:] = z, 0
+                if not self.signed:
+                    break
+                wrong = (at < self.empty) & (z * sign <= 0)
+                failed = wrong.any(axis=1)
+                group, at = group[failed], np.where(wrong, self.empty, at)[failed]
+                at, order = _packed(at, self.empty)
+                sign = np.take_along_axis(sign[failed], order, axis=1)
+                b = np.take_along_axis(b[failed], order, axis=1)
+                A = A[np.flatnonzero(failed)[:, None, None], order[:, :, None], order[:, None, :]]
+                _isolate(A, b, at == self.empty)
+        return stationary, weights, values
 
     def _system(self, rows, members, signs):
         """Return G + l2 I and q − l1 s of padded active sets, in float64."""
-        is_member = members < self.empty
+        is_empty = members == self.empty
         A = self.problem.systems(rows, members).astype(np.float64)
-        A *= is_member[:, :, None]
-        A *= is_member[:, None, :]
-        slots = np.arange(members.shape[1])
-        diagonal = A[:, slots, slots]
-        floor = _RIDGE * diagonal.sum(axis=1) / np.maximum(1, is_member.sum(axis=1))
-        ridge = np.maximum(self.l2, floor)
-        A[:, slots, slots] = np.where(is_member, diagonal + ridge[:, None], 1)
-        q = np.take_along_axis(self.problem.q[rows], np.where(is_member, members, 0), axis=1)
-        return A, np.where(is_member, q - self.l1 * signs, 0)
+        q = np.take_along_axis(self.problem.q[rows], np.where(is_empty, 0, members), axis=1)
+        b = q - self.l1 * signs
+        diagonal = np.einsum("nii->ni", A)  # a view
+        diagonal[is_empty] = 0
+        floor = _RIDGE * diagonal.sum(axis=1) / np.maximum(1, (~is_empty).sum(axis=1))
+        diagonal += np.maximum(self.l2, floor)[:, None]
+        _isolate(A, b, is_empty)
+        return A, b
 
-    def _careful_step(self, row, members, signs, weights):
+    def _careful_step(self, row, members, signs, weights, value):
         """Return members, weights and f of one column after a step that lowers f.
 
         It is Lawson and Hanson's: toward the stationary point, until the first weight is zero,
-        which then leaves (Solving Least Squares Problems, 1974, chapter 23).
+        which then leaves (Solving Least Squares Problems, 1974, chapter 23). They let one candidate
+        enter, which always lowers f; here all do, if that lowers it, too.
         """
         A, b = self._system(np.array([row]), members[None], signs[None])
         A, b = A[0], b[0]
-        active = np.arange(len(members))
-        while True:
-            z = np.linalg.solve(A[np.ix_(active, active)], b[active])
-            wrong = self.signed & (z * signs[active] <= 0)
-            if not wrong.any():
-                return members[active], z, -0.5 * b[active] @ z
-            w = weights[active]
-            steps = np.where(wrong, w / np.where(w == z, 1, w - z), np.inf)
-            weights[active] = w + steps.min() * (z - w)
-            active = active[steps > steps.min()]
+        is_member = weights != 0
+        first = np.where(is_member, -np.inf, np.abs(b - A @ weights)).argmax()
+        for entering in (~is_member, np.arange(len(members)) == first):
+            active = np.flatnonzero(is_member | entering)
+            w = weights.copy()
+            while True:
+                z = np.linalg.solve(A[np.ix_(active, active)], b[active])
+                wrong = self.signed & (z * signs[active] <= 0)
+                if not wrong.any():
+                    break
+                at = w[active]
+                steps = np.where(wrong, at / np.where(at == z, 1, at - z), np.inf)
+                w[active] = at + steps.min() * (z - at)
+                active = active[steps > steps.min()]
+            new_value = -0.5 * b[active] @ z
+            if new_value < value:
+                break
+        return members[active], z, new_value
 
 
 def _trim(members, values, empty, *others):
     """Sort the members of each row, with their values, and cut off the slots empty in all."""
+    members, order = _packed(members, empty)
+    return members, *(np.take_along_axis(array, order, axis=1) for array in (values, *others))
+
+
+def _packed(members, empty):
+    """Return the sorted members of each row without the slots empty in all, and their order."""
     order = np.argsort(members, axis=1, kind="stable")
-    width = int((members < empty).sum(axis=1).max(initial=0))
-    order = order[:, :width]
-    return tuple(np.take_along_axis(array, order, axis=1) for array in (members, values, *others))
+    order = order[:, : int((members < empty).sum(axis=1).max(initial=0))]
+    return np.take_along_axis(members, order, axis=1), order
 
 
 def _widen(array, width, fill):
@@ -236,3 +248,25 @@ def _groups(sizes):
         stop = start + max(1, int(fits.sum()))
         yield order[start:stop]
         start = stop
+
+
+def _isolate(A, b, is_empty):
+    """Overwrite the equations of empty slots, in place, so that their weights are zero."""
+    A[is_empty] = 0
+    A.swapaxes(1, 2)[is_empty] = 0
+    np.einsum("nii->ni", A)[is_empty] = 1
+    b[is_empty] = 0
+
+
+def _solve(A, b):
+    """Return the solutions of symmetric systems."""
+    if A.shape[-1] >= _CHOLESKY:
+        try:
+            factors = np.linalg.cholesky(A)
+        except np.linalg.LinAlgError:  # singular up to the rounding of float32
+            pass
+        else:
+            (potrs,) = get_lapack_funcs(("potrs",), (factors,))
+            pairs = zip(factors, b, strict=True)
+            return np.array([potrs(L.T, right, lower=False)[0] for L, right in pairs])
+    return np.linalg.solve(A, b[:, :, None])[:, :, 0]

@@ -19,6 +19,7 @@ from sklearn_recsys.linear_model._slim_columns import (
     AllItems,
     Candidates,
     HybridGram,
+    ScreenedItems,
     dense_gram,
 )
 from sklearn_recsys.utils._cells import item_counts, normalized, with_values
@@ -269,8 +270,10 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
             f"SLIM's Gram matrix of {X.shape[1]:,} × {X.shape[1]:,} items",
             "Set max_neighbors, which needs only a part of it.",
         )
-        gram = dense_gram(X)
-        return lambda items: AllItems(gram, items)
+        matrices = dense_gram(X), X, X.T.tocsr()
+        if self.positive and X.data.min() >= 0:
+            return lambda items: ScreenedItems(*matrices, items, l1)
+        return lambda items: AllItems(*matrices, items)
 
     def _warn_if_not_optimal(self, order, violations):
         failed = np.flatnonzero(violations > self.tol)

@@ -17,6 +17,7 @@ from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._threads import batches, even_blocks, map_blocks, rows_per_block
 from sklearn_recsys.utils._topk import top_n
 
+_SPARSE = 4  # cost of a product of two sparse matrices, in units of one with a dense matrix
 _DENSE = 2**14  # items whose Gram matrix is always dense
 
 
@@ -32,12 +33,16 @@ class AllItems:
     ----------
     gram : ndarray of float32 of shape (n_items, n_items)
         XᵀX.
+    X : csr_array of float32 of shape (n_users, n_items)
+        The matrix.
+    Xt : csr_array of float32 of shape (n_items, n_users)
+        Its transpose.
     columns : slice
         The columns.
     """
 
-    def __init__(self, gram, columns):
-        self.gram = gram
+    def __init__(self, gram, X, Xt, columns):
+        self.gram, self.X, self.Xt = gram, X, Xt
         self.columns = np.arange(columns.start, columns.stop)
         self.q = gram[columns].copy()
         self.q[np.arange(len(self.q)), self.columns] = 0
@@ -47,7 +52,11 @@ class AllItems:
         is_member = members < n_items
         indptr = np.concatenate([[0], np.cumsum(is_member.sum(axis=1))])
         cells = (weights[is_member].astype(np.float32), members[is_member], indptr)
-        products = sp.csr_array(cells, shape=(len(rows), n_items)) @ self.gram
+        W = sp.csr_array(cells, shape=(len(rows), n_items))
+        if W.nnz * n_items < _SPARSE * len(rows) * self.X.nnz:
+            products = W @ self.gram
+        else:  # few interactions, many weights
+            products = (self.Xt @ (W @ self.Xt).toarray().T).T
         products[np.arange(len(rows)), self.columns[rows]] = 0  # an item is not its own candidate
         return products
 
@@ -59,6 +68,47 @@ class AllItems:
     def items(self, members):
         """Return the items that candidates stand for."""
         return members
+
+
+class ScreenedItems(AllItems):
+    """A block of columns of nonnegative values, for nonnegative weights.
+
+    With these the derivative of an item is at most q − l1, whatever the weights: an item with
+    q ≤ l1 never has a weight. On sparse data these are nearly all.
+
+    Parameters
+    ----------
+    gram, X, Xt, columns
+        As for AllItems.
+    l1 : float
+        The penalty.
+    """
+
+    def __init__(self, gram, X, Xt, columns, l1):
+        super().__init__(gram, X, Xt, columns)
+        is_candidate = self.q > np.float32(l1)
+        counts = is_candidate.sum(axis=1)
+        # the last slot stands for the empty slots of members
+        self.candidates = np.full((len(counts), max(1, counts.max()) + 1), len(gram))
+        slots = np.arange(self.candidates.shape[1]) < counts[:, None]
+        self.candidates[slots] = np.nonzero(is_candidate)[1]
+        q = self.q[is_candidate]
+        self.q = np.zeros((len(counts), self.candidates.shape[1] - 1), dtype=np.float32)
+        self.q[slots[:, :-1]] = q
+
+    def products(self, rows, members, weights):
+        products = super().products(rows, self._items(rows, members), weights)
+        at = np.minimum(self.candidates[rows, :-1], len(self.gram) - 1)
+        return np.take_along_axis(products, at, axis=1)
+
+    def systems(self, rows, members):
+        return super().systems(rows, self._items(rows, members))
+
+    def items(self, members):
+        return self._items(slice(None), members)
+
+    def _items(self, rows, members):
+        return np.take_along_axis(self.candidates[rows], members, axis=1)
 
 
 class Candidates:

@@ -15,7 +15,14 @@ from threadpoolctl import threadpool_limits
 from sklearn_recsys import SLIM
 from sklearn_recsys.datasets import make_interactions
 from sklearn_recsys.exceptions import ConvergenceWarning
-from sklearn_recsys.linear_model._slim_columns import Candidates, HybridGram
+from sklearn_recsys.linear_model._elastic_net import ElasticNets, _solve
+from sklearn_recsys.linear_model._slim_columns import (
+    AllItems,
+    Candidates,
+    HybridGram,
+    ScreenedItems,
+    dense_gram,
+)
 from sklearn_recsys.utils._cells import normalized
 
 
@@ -213,6 +220,45 @@ def test_candidates_that_help_alone_but_not_together():
     for positive in (True, False):
         model = SLIM(alpha=1e-3, l1_ratio=0.5, positive=positive).fit(X)
         assert violations(X, model).max() < 1.5e-5
+
+
+@pytest.mark.parametrize("kind", ["ones", "ratings", "signed"])
+@pytest.mark.parametrize("positive", [True, False])
+def test_few_interactions_and_many_weights(positive, kind):
+    """Products with the matrix are cheaper than those with its Gram matrix."""
+    X = random_matrix(60, 200, density=0.03, kind=kind)
+    model = SLIM(alpha=1e-3, l1_ratio=0.05, positive=positive).fit(X)
+    assert model.coef_.nnz > 4 * X.nnz
+    assert violations(X, model).max() < 1.5e-5
+
+
+@pytest.mark.parametrize("l1", [0.0, 0.5, 1.0, 1.5, 1e6])
+def test_screening_changes_nothing(l1):
+    X = popular_matrix()
+    matrices = dense_gram(X), X, X.T.tocsr()
+    block = slice(0, 300)
+    screened = ScreenedItems(*matrices, block, l1)
+    solved = ElasticNets(screened, l1, 1.0, True).solve(1e-6, 100)
+    expected = ElasticNets(AllItems(*matrices, block), l1, 1.0, True).solve(1e-6, 100)
+    assert_allclose(solved.values, expected.values, rtol=1e-6)
+    weights = np.zeros((2, 300, 301))
+    for dense, solution, items in zip(
+        weights,
+        (solved, expected),
+        (screened.items(solved.members), expected.members),
+        strict=True,
+    ):
+        np.put_along_axis(dense, items, solution.weights, axis=1)
+    assert_allclose(*weights, atol=1e-4)
+
+
+def test_systems_that_have_no_cholesky_factor():
+    """Copies of one item with nearly no penalty: the matrix of float32 is not positive definite."""
+    rng = np.random.default_rng(0)
+    A = rng.random((200, 3)).astype(np.float32)
+    A = (A @ A.T).astype(np.float64)[None] - 1e-3 * np.eye(200)
+    b = rng.random((1, 200))
+    assert_allclose(np.einsum("nij,nj->ni", A, _solve(A, b)), b, atol=1e-6)
 
 
 def test_a_block_without_candidates():
