@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
+import torch
+from histories import N_ITEMS, affine, cycles, matrix, module_of, random_histories, rows
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import erf, expit, log_softmax, softmax
+from skorch.callbacks import Callback
 
-torch = pytest.importorskip("torch")
-
-from scipy.special import erf, expit, log_softmax, softmax  # noqa: E402
-from skorch.callbacks import Callback  # noqa: E402
-
-from sklearn_recsys import SASRec, load  # noqa: E402
-from sklearn_recsys.neural import SparseRows  # noqa: E402
-from sklearn_recsys.neural._base.validation import hold_out_latest  # noqa: E402
-from sklearn_recsys.neural._data.sparse_rows import newest_items  # noqa: E402
-from sklearn_recsys.neural._nn.losses import sampled_items_loss  # noqa: E402
-
-N_ITEMS = 12
-
-
-def matrix(histories, n_items=N_ITEMS):
-    """Return the rows of these lists of items: 1, 2, … in their order."""
-    X = np.zeros((len(histories), n_items), dtype=np.float32)
-    for row, items in zip(X, histories, strict=True):
-        row[list(items)] = np.arange(1, len(items) + 1)
-    return sp.csr_array(X)
-
-
-def rows(histories):
-    return SparseRows.from_csr(matrix(histories))
-
-
-def random_histories(n_users=80, n_items=N_ITEMS, seed=0):
-    rng = np.random.RandomState(seed)
-    return [rng.permutation(n_items)[: rng.randint(1, n_items)] for _ in range(n_users)]
-
-
-def cycles(n_users, n_items=N_ITEMS, longest=8, seed=0):
-    """Return histories that go through the items in their order, round and round."""
-    rng = np.random.RandomState(seed)
-    starts, lengths = rng.randint(n_items, size=n_users), rng.randint(4, longest + 1, size=n_users)
-    return [
-        (start + np.arange(length)) % n_items for start, length in zip(starts, lengths, strict=True)
-    ]
+from sklearn_recsys import SASRec, load
+from sklearn_recsys.neural import SparseRows
+from sklearn_recsys.neural._base.validation import hold_out_latest
+from sklearn_recsys.neural._data.sparse_rows import newest_items
+from sklearn_recsys.neural._nn.losses import sampled_items_loss
 
 
 def small(**params):
@@ -53,13 +23,7 @@ def small(**params):
 
 
 def module(**params):
-    """Return a module whose weights are large enough to tell histories apart."""
-    torch.manual_seed(0)
-    made = small(**params)._make_module(matrix(random_histories()))
-    with torch.no_grad():
-        for weight in made.parameters():
-            weight.copy_(torch.randn_like(weight) / 2)
-    return made.eval()
+    return module_of(small(**params))
 
 
 # ---------------------------------------------------------------- the module
@@ -70,10 +34,6 @@ def normalized(layer, x):
     return x * layer.weight.detach().numpy() + layer.bias.detach().numpy()
 
 
-def linear(layer, x):
-    return x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
-
-
 def states(made, items):
     """Return the states after each item, by their equations, step by step."""
     items = list(items)[-made.max_length :]
@@ -81,16 +41,16 @@ def states(made, items):
     positions = made.positions.detach().numpy()[:n_steps][::-1]
     x = made.items.detach().numpy()[items] * np.sqrt(width) + positions
     for block in made.blocks:
-        inputs = linear(block.attention_input, normalized(block.attention_norm, x))
+        inputs = affine(block.attention_input, normalized(block.attention_norm, x))
         q, k, v = np.split(inputs.reshape(n_steps, -1, width // block.n_heads), 3, axis=1)
         attended = np.zeros_like(q)
         for step in range(n_steps):
             for head in range(block.n_heads):
                 logits = k[: step + 1, head] @ q[step, head] / np.sqrt(width / block.n_heads)
                 attended[step, head] = softmax(logits) @ v[: step + 1, head]
-        x = x + linear(block.attention_output, attended.reshape(n_steps, width))
-        hidden = linear(block.hidden, normalized(block.norm, x))
-        x = x + linear(block.output, hidden * (1 + erf(hidden / np.sqrt(2))) / 2)
+        x = x + affine(block.attention_output, attended.reshape(n_steps, width))
+        hidden = affine(block.hidden, normalized(block.norm, x))
+        x = x + affine(block.output, hidden * (1 + erf(hidden / np.sqrt(2))) / 2)
     return normalized(made.norm, x)
 
 

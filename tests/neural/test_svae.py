@@ -6,43 +6,18 @@ import pickle
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
+import torch
+from histories import N_ITEMS, affine, cycles, matrix, module_of, random_histories, rows
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GridSearchCV
 
-torch = pytest.importorskip("torch")
-
-import sklearn_recsys  # noqa: E402
-from sklearn_recsys import SVAE  # noqa: E402
-from sklearn_recsys.neural import RowDataset, SparseRows  # noqa: E402
-from sklearn_recsys.neural._data.row_batches import HistoryBatches  # noqa: E402
-from sklearn_recsys.neural._data.sparse_rows import newest_items  # noqa: E402
-from sklearn_recsys.neural._nn import losses  # noqa: E402
-from sklearn_recsys.neural._nn.losses import next_items_loss  # noqa: E402
-
-N_ITEMS = 12
-
-
-def matrix(histories, n_items=N_ITEMS):
-    """Return the rows of these lists of items: 1, 2, … in their order."""
-    X = np.zeros((len(histories), n_items), dtype=np.float32)
-    for row, items in zip(X, histories, strict=True):
-        row[list(items)] = np.arange(1, len(items) + 1)
-    return sp.csr_array(X)
-
-
-def random_histories(n_users=80, n_items=N_ITEMS, seed=0):
-    rng = np.random.RandomState(seed)
-    return [rng.permutation(n_items)[: rng.randint(1, n_items)] for _ in range(n_users)]
-
-
-def cycles(n_users, n_items=N_ITEMS, longest=8, seed=0):
-    """Return histories that go through the items in their order, round and round."""
-    rng = np.random.RandomState(seed)
-    starts, lengths = rng.randint(n_items, size=n_users), rng.randint(4, longest + 1, size=n_users)
-    return [
-        (start + np.arange(length)) % n_items for start, length in zip(starts, lengths, strict=True)
-    ]
+import sklearn_recsys
+from sklearn_recsys import SVAE
+from sklearn_recsys.neural import RowDataset, SparseRows
+from sklearn_recsys.neural._data.row_batches import HistoryBatches
+from sklearn_recsys.neural._data.sparse_rows import newest_items
+from sklearn_recsys.neural._nn import losses
+from sklearn_recsys.neural._nn.losses import next_items_loss
 
 
 def small(**params):
@@ -51,17 +26,7 @@ def small(**params):
 
 
 def module(**params):
-    """Return a module whose weights are large enough to tell histories apart."""
-    torch.manual_seed(0)
-    made = small(**params)._make_module(matrix(random_histories()))
-    with torch.no_grad():
-        for weight in made.parameters():
-            weight.copy_(torch.randn_like(weight) / 2)
-    return made.eval()
-
-
-def rows(histories):
-    return SparseRows.from_csr(matrix(histories))
+    return module_of(small(**params))
 
 
 def states(model, items):
@@ -79,15 +44,11 @@ def states(model, items):
     return np.array(out)
 
 
-def layer(linear, x):
-    return x @ linear.weight.detach().numpy().T + linear.bias.detach().numpy()
-
-
 def codes_and_logits(model, items):
     """Return means, log-variances and the logits of the means, after each item."""
-    hidden = np.tanh(layer(model.encoder[0], states(model, items)))
-    means, log_variances = np.split(layer(model.encoder[1], hidden), 2, axis=1)
-    logits = layer(model.decoder[1], np.tanh(layer(model.decoder[0], means)))
+    hidden = np.tanh(affine(model.encoder[0], states(model, items)))
+    means, log_variances = np.split(affine(model.encoder[1], hidden), 2, axis=1)
+    logits = affine(model.decoder[1], np.tanh(affine(model.decoder[0], means)))
     return means, log_variances, logits
 
 
@@ -230,7 +191,7 @@ def test_the_rows_that_have_ended_are_not_read_on(n_users):
     """A batch read in stretches has the states of histories read alone, and their gradients."""
     made = module()
     histories = random_histories(n_users) + [[]]
-    items, lengths = newest_items(SparseRows.from_csr(matrix(histories)), made.max_length)
+    items, lengths = newest_items(rows(histories), made.max_length)
     together = made.read(items)
     assert len(together) == lengths.max()
     kept = torch.cat([together[:length, row] for row, length in enumerate(lengths)])
