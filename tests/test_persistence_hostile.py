@@ -589,7 +589,7 @@ def trees():
     for value in (None, 7, [], "x", {"score": None}, {"score": {"a": 7}}, {"score": {"a": []}}):
         yield (lambda d, v=value: find(d, **{"class": KNN}).update(routing=v)), "metadata requests"
     for value in ({"owner": {"a": True}}, {"__class__": {"a": True}}, {"x": {"a": True}}):
-        yield (lambda d, v=value: find(d, **{"class": KNN}).update(routing=v)), "are broken"
+        yield (lambda d, v=value: find(d, **{"class": KNN}).update(routing=v)), "metadata requests"
     for field in ("params", "state"):
         for value in (None, [], 7, "x"):
             yield (

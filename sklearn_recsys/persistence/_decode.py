@@ -242,8 +242,10 @@ def _set_routing(value, routing):
         return
     requests = value._get_metadata_request()
     for method, aliases in routing.items():
+        if not hasattr(vars(requests).get(method), "add_request"):
+            raise ModelFileError("it holds invalid metadata requests.")
         for param, alias in aliases.items():
             if type(alias) not in (bool, str, type(None)):
                 raise ModelFileError("it holds invalid metadata requests.")
-            getattr(requests, method).add_request(param=param, alias=alias)
+            vars(requests)[method].add_request(param=param, alias=alias)
     setattr(value, ROUTING, requests)
