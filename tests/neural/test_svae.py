@@ -22,6 +22,7 @@ from sklearn_recsys.neural._nn.losses import next_items_loss
 
 def small(**params):
     sizes = {"n_factors": 8, "embedding_dim": 10, "n_recurrent": 12, "n_hidden": 9}
+    sizes["batch_size"] = 64  # the default would be four
     return SVAE(**{**sizes, "lr": 0.01, "max_epochs": 3, "random_state": 0, **params})
 
 
@@ -305,6 +306,11 @@ def test_saving(tmp_path):
         assert_allclose(copy.history_["train_loss"], model.history_["train_loss"])
     loaded.partial_fit(X)
     assert len(loaded.history_) == 6
+
+
+def test_the_size_of_batches():
+    assert [SVAE()._update_size(n) for n in (1, 1000, 10**6)] == [4, 10, 64]
+    assert SVAE(batch_size=7)._update_size(10**6) == 7
 
 
 def test_searches():
