@@ -1,7 +1,21 @@
-"""What pytest collects: examples that need Dask only where it is installed."""
+"""What pytest collects, examples that need Dask only where it is installed, and how."""
 
+import gc
 from importlib.util import find_spec
+
+import pytest
 
 collect_ignore = []
 if find_spec("distributed") is None:  # `make test-dask` has it
     collect_ignore += ["docs/user_guide/clusters.rst", "sklearn_recsys/dask"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Keep the garbage collector away from modules and tests, which stay: a third of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
