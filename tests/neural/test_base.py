@@ -38,7 +38,12 @@ from sklearn_recsys import (  # noqa: E402
 )
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
 from sklearn_recsys.exceptions import ConvergenceWarning  # noqa: E402
-from sklearn_recsys.neural._data.random import dropout, generator, seeded  # noqa: E402
+from sklearn_recsys.neural._data.random import (  # noqa: E402
+    FitGenerators,
+    dropout,
+    generator,
+    seeded,
+)
 from sklearn_recsys.neural._nn.losses import multinomial_loss  # noqa: E402
 from sklearn_recsys.utils.discovery import all_recommenders  # noqa: E402
 
@@ -298,6 +303,24 @@ def test_vectors_that_are_not_finite_are_refused(value):
 
 
 # ---------------------------------------------------------------- seeds
+
+
+def test_modules_without_storage_are_made_without_random_numbers():
+    """Of the size that those with storage have; `fit` asks for it first."""
+
+    def made():
+        layer = torch.nn.GRU(3, 2)
+        torch.nn.init.kaiming_uniform_(tensor=layer.bias_hh_l0[None])
+        return [*layer.parameters(), torch.randn(2, 3), torch.rand((4,), dtype=torch.float64)]
+
+    with seeded(0), FitGenerators():
+        expected = made()
+    with seeded(0), torch.device("meta"), FitGenerators():
+        without = made()
+        assert_array_equal(generator().get_state(), torch.Generator().manual_seed(0).get_state())
+    assert all(weight.is_meta for weight in without)
+    sizes = [[(weight.shape, weight.dtype) for weight in w] for w in (without, expected)]
+    assert sizes[0] == sizes[1]
 
 
 @pytest.mark.parametrize("name", ["MultVAE", "NCF, mlp", "two towers, softmax"])

@@ -131,10 +131,16 @@ class FitGenerators(TorchFunctionMode):
         if name == "dropout" and func is torch.nn.functional.dropout:
             return _dropout(*args, **kwargs)
         if name in _FACTORIES and kwargs.get("generator") is None:
-            device = kwargs.get("device") or torch.get_default_device()
-            kwargs = {**kwargs, "generator": generator(device)}
+            device = torch.device(kwargs.get("device") or torch.get_default_device())
+            if device.type == "meta" and name in {"rand", "randn"}:
+                func = torch.empty  # torch takes long to sample nothing
+            else:
+                kwargs = {**kwargs, "generator": generator(device)}
         elif name in _OF_TENSORS and kwargs.get("generator") is None:
-            device = getattr(args[0] if args else kwargs.get("tensor"), "device", "cpu")
+            tensor = args[0] if args else kwargs.get("tensor")
+            device = getattr(tensor, "device", torch.device("cpu"))
+            if device.type == "meta" and name.endswith("_"):
+                return tensor
             kwargs = {**kwargs, "generator": generator(device)}
         elif name in _WITHOUT_GENERATOR or (
             name in _RECURRENT and any(type(arg) is float and arg > 0 for arg in args)
