@@ -69,6 +69,9 @@ for path in folder.iterdir():
     model.predict(new), model.recommend(n=2), model.score(model.interactions_)
 note("answer")
 
+assert not hasattr(PopularityRecommender(), "similar_items")
+note("ask for a method")
+
 names = {}
 exec("from sklearn_recsys import *", names)
 steps["star"] = sorted(names)
@@ -103,7 +106,9 @@ def test_loading_a_model_imports_no_other(loaded):
     assert not {"sklearn_recsys.neighbors", "sklearn_recsys.dummy"} & loaded["load"]
 
 
-@pytest.mark.parametrize("step", ["import", "load", "sub-packages", "fit", "answer"])
+@pytest.mark.parametrize(
+    "step", ["import", "load", "sub-packages", "fit", "answer", "ask for a method"]
+)
 def test_torch_is_loaded_by_the_models_that_train_with_it_only(loaded, step):
     """It takes a second to import. ALS is fitted with it, and answers without."""
     assert not {"torch", "skorch"} & loaded[step]

@@ -278,7 +278,7 @@ def test_a_search_over_the_steps_themselves():
         "weight": ["passthrough", TfidfTransformer(), BM25Transformer(), Binarizer()],
         "model": [EASE(l2=5), UserKNN()],
     }
-    search = GridSearchCV(pipe, grid, cv=HoldoutSplit(), error_score="raise", n_jobs=2)
+    search = GridSearchCV(pipe, grid, cv=HoldoutSplit(), error_score="raise")
     search.fit(train, valid)
     assert np.all(search.cv_results_["mean_test_score"] > 0)
 

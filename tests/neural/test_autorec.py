@@ -280,7 +280,7 @@ def test_searches():
     )
     pipe = RecommenderPipeline([("model", model)])
     grid = {f"model__{name}": values for name, values in grid.items()}
-    piped = GridSearchCV(pipe, grid, cv=HoldoutSplit()).fit(R_fit, R_valid)
+    piped = GridSearchCV(pipe, grid, cv=HoldoutSplit(), n_jobs=2).fit(R_fit, R_valid)
     assert_allclose(
         piped.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"], rtol=1e-5
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -114,16 +112,6 @@ def test_an_error_inside_a_property_is_not_hidden():
     for name in ("size", "_size"):
         with pytest.raises(AttributeError, match="missing_thing_"):
             getattr(Broken(), name)
-
-
-def test_asking_for_a_method_imports_no_other_model():
-    code = (
-        "import sys\n"
-        "from sklearn_recsys import PopularityRecommender\n"
-        "assert not hasattr(PopularityRecommender(), 'similar_items')\n"
-        "assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_names_of_the_package():
