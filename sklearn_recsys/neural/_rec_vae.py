@@ -230,7 +230,7 @@ class RecVAE(InductiveRanker):
     validation_fraction : float, default=0.1
         The share of the users held out for that, at most 10,000 of them. If they are fewer than 20,
         all users are trained on, for `max_epochs`.
-    n_iter_no_change : int, default=10
+    n_iter_no_change : int, default=5
         Epochs without an improvement before training stops.
     callbacks : list, default=None
         Callbacks of skorch.
@@ -290,7 +290,6 @@ class RecVAE(InductiveRanker):
     encoder_epochs: int = 3
     lr: float = 1e-3
     batch_size: int = 200
-    n_iter_no_change: int = 10
 
     _parameter_constraints = {
         **InductiveRanker._parameter_constraints,

@@ -96,8 +96,8 @@ def set_generator_states(states):
 def dropout(values, share, training=True):
     """Set a share of the values to zero while training, and scale the others up.
 
-    On a CPU, where `bernoulli_` is slow, 32 random bits decide about each value, and the share is
-    rounded to a multiple of 2**-32.
+    On a CPU, where `bernoulli_` is slow, 16 random bits decide about each value, 32 for a small
+    share, and the share is rounded to a multiple of 2**-16 or 2**-32.
     """
     if not training or not share:
         return values
@@ -105,17 +105,19 @@ def dropout(values, share, training=True):
     if device.type != "cpu":
         mask.bernoulli_(1 - share, generator=generator(device))
         return values * mask.div_(1 - share)
-    n_dropped = min(round(share * 2**32), 2**32 - 1)  # of the 2**32 states of the bits
-    torch.ge(_random_bits(values.shape), n_dropped - 2**31, out=mask)
-    return values * mask.mul_(2**32 / (2**32 - n_dropped))
+    dtype = torch.int16 if share > 2**-8 else torch.int32
+    n_states = 2 ** (8 * dtype.itemsize)  # of the bits
+    n_dropped = min(round(share * n_states), n_states - 1)
+    torch.ge(_random_bits(values.shape, dtype), n_dropped - n_states // 2, out=mask)
+    return values * mask.mul_(n_states / (n_states - n_dropped))
 
 
-def _random_bits(shape):
-    """Return a Tensor of int32 in which each of the 2**32 values is equally likely."""
+def _random_bits(shape, dtype):
+    """Return a Tensor of integers, each of which is equally likely."""
     n = math.prod(shape)
-    words = torch.empty(-(-n // 2), dtype=torch.int64)
+    words = torch.empty(-(-n * dtype.itemsize // 8), dtype=torch.int64)
     words.random_(-(2**63), None, generator=generator())
-    return words.view(torch.int32)[:n].view(shape)
+    return words.view(dtype)[:n].view(shape)
 
 
 class FitGenerators(TorchFunctionMode):
