@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import get_lapack_funcs
+from scipy.linalg.lapack import dposv
 
 _ENTERING = 60  # candidates that may enter a small active set in one round; a large one may double
 _CELLS = 2**20  # cells of the systems that are solved at once, so that they stay in cache
@@ -261,12 +261,8 @@ def _isolate(A, b, is_empty):
 def _solve(A, b):
     """Return the solutions of symmetric systems."""
     if A.shape[-1] >= _CHOLESKY:
-        try:
-            factors = np.linalg.cholesky(A)
-        except np.linalg.LinAlgError:  # singular up to the rounding of float32
-            pass
-        else:
-            (potrs,) = get_lapack_funcs(("potrs",), (factors,))
-            pairs = zip(factors, b, strict=True)
-            return np.array([potrs(L.T, right, lower=False)[0] for L, right in pairs])
+        solved = [dposv(K.T, right)[1:] for K, right in zip(A, b, strict=True)]
+        if not any(info for _, info in solved):
+            return np.array([solution for solution, _ in solved])
+        # else the rounding of float32 makes one singular
     return np.linalg.solve(A, b[:, :, None])[:, :, 0]
