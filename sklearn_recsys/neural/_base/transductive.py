@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from dataclasses import KW_ONLY
 from numbers import Integral
@@ -20,6 +21,7 @@ from sklearn_recsys.utils._device import check_device
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 
 _BLOCK_FLOATS = 2**22  # scores, or hidden units, in memory at once
+_BETAS = 0.9, 0.999  # of Adam, when new users are folded in
 
 
 @parameters
@@ -167,12 +169,18 @@ class TransductiveRecommender(NeuralRecommender):
         start = module.user_vectors.mean(dim=0).expand(X.shape[0], -1)
         vectors = start.clone().requires_grad_()
         loss = self._examples.loss_of_vectors(module, X)
-        optimizer = torch.optim.Adam([vectors], lr=self._fold_in_lr)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self._fold_in_steps)
-        for _ in range(self._fold_in_steps):
-            (vectors.grad,) = torch.autograd.grad(loss(vectors), vectors)
-            optimizer.step()
-            schedule.step()
+        # Adam written out: for few rows torch's class takes longer than the gradients
+        n_steps = self._fold_in_steps
+        mean, square = torch.zeros_like(start), torch.zeros_like(start)
+        for step in range(n_steps):
+            (gradient,) = torch.autograd.grad(loss(vectors), vectors)
+            mean.lerp_(gradient, 1 - _BETAS[0])
+            square.lerp_(gradient.square(), 1 - _BETAS[1])
+            unbiased = [1 - beta ** (step + 1) for beta in _BETAS]
+            lr = self._fold_in_lr * (1 + math.cos(math.pi * step / n_steps)) / 2
+            with torch.no_grad():
+                scale = (square / unbiased[1]).sqrt_().add_(1e-8)
+                vectors.addcdiv_(mean, scale, value=-lr / unbiased[0])
         return vectors.detach()
 
     # ---------------------------------------------------------------- scores
