@@ -42,7 +42,7 @@ def encoder_options():
     return {"values": "one", "items": np.arange(ITEMS)}
 
 
-def of_cluster(folder, kill_after=None):
+def of_cluster(folder, kill=False):
     """Return the fitted local model and a row of the table."""
     import dask.dataframe as dd
     from distributed import Client
@@ -53,15 +53,16 @@ def of_cluster(folder, kill_after=None):
     with Client(processes=True, dashboard_address=":0", **options) as client:
         client.wait_for_workers(2)
         before = time.perf_counter(), time.process_time()
-        if kill_after is not None:
-            victim = next(iter(client.run(os.getpid).values()))
-            timer = threading.Timer(kill_after, os.kill, (victim, signal.SIGKILL))
-            timer.start()
+        victim = next(iter(client.run(os.getpid).values()))
+        if kill:
+            threading.Thread(target=_kill_in_the_middle, args=(client, victim), daemon=True).start()
         X = DaskInteractionEncoder(**encoder_options()).fit_transform(dd.read_parquet(folder))
         encoded = time.perf_counter()
         model = DaskEASE(**MODEL).fit(X).to_local()
         after = time.perf_counter(), time.process_time()
         workers = client.run(_usage)
+        if kill and victim in client.run(os.getpid).values():
+            raise RuntimeError("The fit ended before a worker was killed.")
     row = {
         "seconds": after[0] - before[0],
         "of them ids": encoded - before[0],
@@ -69,9 +70,14 @@ def of_cluster(folder, kill_after=None):
         "CPU s of the workers": sum(used for used, _ in workers.values()),
         "peak of a worker, GiB": max(peak for _, peak in workers.values()),
     }
-    if kill_after is not None:
-        row["killed after"] = kill_after
     return model, row
+
+
+def _kill_in_the_middle(client, victim):
+    """Kill a worker as soon as a first sum over blocks is there."""
+    while not any(str(key).startswith("_sum_of_blocks") for key in client.who_has()):
+        time.sleep(0.02)
+    os.kill(victim, signal.SIGKILL)
 
 
 def _usage():
@@ -104,8 +110,7 @@ def dask_ease():
         write(folder)
         expected, rows["EASE, 2 threads"] = of_one_machine(folder)
         model, rows["DaskEASE, 2 workers"] = of_cluster(folder)
-        elapsed = rows["DaskEASE, 2 workers"]["seconds"]
-        survivor, rows["a worker killed"] = of_cluster(folder, kill_after=elapsed / 2)
+        survivor, rows["a worker killed"] = of_cluster(folder, kill=True)
     rows["EASE, 2 threads"]["largest difference"] = 0.0
     for name, other in (("DaskEASE, 2 workers", model), ("a worker killed", survivor)):
         rows[name]["largest difference"] = np.abs(other.coef_ - expected.coef_).max()
