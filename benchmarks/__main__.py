@@ -110,7 +110,7 @@ SECTIONS = {
     "ease-large": (ease_large.fit, "EASE fit on 41,000 items, on 21,000 in float64"),
     "ease-ml20m": (speed.ease_fit_ml20m, "EASE fit at ml-20m's shape against scipy and torch"),
     "ease-relatives": (linear.ease_relatives, "EASE, EDLAE, RDLAE, ridge and normalization, tuned"),
-    "contrastive": (contrastive.yelp2018_test, "SimpleX on Yelp2018"),
+    "contrastive": (contrastive.yelp2018_test, "SimpleX and LightGCN on Yelp2018"),
     "contrastive-new-users": (contrastive.new_users, "SimpleX for 500 users held out of ml-1m"),
     "warp": (contrastive.warp, "WARP against BPR on ml-1m after equal times"),
     "elsa": (elsa.accuracy, "ELSA in NCF's split of ml-1m"),

@@ -124,7 +124,8 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
 
     The solver keeps an active set of items for each column: the worst violators of the optimality
     condition enter it, the linear system of its members is solved, and those whose weight has the
-    wrong sign leave. The objective decreases in each round. All computations are deterministic,
+    wrong sign leave. The objective decreases in each round. If values and weights are nonnegative,
+    items with xᵢᵀxⱼ ≤ λ are skipped: their weight is zero. All computations are deterministic,
     whatever the number of threads.
 
     **Low-pass filter.** With `low_pass` α, scores are x (W + α D_i^(−½) V Vᵀ D_i^½), where V holds
