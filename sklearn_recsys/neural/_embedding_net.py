@@ -96,7 +96,7 @@ class EmbeddingNet(TransductiveRatingRecommender):
         The learning rate: `lr`, or rising to it and falling to zero over all epochs.
     lr : float, default=0.01
         Learning rate.
-    max_epochs : int, default=40
+    max_epochs : int, default=36
         Maximum number of passes over the data.
     batch_size : int or "auto", default="auto"
         Ratings per update. "auto": a hundredth of them, from 32 to 4096.
@@ -178,7 +178,7 @@ class EmbeddingNet(TransductiveRatingRecommender):
     dropout: float = 0.2
     rating_range: tuple[float, float] | None = None
     lr: float = 0.01
-    max_epochs: int = 40
+    max_epochs: int = 36
     l2: float = 0.05
 
     _averages_weights = True
