@@ -79,7 +79,7 @@ _PUBLIC = {
         "recall_at_k",
         "rmse",
     ],
-    "sklearn_recsys.persistence": ["ModelFileError", "load", "save"],
+    "sklearn_recsys.persistence": ["ModelFileError", "load", "load_csr", "save", "save_csr"],
     "sklearn_recsys.preprocessing": [
         "BM25Transformer",
         "FeatureEncoder",
@@ -223,7 +223,9 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
     from sklearn_recsys.persistence import (
         ModelFileError as ModelFileError,
         load as load,
+        load_csr as load_csr,
         save as save,
+        save_csr as save_csr,
     )
     from sklearn_recsys.pipeline import (
         RecommenderPipeline as RecommenderPipeline,

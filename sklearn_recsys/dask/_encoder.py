@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.dask._blocks import is_distributed
 from sklearn_recsys.preprocessing import InteractionEncoder
+from sklearn_recsys.preprocessing._event_frames import distinct, merged
 from sklearn_recsys.utils._sklearn import fit_context
 from sklearn_recsys.utils._threads import batches
 
@@ -120,8 +120,8 @@ class DaskInteractionEncoder(InteractionEncoder):
         ids = [dask.delayed(_distinct)(encoder, part) for part in self._parts(events)]
         while len(ids) > 1:
             ids = [dask.delayed(_merged)(ids[part]) for part in batches(len(ids), _WIDTH)]
-        ((n_events, users, items),) = dask.compute(*ids)
-        if not n_events:
+        (((users, _), (items, _)),) = dask.compute(*ids)
+        if not len(users):
             raise ValueError("events is an empty frame; at least one event is needed to fit.")
         _, user_ids = self._learn(users, "user", self.users)
         _, item_ids = self._learn(items, "item", self.items)
@@ -197,20 +197,13 @@ class DaskInteractionEncoder(InteractionEncoder):
 
 
 def _distinct(encoder, events):
-    """Return the number of events, and the distinct users and items in order of appearance."""
+    """Return the users and the items of a partition, as `distinct` does."""
     events, _, _ = encoder._read(events)
-    return len(events), *(
-        events[column].drop_duplicates().reset_index(drop=True)
-        for column in (encoder.user, encoder.item)
-    )
+    return [distinct(events[column]) for column in (encoder.user, encoder.item)]
 
 
 def _merged(ids):
-    counts, users, items = zip(*ids, strict=True)
-    return sum(counts), *(
-        pd.concat(lists, ignore_index=True).drop_duplicates().reset_index(drop=True)
-        for lists in (users, items)
-    )
+    return [merged(parts) for parts in zip(*ids, strict=True)]
 
 
 def _encoded(encoder, events, size, n_blocks):

@@ -35,6 +35,9 @@ A class may also declare its fitted attributes: ``_fitted_state(self)`` returns 
 
 A class that is not an estimator can be part of the state if it has both methods; ``_load_state`` is
 then called on an object that was created without ``__init__``.
+
+*Matrices.* :func:`save_csr` writes a matrix to a folder of ``.npy`` files, which :func:`load_csr`
+maps into memory, so that a model can be fitted to a matrix larger than that.
 """
 
 from __future__ import annotations
@@ -48,11 +51,12 @@ from sklearn.base import BaseEstimator
 from sklearn_recsys import __version__
 from sklearn_recsys.exceptions import VersionWarning
 from sklearn_recsys.persistence._container import ModelFileError, reading, write
+from sklearn_recsys.persistence._csr_folder import load_csr, save_csr
 from sklearn_recsys.persistence._decode import Decoder
 from sklearn_recsys.persistence._encode import Encoder
 from sklearn_recsys.utils._warnings import warn
 
-__all__ = ["ModelFileError", "load", "save"]
+__all__ = ["ModelFileError", "load", "load_csr", "save", "save_csr"]
 
 _PACKAGES = {"sklearn_recsys": __version__, "scikit-learn": sklearn.__version__}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from copy import copy
 
 import numpy as np
 import pandas as pd
@@ -10,13 +11,19 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_recsys.persistence import save
+from sklearn_recsys.persistence import load_csr, save, save_csr
 from sklearn_recsys.preprocessing._columns import (
     as_seconds,
     check_column,
     factorize,
     read_ratings,
     read_times,
+)
+from sklearn_recsys.preprocessing._event_frames import (
+    Ids,
+    Types,
+    frames_of,
+    matrix_of_frames,
 )
 from sklearn_recsys.preprocessing._event_matrix import matrix_of_events
 from sklearn_recsys.utils._frames import as_pandas_frame
@@ -32,6 +39,9 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
     Each row of the frame is one event: a user interacted with an item. The matrix has one row per
     user and one column per item seen in `fit`, always all of them and always in the same order, so
     that the matrices of different sets of events (train and test) line up.
+
+    Events that do not fit into memory are read from Parquet files, or from any frames that can be
+    iterated over twice; the matrix is then written to a folder, and memory-mapped.
 
     Parameters
     ----------
@@ -110,7 +120,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
 
     # The frame is data, not metadata that a meta-estimator could route.
     __metadata_request__fit = {"events": UNUSED}
-    __metadata_request__transform = {"events": UNUSED}
+    __metadata_request__transform = {"events": UNUSED, "folder": UNUSED}
 
     _parameter_constraints: dict = {
         "user": [Hashable],
@@ -160,9 +170,11 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
 
         Parameters
         ----------
-        events : DataFrame of shape (n_events, n_columns)
-            Tidy events: a frame of pandas or of any library that narwhals supports. All columns
-            that `transform` reads are already validated here.
+        events : DataFrame of shape (n_events, n_columns), path or iterable of DataFrame
+            Tidy events: a frame of pandas or of any library that narwhals supports; or the path of
+            a Parquet file, or of a folder of such files, which are read in the order of their
+            names; or frames, such as a list of them, in the order of the events. All columns that
+            `transform` reads are already validated here.
         y : None
             Ignored.
 
@@ -170,28 +182,33 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         -------
         self : InteractionEncoder
         """
-        self._fit(events)
+        self._fit(events, encode=False)
         return self
 
-    def fit_transform(self, events, y=None):
+    def fit_transform(self, events, y=None, *, folder=None):
         """Learn the users and the items, and encode their events.
 
         Parameters
         ----------
-        events : DataFrame of shape (n_events, n_columns)
-            Tidy events.
+        events : DataFrame of shape (n_events, n_columns), path or iterable of DataFrame
+            Tidy events, as in `fit`.
         y : None
             Ignored.
+        folder : str or path-like, default=None
+            As in `transform`.
 
         Returns
         -------
         X : csr_array of shape (n_users, n_items)
         """
-        return self._fit(events)
+        return self._fit(events, folder=folder)
 
     @fit_context(prefer_skip_nested_validation=True)
-    def _fit(self, events):
+    def _fit(self, events, folder=None, encode=True):
         """Set the fitted attributes once the whole encoding has succeeded; return the matrix."""
+        frames = self._frames(events, twice=encode)
+        if frames is not None:
+            return self._fit_frames(frames, folder, encode)
         events, value, time = self._read(events)
         if len(events) == 0:
             raise ValueError("events is an empty frame; at least one event is needed to fit.")
@@ -200,6 +217,30 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         X = self._matrix(users, items, value, time, (len(user_ids), len(item_ids)))
         self.user_ids_, self.item_ids_ = user_ids, item_ids
         self.n_users_, self.n_items_ = X.shape
+        return _stored(X, folder)
+
+    def _fit_frames(self, frames, folder, encode):
+        """Do the same with frames, which are encoded only on request."""
+        users, items, types = Ids(), Ids(), Types()
+        for frame in frames:
+            events, value, time = self._read(frame)
+            if len(events):
+                users.add(events[self.user])
+                items.add(events[self.item])
+                types.add(value, time)
+        if not types.n_frames:
+            raise ValueError("events holds no event; at least one is needed to fit.")
+        (raw_users, n_events), (raw_items, _) = users.merge(), items.merge()
+        new = copy(self)
+        codes, new.user_ids_ = self._learn(raw_users, "user", self.users)
+        _, new.item_ids_ = self._learn(raw_items, "item", self.items)
+        new.n_users_, new.n_items_ = len(new.user_ids_), len(new.item_ids_)
+        X = None
+        if encode:
+            counts = np.zeros(new.n_users_, dtype=np.int64)
+            counts[codes[codes >= 0]] = n_events[codes >= 0]
+            X = new._matrix_of_frames(frames, counts, types, folder)
+        vars(self).update(vars(new))
         return X
 
     def _learn(self, raw, kind, catalog):
@@ -214,24 +255,37 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
             raise ValueError(f"{kind}s must hold each {kind} id once; got several of {repeated}.")
         return self._lookup(raw, kind, self.unknown, ids), np.asarray(ids)
 
-    def transform(self, events):
+    def transform(self, events, *, folder=None):
         """Encode events of users seen in `fit`.
 
         Parameters
         ----------
-        events : DataFrame of shape (n_events, n_columns)
-            Tidy events; users without events have an empty row.
+        events : DataFrame of shape (n_events, n_columns), path or iterable of DataFrame
+            Tidy events, as in `fit`; users without events have an empty row. Frames are read twice,
+            and the result is that of all of them in one.
+        folder : str or path-like, default=None
+            Folder to write the matrix to, as :func:`~sklearn_recsys.save_csr` does. None: the
+            matrix is in memory. From frames or Parquet files, the events are written to a temporary
+            file first, in the folder or in that of Python's `tempfile`, which takes 8 bytes for an
+            event, and 8 for its rating and its time each if they are read.
 
         Returns
         -------
         X : csr_array of shape (n_users, n_items)
-            Canonical: sorted indices, no duplicates, no explicit zeros.
+            Canonical: sorted indices, no duplicates, no explicit zeros. With a folder it is
+            memory-mapped and read-only, as :func:`~sklearn_recsys.load_csr` returns it.
         """
         check_is_fitted(self)
-        events, value, time = self._read(events)
-        users = self._lookup(events[self.user], "user", self.unknown)
-        items = self._lookup(events[self.item], "item", self.unknown)
-        return self._matrix(users, items, value, time, (self.n_users_, self.n_items_))
+        frames = self._frames(events, twice=True)
+        if frames is None:
+            return _stored(self._matrix(*self._encoded(events), self._shape), folder)
+        counts, types = np.zeros(self.n_users_, dtype=np.int64), Types()
+        for frame in frames:
+            users, _, value, time = self._encoded(frame)
+            if len(users):
+                np.add.at(counts, users[users >= 0], 1)
+                types.add(value, time)
+        return self._matrix_of_frames(frames, counts, types, folder)
 
     def transform_histories(self, events, users=None):
         """Encode the histories of any users, seen in `fit` or new.
@@ -431,6 +485,31 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
                 time = read_times(events, self.timestamp)
         return events, value, time
 
+    def _frames(self, events, twice):
+        """Return an iterable of frames, or None for a single frame."""
+        ids, times = [self.user, self.item], [self.timestamp]
+        required, optional = {
+            "rating": ([*ids, self.rating], times),
+            "timestamp": ([*ids, *times], []),
+            "position": (ids, times),
+        }.get(self.values, (ids, []))
+        return frames_of(events, required, optional, twice)
+
+    def _encoded(self, events):
+        """Return the users, the items, the values and the times of a frame."""
+        events, value, time = self._read(events)
+        users = self._lookup(events[self.user], "user", self.unknown)
+        items = self._lookup(events[self.item], "item", self.unknown)
+        return users, items, value, time
+
+    @property
+    def _shape(self):
+        return self.n_users_, self.n_items_
+
+    def _matrix_of_frames(self, frames, counts, types, folder):
+        args = frames, self._encoded, counts, types, self._matrix, self._shape, folder
+        return matrix_of_frames(*args)
+
     def _lookup(self, raw, kind, unknown, vocabulary=None):
         """Return the codes of a column, −1 for unknown ids if `unknown` is "ignore"."""
         if vocabulary is None:
@@ -444,3 +523,11 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         return matrix_of_events(
             users, items, value, time, shape, self.values, self.duplicates, column
         )
+
+
+def _stored(X, folder):
+    """Return a matrix, memory-mapped if there is a folder to write it to."""
+    if folder is None:
+        return X
+    save_csr(X, folder)
+    return load_csr(folder)

@@ -64,14 +64,16 @@ def wide_dtype(dtype):
 def canonical_csr(X, *, name="X", copy=False):
     """Return `X` as a csr_array: sorted, without duplicates or explicit zeros, int32 if it fits.
 
-    The arrays of `X` are never modified; without `copy` they are shared if `X` is canonical.
-    Duplicates of a narrow type are summed in a wide one, which the result keeps.
+    The arrays of `X` are never modified; without `copy`, or if they are mapped read-only, they are
+    shared if `X` is canonical. Duplicates of a narrow type are summed in a wide one, which the
+    result keeps.
     """
     source = X
     X = sp.csr_array(X.astype(np.float32) if X.dtype == np.float16 else X)
-    if isinstance(X.data, np.memmap):  # copies of a read-only memmap would be read-only, too
-        arrays = [np.asarray(array) for array in (X.data, X.indices, X.indptr)]
-        X = sp.csr_array(tuple(arrays), shape=X.shape)
+    arrays = (X.data, X.indices, X.indptr)
+    if any(isinstance(array, np.memmap) for array in arrays):
+        # copies of a read-only memmap would be read-only, too
+        X = sp.csr_array(tuple(map(np.asarray, arrays)), shape=X.shape)
     nnz = X.indptr[-1]
     fits = max(X.shape[1], nnz) <= np.iinfo(np.int32).max
     if fits and (X.indices.dtype != np.int32 or X.indptr.dtype != np.int32):
@@ -79,8 +81,8 @@ def canonical_csr(X, *, name="X", copy=False):
             (X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32)), shape=X.shape
         )
     distinct = X.has_canonical_format
-    canonical = distinct and X.data.size == nnz and np.all(X.data != 0)
-    if canonical and not (copy and _shares_memory(X, source)):
+    canonical = distinct and X.data.size == nnz and X.data.all()
+    if canonical and not (copy and _shares_writable_memory(X, source)):
         return X
     X = X.copy() if distinct else X.astype(wide_dtype(X.dtype))
     if not distinct:
@@ -113,15 +115,26 @@ def is_canonical(X, dtype):
     return bool(increasing.all() and data.all() and np.isfinite(data).all())
 
 
-def _shares_memory(X, source):
+def _shares_writable_memory(X, source):
+    """Return whether whoever holds `source` could change the arrays of `X`."""
     if not sp.issparse(source):
         return False
     arrays = [getattr(source, name, None) for name in ("data", "indices", "indptr", "row", "col")]
     return any(
         isinstance(array, np.ndarray) and np.shares_memory(own, array)
-        for array in arrays
         for own in (X.data, X.indices, X.indptr)
+        if not is_read_only_map(own)
+        for array in arrays
     )
+
+
+def is_read_only_map(array):
+    """Return whether an array lies in a file that is mapped read-only, which needs no memory."""
+    while isinstance(array, np.ndarray) and not array.flags.writeable:
+        if isinstance(array, np.memmap) and array.mode == "r":
+            return True
+        array = array.base
+    return False
 
 
 # ------------------------------------- each returns a description of the first problem, or None
