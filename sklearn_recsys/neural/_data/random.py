@@ -96,8 +96,8 @@ def set_generator_states(states):
 def dropout(values, share, training=True):
     """Set a share of the values to zero while training, and scale the others up.
 
-    On a CPU, where `bernoulli_` is slow, 16 random bits decide about each value, 32 for a small
-    share, and the share is rounded to a multiple of 2**-16 or 2**-32.
+    On a CPU, where `bernoulli_` is slow, 16 random bits decide about each value, or 32 if one of
+    the shares is small, and the share is rounded to a multiple of 2**-16 or 2**-32.
     """
     if not training or not share:
         return values
@@ -105,11 +105,11 @@ def dropout(values, share, training=True):
     if device.type != "cpu":
         mask.bernoulli_(1 - share, generator=generator(device))
         return values * mask.div_(1 - share)
-    dtype = torch.int16 if share > 2**-8 else torch.int32
+    dtype = torch.int16 if 2**-8 < share < 1 - 2**-8 else torch.int32
     n_states = 2 ** (8 * dtype.itemsize)  # of the bits
     n_dropped = min(round(share * n_states), n_states - 1)
     torch.ge(_random_bits(values.shape, dtype), n_dropped - n_states // 2, out=mask)
-    return values * mask.mul_(n_states / (n_states - n_dropped))
+    return values * mask.mul_(1 / max(1 - share, 1 / n_states))
 
 
 def _random_bits(shape, dtype):
