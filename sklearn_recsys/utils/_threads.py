@@ -64,6 +64,51 @@ def map_blocks(function, n_rows, size):
         return list(pool.map(function, blocks))
 
 
+class _OneBlasThread:
+    """A context in which BLAS uses one thread, and which several threads may be in at once.
+
+    The number is one of the whole process. If each thread set and restored it for itself, the first
+    one to leave would restore it while others still compute, and the last one would restore the
+    limit of another, for good.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._n_inside = 0
+
+    def __enter__(self):
+        with self._lock:
+            if not self._n_inside:
+                blas = controller().select(user_api="blas")
+                with _control(blas):
+                    self._limit = blas.limit(limits=1)
+            self._n_inside += 1
+
+    def __exit__(self, *error):
+        with self._lock:
+            self._n_inside -= 1
+            if not self._n_inside:
+                with _control(controller()):
+                    self._limit.restore_original_limits()
+
+
+@contextmanager
+def _control(libraries):
+    """Let this thread set limits: threadpoolctl lets one at a time do so, and ignores the rest."""
+
+    def release():
+        for library in libraries.lib_controllers:
+            if hasattr(library, "clear_controlling_thread"):
+                library.clear_controlling_thread(force=True)
+
+    release()
+    yield
+    release()
+
+
+_one_blas_thread = _OneBlasThread()
+
+
 def map_blas_blocks(function, n_rows, size):
     """Return `map_blocks` of a function that calls BLAS or LAPACK, which then use one thread each.
 
@@ -72,7 +117,7 @@ def map_blas_blocks(function, n_rows, size):
     """
     blocks = list(batches(n_rows, size)) or [slice(0, 0)]
     threads = min(n_threads(), len(blocks)) if len(blocks) > 1 else 1
-    with controller().limit(limits=1, user_api="blas"):
+    with _one_blas_thread:
         if threads <= 1:
             return [function(rows) for rows in blocks]
         with ThreadPoolExecutor(threads) as pool:

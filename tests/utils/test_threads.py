@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from numpy.testing import assert_array_equal
 from threadpoolctl import threadpool_limits
 
 from sklearn_recsys.utils._threads import (
+    map_blas_blocks,
     map_blocks,
     n_threads,
     row_blocks,
@@ -55,6 +57,32 @@ def test_threads_follow_the_limits_of_blas():
         used = set(map_blocks(lambda rows: threading.get_ident(), 20, 1))
         assert used == {threading.get_ident()}
     assert n_threads() >= 1
+
+
+def test_overlapping_limits_of_blas_end_with_the_last_one():
+    """A fit that ends in one thread neither lifts the limit of another one, nor keeps it."""
+    first_inside, second_inside, first_ended = (threading.Event() for _ in range(3))
+
+    def first(rows):
+        first_inside.set()
+        assert second_inside.wait(10)
+        return n_threads()
+
+    def second(rows):
+        second_inside.set()
+        assert first_ended.wait(10)
+        return n_threads()
+
+    before = n_threads()
+    with threadpool_limits(3, user_api="blas"), ThreadPoolExecutor(2) as pool:
+        former = pool.submit(map_blas_blocks, first, 1, 1)
+        assert first_inside.wait(10)
+        latter = pool.submit(map_blas_blocks, second, 1, 1)
+        assert former.result(10) == [1]
+        first_ended.set()
+        assert latter.result(10) == [1]
+        assert n_threads() == 3
+    assert n_threads() == before
 
 
 def test_workers_of_joblib_do_not_multiply_threads():

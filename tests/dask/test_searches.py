@@ -1,0 +1,47 @@
+"""Searches on Dask clusters, by joblib's backend: equal to the sequential ones, without copies."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from joblib import parallel_config
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, KFold
+
+from sklearn_recsys.model_selection import HoldoutSplit, random_holdout
+from tests.model_selection.test_searches import (
+    RATINGS,
+    SEARCHED,
+    R,
+    assert_same_results,
+    large,
+    search_where,
+)
+
+distributed = pytest.importorskip("distributed", reason="needs Dask: make test-dask")
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+def test_searches_equal_the_sequential_ones(client, name):
+    model, grid = SEARCHED[name]
+    rater = model.__sklearn_tags__().recommender_tags.values == "rating"
+    X, y = random_holdout(RATINGS if rater else R, 0.2, random_state=0)
+    search = GridSearchCV(model, grid, cv=HoldoutSplit(), error_score="raise")
+    folds = GridSearchCV(model, grid, cv=KFold(2), error_score="raise")
+    expected = search.fit(X, y), folds.fit(X)
+    with parallel_config("dask", scatter=[X, y]):
+        parallel = clone(search).fit(X, y), clone(folds).fit(X)
+    for got, wanted in zip(parallel, expected, strict=True):
+        assert_same_results(got, wanted)
+
+
+def test_worker_processes_hold_one_matrix_each():
+    X, y = large()
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with distributed.Client(processes=True, **options), parallel_config("dask", scatter=[X, y]):
+        seen = search_where(X, y, n_candidates=12)
+    assert os.getpid() not in set(seen["process"])
+    addresses = [column for column in seen if column.endswith("address")]
+    assert len(addresses) == 4
+    assert (seen.groupby("process")[addresses].nunique() == 1).all(axis=None)
