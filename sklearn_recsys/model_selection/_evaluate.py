@@ -95,27 +95,14 @@ def cross_validate(
     if scoring is not None and not callable(scoring):
         scoring = _scorer.make_recommender_scorer(scoring)
 
-    def run(train, test):
-        model = clone(estimator)
-        fit_params, score_params = (
-            {name: safe_indexing(values, rows) for name, values in params.items()}
-            for rows in (train, test)
-        )
-        X_train, X_test = safe_indexing(X, train), safe_indexing(X, test)
-        y_train = None if y is None else safe_indexing(y, train)
-        y_test = None if y is None else safe_indexing(y, test)
-        scorer = model.score if scoring is None else partial(scoring, model)
-        start = time.perf_counter()
-        model.fit(X_train, y_train, **fit_params)
-        fit_time = time.perf_counter() - start
-        start = time.perf_counter()
-        score = scorer(X_test, y_test, **score_params)
-        return model, score, fit_time, time.perf_counter() - start
-
-    splits = check_cv(cv).split(X, y)
-    models, scores, fit_times, score_times = zip(
-        *Parallel(n_jobs=n_jobs)(delayed(run)(train, test) for train, test in splits), strict=True
+    # X, y and params are arguments of each task by themselves, not in a closure or a dict, so that
+    # joblib's backends recognize them, and send them once
+    tasks = (
+        delayed(_fit_and_score)(estimator, X, y, train, test, scoring, return_estimator, **params)
+        for train, test in check_cv(cv).split(X, y)
     )
+    outcomes = Parallel(n_jobs=n_jobs)(tasks)
+    models, scores, fit_times, score_times = zip(*outcomes, strict=True)
     results = {"fit_time": np.array(fit_times), "score_time": np.array(score_times)}
     if isinstance(scores[0], dict):
         for name in scores[0]:
@@ -125,6 +112,29 @@ def cross_validate(
     if return_estimator:
         results["estimator"] = list(models)
     return results
+
+
+def _fit_and_score(estimator, X, y, train, test, scoring, return_estimator, /, **params):
+    """Return a clone fitted on the rows `train`, its score on `test`, and the seconds of both.
+
+    The clone is None unless it is asked for: a worker would send it back in full.
+    """
+    model = clone(estimator)
+    fit_params, score_params = (
+        {name: safe_indexing(values, rows) for name, values in params.items()}
+        for rows in (train, test)
+    )
+    X_train, X_test = safe_indexing(X, train), safe_indexing(X, test)
+    y_train = None if y is None else safe_indexing(y, train)
+    y_test = None if y is None else safe_indexing(y, test)
+    scorer = model.score if scoring is None else partial(scoring, model)
+    start = time.perf_counter()
+    model.fit(X_train, y_train, **fit_params)
+    fit_time = time.perf_counter() - start
+    start = time.perf_counter()
+    score = scorer(X_test, y_test, **score_params)
+    score_time = time.perf_counter() - start
+    return model if return_estimator else None, score, fit_time, score_time
 
 
 def evaluate(

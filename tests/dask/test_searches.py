@@ -15,6 +15,7 @@ from tests.model_selection.test_searches import (
     SEARCHED,
     R,
     assert_same_results,
+    cross_validate_where,
     large,
     search_where,
 )
@@ -40,8 +41,9 @@ def test_worker_processes_hold_one_matrix_each():
     X, y = large()
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with distributed.Client(processes=True, **options), parallel_config("dask", scatter=[X, y]):
-        seen = search_where(X, y, n_candidates=12)
-    assert os.getpid() not in set(seen["process"])
-    addresses = [column for column in seen if column.endswith("address")]
-    assert len(addresses) == 4
-    assert (seen.groupby("process")[addresses].nunique() == 1).all(axis=None)
+        frames = search_where(X, y), cross_validate_where(X, y)
+    for seen in frames:
+        assert os.getpid() not in set(seen["process"])
+        addresses = [column for column in seen if column.endswith("address")]
+        assert len(addresses) == 4
+        assert (seen.groupby("process")[addresses].nunique() == 1).all(axis=None)

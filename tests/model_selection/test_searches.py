@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,9 @@ from sklearn.base import clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import (
     GridSearchCV,
+    HalvingRandomSearchCV,
     KFold,
+    RandomizedSearchCV,
 )
 
 from sklearn_recsys import (
@@ -26,14 +29,12 @@ from sklearn_recsys import (
     ItemKNN,
     MatrixFactorization,
     MultVAE,
+    PopularityRecommender,
     RandomRecommender,
     RP3beta,
 )
 from sklearn_recsys.datasets import make_interactions, make_ratings
-from sklearn_recsys.model_selection import (
-    HoldoutSplit,
-    random_holdout,
-)
+from sklearn_recsys.model_selection import HoldoutSplit, cross_validate, random_holdout
 from sklearn_recsys.utils._threads import n_threads
 
 R = make_interactions(120, 60, random_state=0)
@@ -102,15 +103,27 @@ def where(model, X, y):
     return values
 
 
-def search_where(X, y, n_candidates=6):
+def search_where(X, y):
     """Return a frame of what `where` saw in each task of a search."""
-    grid = {"random_state": list(range(n_candidates))}
+    grid = {"random_state": list(range(12))}
     search = GridSearchCV(
         RandomRecommender(), grid, cv=HoldoutSplit(), scoring=where, refit=False
     ).fit(X, y)
     prefix = "split0_test_"
     seen = {k[len(prefix) :]: v for k, v in search.cv_results_.items() if k.startswith(prefix)}
     return pd.DataFrame(seen)
+
+
+def cross_validate_where(X, y):
+    """Return a frame of what `where` saw in each task of a cross-validation."""
+    rows = np.arange(X.shape[0])
+    scores = cross_validate(RandomRecommender(), X, y, cv=[(rows, rows)] * 12, scoring=where)
+    prefix = "test_"
+    seen = {k[len(prefix) :]: v for k, v in scores.items() if k.startswith(prefix)}
+    return pd.DataFrame(seen)
+
+
+both = pytest.mark.parametrize("tasks_where", [search_where, cross_validate_where])
 
 
 def large():
@@ -121,21 +134,89 @@ def large():
     )
 
 
-def test_threads_share_the_matrix():
+@both
+def test_threads_share_the_matrix(tasks_where):
     X, y = large()
     with parallel_config("threading", n_jobs=2):
-        seen = search_where(X, y)
+        seen = tasks_where(X, y)
     for name, matrix in {"X": X, "y": y}.items():
         for part in ("data", "indices"):
             address = getattr(matrix, part).ctypes.data
             assert (seen[f"{name}.{part} address"] == address).all()
 
 
-def test_processes_map_the_matrix():
+@both
+def test_processes_map_the_matrix(tasks_where):
     X, y = large()
     with parallel_config("loky", n_jobs=2):
-        seen = search_where(X, y)
+        seen = tasks_where(X, y)
     assert (seen["process"] != os.getpid()).all()
     for name in ("X.data", "X.indices", "y.data", "y.indices"):
         assert seen[f"{name} mapped"].all()
         assert not seen[f"{name} writeable"].any()
+
+
+class Unsendable(PopularityRecommender):
+    """A model that worker processes cannot send back."""
+
+    def __getstate__(self):
+        assert not hasattr(self, "interactions_"), "a fitted model is pickled"
+        return super().__getstate__()
+
+
+def test_processes_send_fitted_models_only_if_asked_to():
+    with parallel_config("loky", n_jobs=2):
+        scores = cross_validate(Unsendable(), R, cv=2)["test_score"]
+        fitted = cross_validate(PopularityRecommender(), R, cv=2, return_estimator=True)
+    assert_array_equal(scores, fitted["test_score"])
+    assert [model.interactions_.shape for model in fitted["estimator"]] == [(60, 60)] * 2
+
+
+# ---------------------------------------------------------------- held-out cells, and users
+
+
+@pytest.mark.parametrize("form", [sp.csr_matrix, sp.coo_array, sp.csc_array, lambda y: y.toarray()])
+@pytest.mark.parametrize("search", [GridSearchCV, partial(RandomizedSearchCV, n_iter=2)])
+def test_held_out_cells_in_any_form(search, form):
+    X, y = random_holdout(R, 0.2, random_state=0)
+    search = search(EASE(), {"l2": [1.0, 100.0]}, cv=HoldoutSplit(), error_score="raise")
+    results = search.fit(X, form(y)).cv_results_
+    expected = [EASE(**params).fit(X).score(X, y) for params in results["params"]]
+    assert_array_equal(results["mean_test_score"], expected)
+    assert len(set(expected)) == 2
+
+
+def same_users(model, X, y):
+    """Score with whether the model was fitted on the rows that it is scored on."""
+    return float(model.interactions_.shape == X.shape and (model.interactions_ != X).nnz == 0)
+
+
+def halving(model, grid, **params):
+    return HalvingRandomSearchCV(
+        model, grid, n_candidates=4, factor=2, random_state=0, return_train_score=False, **params
+    )
+
+
+EPOCHS = {"resource": "max_epochs", "min_resources": 1, "max_resources": 4}
+
+
+@pytest.mark.parametrize("cv", [HoldoutSplit(), KFold(2)])
+def test_halving_on_users_and_on_epochs(cv):
+    X, y = random_holdout(R, 0.2, random_state=0) if isinstance(cv, HoldoutSplit) else (R, None)
+    users = halving(EASE(), {"l2": [1.0, 10.0, 100.0, 1e3]}, cv=cv, min_resources=30)
+    neural, _ = SEARCHED["MultVAE"]
+    epochs = halving(neural, {"lr": [1e-4, 1e-3, 1e-2, 0.1]}, cv=cv, **EPOCHS)
+    for search, resources in [(users, [30, 60, 120]), (epochs, [1, 2, 4])]:
+        expected = clone(search).fit(X, y)
+        assert expected.n_resources_ == resources
+        assert expected.n_candidates_ == [4, 2, 1]
+        with parallel_config("threading", n_jobs=2):
+            assert_same_results(search.fit(X, y), expected)
+
+
+def test_halving_scores_the_users_that_it_fits():
+    X, y = random_holdout(R, 0.2, random_state=0)
+    cv = HoldoutSplit()
+    search = halving(EASE(), {"l2": [1.0, 2.0, 3.0, 4.0]}, cv=cv, min_resources=30)
+    search.set_params(scoring=same_users).fit(X, y)
+    assert (search.cv_results_["mean_test_score"] == 1).all()
