@@ -1,4 +1,4 @@
-"""What pytest collects, examples that need Dask only where it is installed, and how."""
+"""What pytest collects, examples that need Dask or Optuna only where these are, and how."""
 
 import gc
 from importlib.util import find_spec
@@ -8,6 +8,8 @@ import pytest
 collect_ignore = []
 if find_spec("distributed") is None:  # `make test-dask` has it
     collect_ignore += ["docs/user_guide/clusters.rst", "sklearn_recsys/dask"]
+if find_spec("distributed") is None or find_spec("optuna_integration") is None:
+    collect_ignore += ["docs/user_guide/searches.rst"]
 
 
 @pytest.hookimpl(wrapper=True)
