@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -150,7 +152,27 @@ def _parts(X):
     )
 
 
+@cache
+def _measure_sparse_arrays():
+    """Tell Dask in this process the size of a sparse array, instead of 56 bytes.
+
+    By the sizes, Dask decides what to spill to disk and what to send to which worker.
+    """
+    from dask.sizeof import sizeof
+
+    for kind in (sp.csr_array, sp.csc_array, sp.coo_array):
+        if sizeof.dispatch(kind) is sizeof.dispatch(object):  # Dask knows sparse matrices only
+            sizeof.register(kind, _n_bytes)
+
+
+def _n_bytes(X):
+    from dask.sizeof import sizeof
+
+    return sum(map(sizeof, vars(X).values()))
+
+
 def _read(X, model):
+    _measure_sparse_arrays()
     return model._read(check_csr(X, dtype=np.float32))
 
 
@@ -164,6 +186,7 @@ def _shape(X):
 
 
 def _sum_of_blocks(function, blocks, *args):
+    _measure_sparse_arrays()  # a worker may have read no block
     total = None
     for block in blocks:
         term = function(block, *args)

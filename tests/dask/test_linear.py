@@ -292,6 +292,18 @@ def _read(block, path=None):
     return block
 
 
+def test_dask_knows_the_size_of_the_blocks(client):
+    """By which it decides what to spill to disk."""
+    X = ratings(n_users=400)
+    blocks, _ = _blocks.read_blocks(
+        [dask.delayed(part) for part in blocks_of(X, 200)], client, EASE()
+    )
+    sizes = client.nbytes(summary=False)
+    for future, block in zip(blocks.futures, blocks_of(X, 200), strict=True):
+        arrays = block.data, block.indices, block.indptr
+        assert sizes[future.key] >= sum(array.nbytes for array in arrays)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 @pytest.mark.filterwarnings("ignore")  # of the killed process
 def test_a_worker_that_is_killed_in_the_middle(tmp_path):
