@@ -287,13 +287,13 @@ class SASRec(FactorsMixin, InductiveRanker):
 
         -\log \frac{\exp(h \cdot e_i)}{\sum_{j \in S \cup \{i\}} \exp(h \cdot e_j)}
         \quad \text{and} \quad
-        -\frac{\beta \log \sigma(h \cdot e_i) + \sum_{j \in S} \log(1 - \sigma(h \cdot e_j))}
-        {|S| + 1},
+        -\beta \log \sigma(h \cdot e_i + c) - \sum_{j \in S} \log(1 - \sigma(h \cdot e_j + c)),
 
     where :math:`\beta = \alpha t - t + 1` with the share α of the items that is sampled and the
-    calibration t (eq. 20 of [3]_ after multiplying out). Items are sampled uniformly for each
-    update. The memory of an update is linear in the steps of its users, whatever the number of
-    items and of negatives.
+    calibration t (eq. 20 of [3]_ after multiplying out). The constant :math:`c = \log(\beta / |S|)`
+    is not in the paper: training starts with the odds of a random item, which the items' vectors
+    then need not learn. Items are sampled uniformly for each update. The memory of an update is
+    linear in the steps of its users, whatever the number of items and of negatives.
 
     References
     ----------

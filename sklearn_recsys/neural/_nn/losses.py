@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import log
 
 import torch
 from torch.nn.functional import embedding, softplus
@@ -212,10 +213,16 @@ def _sampled_softmax(positive, negatives):
 
 
 def _logistic(positive, negatives, weight):
-    """Return the logistic loss, with a weight of the positives; see `_sampled_softmax`."""
-    n = negatives.shape[1] + 1
-    loss = (weight * softplus(-positive).sum() + softplus(negatives).sum()) / n
-    return loss, -weight / n * torch.sigmoid(-positive), negatives.sigmoid_().div_(n)
+    """Return the logistic loss, with a weight of the positives; see `_sampled_softmax`.
+
+    The logits are shifted to the odds of an item before training. Otherwise the first updates lower
+    all of them at once, along one direction that all states and items then share, and the model
+    learns nothing else. The loss is a sum, as the gradients of a mean are too small for Adam's eps.
+    """
+    shift = log(weight / negatives.shape[1])
+    positive, negatives = positive + shift, negatives.add_(shift)
+    loss = weight * softplus(-positive).sum() + softplus(negatives).sum()
+    return loss, -weight * torch.sigmoid(-positive), negatives.sigmoid_()
 
 
 def sampled_items_loss(
