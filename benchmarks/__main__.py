@@ -26,6 +26,7 @@ from benchmarks import (
     elsa,
     graphs,
     kills,
+    larger_than_memory,
     latency,
     linear,
     memory,
@@ -127,6 +128,10 @@ SECTIONS = {
         f"DaskEASE and EASE from Parquet, {clusters.INTERACTIONS:,} interactions, "
         f"{clusters.ITEMS:,} items",
     ),
+    "larger-than-memory": (
+        larger_than_memory.larger_than_memory,
+        f"{larger_than_memory.EVENTS:,} events from Parquet to a mapped matrix, and fits to it",
+    ),
     "memory": (memory.recommend_and_score, "memory of recommend and score at ml-20m's shape"),
 }
 SECTIONS |= {
@@ -153,7 +158,16 @@ LONG |= {"contrastive", "contrastive-new-users", "warp"}
 LONG |= {"slim", "slim-speed", "ratings", "ratings-ml-1m"}
 LONG |= {"graphs", "graphs-new-users", "yelp2018"}
 LONG |= {name for name in SECTIONS if name.startswith("scale-")}
-LONG |= {"dask-ease", "ease-20k", "ease-large", "ease-ml20m", "kills", "memory", "threads"}
+LONG |= {
+    "larger-than-memory",
+    "dask-ease",
+    "ease-20k",
+    "ease-large",
+    "ease-ml20m",
+    "kills",
+    "memory",
+    "threads",
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
