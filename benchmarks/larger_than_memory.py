@@ -82,7 +82,10 @@ def encode(values, events, folder):
 def fit(model, X):
     with threadpool_limits(2):
         model = model.fit(X)
-    results = (getattr(model, name, None) for name in ("coef_", "similarity_", "item_factors_"))
+    results = (
+        getattr(model, name, None)
+        for name in ("coef_", "similarity_", "item_factors_", "_fallback_")
+    )
     result = next(value for value in results if value is not None)
     return hashlib.sha256(np.ascontiguousarray(getattr(result, "data", result))).hexdigest()
 

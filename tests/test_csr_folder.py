@@ -76,7 +76,7 @@ def test_a_folder_is_replaced_when_the_new_matrix_is_complete(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     save_csr(R, tmp_path)
     former = load_csr(tmp_path)
-    with pytest.raises(KeyboardInterrupt), _csr_folder.writing_csr(tmp_path, (9, 9)) as append:
+    with pytest.raises(KeyboardInterrupt), _csr_folder.writing_csr(tmp_path, 9) as append:
         append(R)
         raise KeyboardInterrupt
     assert_same(load_csr(tmp_path), R)

@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_recsys.utils._cells import with_values
+from sklearn_recsys.utils._on_disk import by_rows, cell_slices
 from sklearn_recsys.utils._rating_scale import RatingScale
 from sklearn_recsys.utils._state import Instance, Optional
+
+
+@by_rows
+def _scaled(X, read):
+    return with_values(X, read(X.data))
 
 
 class RatingUnitsMixin:
@@ -32,10 +38,11 @@ class RatingUnitsMixin:
     def _read(self, X):
         if self._rating_scale is None:
             return super()._read(X)
-        ratings = self._rating_scale.read(X.data)
-        if np.array_equal(ratings, X.data):
+        read = self._rating_scale.read
+        parts = cell_slices(X.nnz)
+        if all(np.array_equal(read(X.data[part]), X.data[part]) for part in parts):
             return X
-        return with_values(X, ratings)
+        return _scaled(X, read)
 
     def _in_units_of_X(self, scores):
         return scores if self._rating_scale is None else self._rating_scale.undo(scores)

@@ -13,10 +13,11 @@ from sklearn_recsys.base._ranking import RankingMixin
 from sklearn_recsys.base._scoring import ScoringMixin
 from sklearn_recsys.base._tags import as_recommender_tags
 from sklearn_recsys.exceptions import ValuesWarning
-from sklearn_recsys.utils._cells import item_counts, support, take_cells
+from sklearn_recsys.utils._cells import all_equal, item_counts, support, take_cells
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import row_order
 from sklearn_recsys.utils._items import check_item_features
+from sklearn_recsys.utils._on_disk import cell_slices, column_sums
 from sklearn_recsys.utils._sklearn import fit_context
 from sklearn_recsys.utils._state import Array, Interactions, Labels, Maybe, Optional, Range, Size
 from sklearn_recsys.utils._suggest import MissingMethodError
@@ -231,7 +232,7 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
         if not X.nnz:
             raise ValueError("X holds no interaction: every cell is zero (not observed).")
         if self._values == "rating":
-            if np.all(X.data == X.data[0]):
+            if all_equal(X.data, X.data[0]):
                 warn(
                     f"{type(self).__name__} predicts ratings, but all of X's values are "
                     f"{X.data[0]:g}: use a model for implicit interactions.",
@@ -270,7 +271,7 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
 
     def _read(self, X):
         """Return the canonical matrix as the model reads it."""
-        if self._values != "binary" or np.all(X.data == 1):
+        if self._values != "binary" or all_equal(X.data, 1):
             return X
         return support(take_cells(X, X.data > 0))
 
@@ -279,7 +280,7 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
         counts = item_counts(X)
         if self._values != "rating":
             return counts.astype(np.float32)
-        sums = np.bincount(X.indices, weights=X.data, minlength=X.shape[1])
+        sums = column_sums(X, lambda values: values.astype(np.float64))
         mean = X.data.mean(dtype=np.float64)
         return ((sums + _SHRINKAGE * mean) / (counts + _SHRINKAGE)).astype(np.float32)
 
@@ -306,12 +307,15 @@ def _warn_of_counts(values, name):
     Smaller weights are ignored, because a few tiny ones do no harm, such as those that BM25 and
     TF-IDF give to items that nearly everyone has.
     """
-    values = np.abs(values)
-    greatest = float(values.max())
-    if greatest <= _SPAN * float(values.min()):  # float32 would overflow
-        return
-    low = float(np.partition(values, len(values) // 20)[len(values) // 20])
-    if greatest > _SPAN * low:
+    parts = list(cell_slices(len(values)))  # each pass takes little memory
+    greatest = max(float(np.abs(values[part]).max()) for part in parts)
+    n_small = sum(
+        np.count_nonzero(_SPAN * np.abs(values[part]).astype(np.float64) < greatest)
+        for part in parts
+    )
+    if n_small > len(values) // 20:
+        values = np.abs(values)
+        low = float(np.partition(values, len(values) // 20)[len(values) // 20])
         warn(
             f"{name} reads values as weights, and those of X span more than two orders of "
             f"magnitude: from {low:g} (19 of 20 are at least that) to {greatest:g}. The few "

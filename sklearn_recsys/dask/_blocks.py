@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_recsys.utils._cells import item_counts, item_squares
+from sklearn_recsys.utils._cells import item_counts, item_squares, shared_cells
 from sklearn_recsys.utils._threads import batches, even_blocks
 from sklearn_recsys.utils.validation import check_csr
 
@@ -257,12 +257,7 @@ def _times(X, vector):
 
 def n_products(blocks):
     """Return, for each item, an upper bound of the number of items that share a user with it."""
-    return np.minimum(blocks.sum(_n_common).result(), blocks.shape[1])
-
-
-def _n_common(X):
-    lengths = np.diff(X.indptr)
-    return np.bincount(X.indices, np.repeat(lengths, lengths), X.shape[1])
+    return np.minimum(blocks.sum(shared_cells).result(), blocks.shape[1])
 
 
 def nearest_items(blocks, bounds, products, best, *args):

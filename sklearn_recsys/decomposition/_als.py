@@ -22,6 +22,7 @@ from sklearn_recsys.exceptions import ConvergenceWarning
 from sklearn_recsys.utils._cells import products_at
 from sklearn_recsys.utils._device import check_device
 from sklearn_recsys.utils._memory import check_memory
+from sklearn_recsys.utils._on_disk import transposed
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array, Number
 from sklearn_recsys.utils._warnings import warn
@@ -213,7 +214,7 @@ class ALS(CheckpointMixin, FactorsMixin, ExplainMixin, RecommenderMixin, BaseEst
             "Use fewer factors.",
         )
         with self._open_checkpoint(X) as checkpoint:
-            by_user, by_item = self._weighted_rows(X), self._weighted_rows(X.T.tocsr())
+            by_user, by_item = self._weighted_rows(X), self._weighted_rows(transposed(X))
             items = self._train(by_user, by_item, checkpoint)
             self._set_items(by_item.numpy(items))
             if not by_user.solves_in_float64:

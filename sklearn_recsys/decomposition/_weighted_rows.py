@@ -10,6 +10,7 @@ import numpy as np
 from scipy.linalg import get_lapack_funcs
 
 from sklearn_recsys.utils._fold_in import length_groups
+from sklearn_recsys.utils._on_disk import is_on_disk
 from sklearn_recsys.utils._threads import batches, map_blas_blocks
 
 # Memory of the column vectors of a group: large enough for threads to rarely wait for the lock of
@@ -20,7 +21,8 @@ _BLOCK_BYTES = 2**23
 class WeightedRows:
     """The rows of a matrix of weights, in groups of similar length.
 
-    The groups are made once, and used for every half step. BLAS uses one thread in each of
+    The groups are made once, and used for every half step; those of a matrix on disk are read in
+    every one. BLAS uses one thread in each of
     several parallel threads, so that the number of threads changes no bit of the results.
 
     Parameters
@@ -44,7 +46,10 @@ class WeightedRows:
         self.max_cells = max(1, block_bytes // (4 * n_factors))
         groups = length_groups(self.lengths, lambda width: width, self.max_cells)
         # the longest rows first, so that no thread is left with them at the end
-        self.groups = [_padded(X, rows, self.lengths[rows]) for rows in groups[::-1]]
+        self.groups = groups[::-1]
+        self.X = X
+        if not is_on_disk(X):
+            self.groups, self.X = [self._padded(rows) for rows in self.groups], None
 
     solves_in_float64 = True
 
@@ -115,12 +120,20 @@ class WeightedRows:
         def call(block):
             with np.errstate(all="ignore"):  # `ALS` warns if its vectors diverge
                 for group in self.groups[block]:
-                    function(*group)
+                    function(*(group if self.X is None else self._padded(group)))
 
         if len(self.lengths) == 1:  # a new user: limiting BLAS takes half as long as solving
             call(slice(None))
         else:
             map_blas_blocks(call, len(self.groups), 1)
+
+    def _padded(self, rows):
+        """Return rows, and the columns and the weights of their cells, padded with zeros."""
+        X, lengths = self.X, self.lengths[rows]
+        positions = np.arange(lengths.max())
+        filled = positions < lengths[:, None]
+        cells = np.where(filled, X.indptr[rows][:, None] + positions, 0)
+        return rows, X.indices[cells], np.where(filled, X.data[cells], 0)
 
 
 def normal_equations(indices, weights, factors, prior, ridge, max_cells):
@@ -161,11 +174,3 @@ def normal_equations(indices, weights, factors, prior, ridge, max_cells):
     diagonal = np.arange(len(prior))
     A[:, diagonal, diagonal] += ridge[:, None]
     return A, b
-
-
-def _padded(X, rows, lengths):
-    """Return rows, and the columns and the weights of their cells, padded with weights of zero."""
-    positions = np.arange(lengths.max())
-    filled = positions < lengths[:, None]
-    cells = np.where(filled, X.indptr[rows][:, None] + positions, 0)
-    return rows, X.indices[cells], np.where(filled, X.data[cells], 0)

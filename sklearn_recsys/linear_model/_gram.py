@@ -21,10 +21,12 @@ from sklearn.utils import gen_batches
 from sklearn_recsys.utils._cells import item_squares
 from sklearn_recsys.utils._device import check_device
 from sklearn_recsys.utils._memory import check_memory
+from sklearn_recsys.utils._on_disk import row_slice, row_slices
 from sklearn_recsys.utils._threads import map_blocks, row_blocks
 
 _WHOLE = 4096  # matrices up to this size are inverted by LAPACK at once, which is safe and faster
 _TILE = 2048  # rows and columns of a tile of larger ones: enough work to keep every core busy
+_CELLS = 2**25  # of X that are multiplied at a time, as they are copied a few times
 _BLOCK = 512  # columns swept at once
 
 
@@ -35,17 +37,22 @@ def lower_gram(X, dtype=np.float32):
     """
     n_items = X.shape[1]
     out = np.empty((n_items, n_items), dtype=dtype)
-    X = X.astype(dtype, copy=False)
-    Xt = X.T.tocsr()
-
-    def block(items):
-        product = Xt[items] @ X[:, : items.stop]
-        shape = (product.shape[0], n_items)
-        widened = sp.csr_array((product.data, product.indices, product.indptr), shape=shape)
-        widened.toarray(out=out[items])
-
-    map_blocks(block, n_items, max(1, min(256, 2**23 // n_items)))
+    for number, rows in enumerate(row_slices(X, _CELLS) or [slice(0, X.shape[0])]):
+        part = row_slice(X, rows).astype(dtype, copy=False)
+        block = partial(_add_products, out, part, part.T.tocsr(), number == 0)
+        map_blocks(block, n_items, max(1, min(256, 2**23 // n_items)))
     return out
+
+
+def _add_products(out, X, Xt, is_first, items):
+    """Set, or add to, some rows of `out` up to the diagonal."""
+    product = Xt[items] @ X[:, : items.stop]
+    if not is_first:
+        out[items, : items.stop] += product.toarray()
+        return
+    shape = (product.shape[0], len(out))
+    widened = sp.csr_array((product.data, product.indices, product.indptr), shape=shape)
+    widened.toarray(out=out[items])
 
 
 def invert_in_place(A, *, whole=_WHOLE, tile=_TILE, block=_BLOCK):
@@ -226,7 +233,10 @@ class Gram:
 
     def times(self, vector):
         """Return the product with a vector of float64."""
-        product = self.X.T @ (self.X @ vector)
+        product = 0
+        for rows in row_slices(self.X):  # scipy makes a float64 copy of the values
+            part = row_slice(self.X, rows)
+            product = product + part.T @ (part @ vector)
         if self.dense is not None:
             product += self.dense.T @ (self.dense @ vector)
         return product

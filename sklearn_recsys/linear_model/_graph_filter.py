@@ -14,9 +14,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from sklearn_recsys.base import ExplainMixin, RecommenderMixin
-from sklearn_recsys.linear_model._low_pass import singular_vectors
+from sklearn_recsys.linear_model._low_pass import of_unit_size, singular_vectors
 from sklearn_recsys.utils._cells import item_degrees, normalized, with_values
 from sklearn_recsys.utils._neighbors import is_sparse_enough
+from sklearn_recsys.utils._on_disk import transposed
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Array, Sparse
 from sklearn_recsys.utils._threads import map_blocks, n_threads, rows_per_block, sparse_dot
@@ -153,8 +154,7 @@ class GraphFilter(ExplainMixin, RecommenderMixin, BaseEstimator):
         }
 
     def _fit(self, X):
-        peak = np.abs(X.data).max()
-        unit = with_values(X, X.data / peak)
+        unit = of_unit_size(X)
         by_items = 1 - float(self.user_normalization)
         degrees = item_degrees(unit)
         self.adjacency_ = normalized(unit, 1 - by_items, by_items, degrees)
@@ -167,11 +167,11 @@ class GraphFilter(ExplainMixin, RecommenderMixin, BaseEstimator):
     def _transposed(self):
         """Return R̃ᵀ, which is made when it is first needed, and never saved."""
         R, cache = self.adjacency_, self._cache_
-        transposed_R, transposed = cache.get("transposed", (None, None))
-        if transposed_R is not R:
-            transposed = R.T.tocsr()
-            cache["transposed"] = R, transposed
-        return transposed
+        of_R, transposed_R = cache.get("transposed", (None, None))
+        if of_R is not R:
+            transposed_R = transposed(R)
+            cache["transposed"] = R, transposed_R
+        return transposed_R
 
     def _score_items(self, X):
         near = X @ self._transposed()

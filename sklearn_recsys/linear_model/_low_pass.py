@@ -21,6 +21,7 @@ from sklearn_recsys.utils._cells import (
     with_values,
 )
 from sklearn_recsys.utils._memory import check_memory
+from sklearn_recsys.utils._on_disk import by_rows
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Array, Maybe, Optional
 
@@ -54,6 +55,16 @@ def singular_vectors(R, n_factors, random_state):
     return np.ascontiguousarray(components[in_space].T, dtype=np.float32)
 
 
+def of_unit_size(X):
+    """Return a csr_array divided by its largest absolute value."""
+    return _divided(X, max(-X.data.min(), X.data.max()))
+
+
+@by_rows
+def _divided(X, peak):
+    return with_values(X, X.data / peak)
+
+
 class LowPassMixin(LinearMixin):
     """Mixin for linear models that may add an ideal low-pass filter to their weights W.
 
@@ -77,7 +88,7 @@ class LowPassMixin(LinearMixin):
         self._low_pass_in_ = self._low_pass_out_ = None
         if not self.low_pass:
             return
-        unit = with_values(X, X.data / np.abs(X.data).max())
+        unit = of_unit_size(X)
         degrees = item_degrees(unit)
         R = normalized(unit, 0.5, 0.5, degrees)
         random_state = self.random_state if random_state is None else random_state

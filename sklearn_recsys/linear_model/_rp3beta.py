@@ -16,15 +16,18 @@ from sklearn.utils.validation import check_non_negative
 from sklearn_recsys.linear_model._low_pass import LowPassMixin
 from sklearn_recsys.utils._cells import cell_rows, item_counts, item_degrees, with_values
 from sklearn_recsys.utils._neighbors import similar_rows
+from sklearn_recsys.utils._on_disk import by_rows, transposed
 from sklearn_recsys.utils._sklearn import Interval
 
 
+@by_rows
 def from_users(X, alpha):
     """Return the probabilities of a step from each user to each item, to the power `alpha`."""
     rows = cell_rows(X)
     return _divided(X, np.bincount(rows, X.data, X.shape[0])[rows], alpha)
 
 
+@by_rows
 def from_items(X, alpha, degrees):
     """Return the same of a step from each item to each user, given the sums of the columns."""
     return _divided(X, degrees[X.indices], alpha)
@@ -183,7 +186,7 @@ class RP3beta(LowPassMixin, BaseEstimator):
         n_items = X.shape[1]
         q = from_items(X, self.alpha, item_degrees(X))
         weights = similar_rows(
-            from_users(X, self.alpha).T.tocsr(),
+            transposed(from_users(X, self.alpha)),
             q,
             lambda items: items @ q,
             self.n_neighbors or n_items,

@@ -22,8 +22,9 @@ from sklearn_recsys.linear_model._slim_columns import (
     ScreenedItems,
     dense_gram,
 )
-from sklearn_recsys.utils._cells import item_counts, normalized, with_values
+from sklearn_recsys.utils._cells import item_counts, item_squares, normalized, with_values
 from sklearn_recsys.utils._memory import check_memory
+from sklearn_recsys.utils._on_disk import by_rows, transposed
 from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._state import Number
 from sklearn_recsys.utils._threads import map_blas_blocks
@@ -31,6 +32,16 @@ from sklearn_recsys.utils._warnings import warn
 
 _COLUMNS = 256  # columns solved together
 _CELLS = 2**24  # cells of a block's arrays
+
+
+@by_rows
+def _scaled(X, exponent):
+    return with_values(X, np.ldexp(X.data, -exponent))
+
+
+@by_rows
+def _reordered(X, order):
+    return X.T.tocsr()[order].T.tocsr()
 
 
 class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
@@ -213,14 +224,14 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
 
     def _fit_columns(self, X, checkpoint):
         # in a unit that is a power of two, which is exact, so that no square overflows
-        exponent = int(np.frexp(np.abs(X.data).max())[1]) - 1
-        X = with_values(X, np.ldexp(X.data, -exponent))
+        exponent = int(np.frexp(max(-X.data.min(), X.data.max()))[1]) - 1
+        X = _scaled(X, exponent)
         counts = item_counts(X)
         order = np.argsort(-counts, kind="stable")  # popular items first
         penalties = self.alpha * X.shape[0] * np.array([self.l1_ratio, 1 - self.l1_ratio])
         # next to values of about one, a larger penalty changes nothing but leaves float32
         penalties = np.minimum(np.ldexp(penalties, -2 * exponent), 1e30)
-        columns = self._columns(X.T.tocsr()[order].T.tocsr(), *penalties)
+        columns = self._columns(_reordered(X, order), *penalties)
         width = max(X.shape[1], min(self.max_neighbors or 0, X.shape[1]) ** 2)
 
         def solve(items):
@@ -256,7 +267,7 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
         coef = sp.csr_array((weights, cells), shape=(X.shape[1],) * 2)
         coef.sort_indices()
         self.coef_ = coef
-        squares = np.sum(X.data.astype(np.float64) ** 2)
+        squares = item_squares(X).sum()
         objective = (squares / 2 + values.sum()) / X.shape[0]
         self.objective_ = float(np.ldexp(objective, 2 * exponent))
         self._warn_if_not_optimal(order, violations)
@@ -271,7 +282,7 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
             f"SLIM's Gram matrix of {X.shape[1]:,} × {X.shape[1]:,} items",
             "Set max_neighbors, which needs only a part of it.",
         )
-        matrices = dense_gram(X), X, X.T.tocsr()
+        matrices = dense_gram(X), X, transposed(X)
         if self.positive and X.data.min() >= 0:
             return lambda items: ScreenedItems(*matrices, items, l1)
         return lambda items: AllItems(*matrices, items)

@@ -12,8 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_recsys.linear_model._gram import lower_gram, mirror_lower
-from sklearn_recsys.utils._cells import cell_rows, item_squares, take_cells
+from sklearn_recsys.utils._cells import cell_rows, item_squares, shared_cells, take_cells
 from sklearn_recsys.utils._memory import check_memory
+from sklearn_recsys.utils._on_disk import some_columns, transposed
 from sklearn_recsys.utils._threads import batches, even_blocks, map_blocks, rows_per_block
 from sklearn_recsys.utils._topk import top_n
 
@@ -177,10 +178,9 @@ class HybridGram:
 
     def __init__(self, X, n_dense=None):
         n_items = X.shape[1]
-        self.X, self.Xt = X, X.T.tocsr()
+        self.X, self.Xt = X, transposed(X)
         # an item's row has at most as many values as its users have items
-        lengths = np.diff(X.indptr)
-        bounds = np.bincount(X.indices, np.repeat(lengths, lengths), n_items)
+        bounds = shared_cells(X)
         sparse = np.cumsum(np.minimum(bounds, np.arange(1, n_items + 1))[::-1])[::-1]
         sparse = np.append(sparse, 0)
         n_bytes = 4.0 * np.arange(n_items + 1) ** 2 + 8.0 * sparse
@@ -192,7 +192,7 @@ class HybridGram:
             f"SLIM's Gram matrix of {n_items:,} items",
             "filter_k_core drops rare items.",
         )
-        self.dense = dense_gram(X[:, : self.n_dense])
+        self.dense = dense_gram(some_columns(X, slice(self.n_dense)))
         self.diagonal = item_squares(X).astype(np.float32)
         self._make_sparse(bounds[self.n_dense :], int(sparse[self.n_dense]))
 

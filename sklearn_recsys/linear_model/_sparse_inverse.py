@@ -15,9 +15,10 @@ import scipy.sparse as sp
 
 from sklearn_recsys.linear_model._gram import invert_in_place, lower_gram, mirror_lower
 from sklearn_recsys.linear_model._new_users import bounded_diagonal, column_factors
-from sklearn_recsys.utils._cells import item_squares, take_cells, with_values
+from sklearn_recsys.utils._cells import item_squares, shared_cells, take_cells, with_values
 from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._neighbors import similar_rows
+from sklearn_recsys.utils._on_disk import some_columns, transposed
 from sklearn_recsys.utils._threads import batches, map_blas_blocks
 
 _SHARE = 0.5  # r: share of a block whose weights are taken from its inverse
@@ -57,7 +58,7 @@ def sparse_weights(X, penalty, n_neighbors, max_diagonal=0.0, *, share=_SHARE, n
         If a block is too close to singular even for float64.
     """
     n_items = X.shape[1]
-    n_weights = int(np.minimum(_n_others(X), n_neighbors + 1).sum()) + n_items
+    n_weights = int(np.minimum(shared_cells(X), n_neighbors + 1).sum()) + n_items
     check_memory(
         40 * n_weights + 4 * min(n_items, n_stored) ** 2 + 64 * (n_neighbors + 1) ** 2,
         f"EASE with up to {n_neighbors:,} weights for each of {n_items:,} items",
@@ -119,7 +120,7 @@ def neighbor_pattern(X, scale, n_neighbors):
         return products
 
     n_items = X.shape[1]
-    neighbors = similar_rows(X.T.tocsr(), X, correlations, n_neighbors, np.arange(n_items))
+    neighbors = similar_rows(transposed(X), X, correlations, n_neighbors, np.arange(n_items))
     own = sp.diags_array(np.full(n_items, np.inf, dtype=np.float32), format="csr")
     return sp.csr_array(neighbors + own)
 
@@ -154,12 +155,12 @@ class _BlockGram:
     """
 
     def __init__(self, X, n_stored):
-        self.X, self.Xt = X, X.T.tocsr()
+        self.X, self.Xt = X, transposed(X)
         self.n_users = np.diff(self.Xt.indptr)
-        self.n_others = _n_others(X)
+        self.n_others = shared_cells(X)
         frequent = np.argsort(-self.n_users, kind="stable")[:n_stored]
         self.slots = _positions(frequent, X.shape[1]).astype(np.int64)
-        self.stored = mirror_lower(lower_gram(sp.csr_array(X[:, frequent])))
+        self.stored = mirror_lower(lower_gram(sp.csr_array(some_columns(X, frequent))))
 
     def __call__(self, items, dtype):
         """Return the Gram matrix of an array of items."""
@@ -212,9 +213,3 @@ def _positions(items, n_items):
     positions = np.full(n_items, -1, dtype=np.int32)
     positions[items] = np.arange(len(items))
     return positions
-
-
-def _n_others(X):
-    """Return how many items the users of each item have, summed: a bound of those they share."""
-    lengths = np.diff(X.indptr)
-    return np.bincount(X.indices, np.repeat(lengths, lengths), X.shape[1])

@@ -189,17 +189,19 @@ def random_holdout(
         test = last_cells(X, rng.permutation(X.nnz), counts)
     else:
         n_test = check_size(test_size, "test_size", X.nnz)
-        available = np.ones(X.nnz, dtype=bool)
+        cells = np.arange(X.nnz)
         if min_train:
-            available = ~last_cells(X, rng.permutation(X.nnz), np.minimum(lengths, min_train))
-        cells = np.flatnonzero(available)
+            first = last_cells(X, rng.permutation(X.nnz), np.minimum(lengths, min_train))
+            cells = np.flatnonzero(~first)
         if n_test > cells.size:
             raise ValueError(
                 f"test_size={test_size!r} asks for {n_test} interactions, but min_train="
                 f"{min_train} leaves {cells.size} to sample from; lower one of them."
             )
         test = np.zeros(X.nnz, dtype=bool)
-        test[rng.permutation(cells)[:n_test]] = True
+        rng.shuffle(cells)
+        test[cells[:n_test]] = True
+        del cells
     if times is not None:
         warn_future_leak(older_than_train(X, times, test), np.count_nonzero(test))
     return take_cells(X, ~test), take_cells(X, test)

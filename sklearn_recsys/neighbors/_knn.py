@@ -16,6 +16,7 @@ from sklearn_recsys.base import ExplainMixin, RecommenderMixin
 from sklearn_recsys.base._explain import weights_at
 from sklearn_recsys.base._similar import SimilarItemsMixin, SimilarUsersMixin
 from sklearn_recsys.neighbors._similarity import METRICS, RowSimilarity, warn_if_constant
+from sklearn_recsys.utils._on_disk import transposed
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Instance, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
@@ -105,7 +106,7 @@ class ItemKNN(SimilarItemsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
 
     def _fit(self, X):
         warn_if_constant(X, self.metric)
-        items = X.T.tocsr()
+        items = transposed(X)
         similarity = RowSimilarity(items, self.metric, self.shrinkage)
         self.similarity_ = similarity.top(items, self.n_neighbors, skip=np.arange(X.shape[1]))
         self._weights_ = self.similarity_.T.tocsr()  # from an item of the history to its score

@@ -6,8 +6,16 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_recsys.exceptions import ValuesWarning
-from sklearn_recsys.utils._cells import cell_rows, in_cells, support, take_cells, with_values
+from sklearn_recsys.utils._cells import (
+    all_equal,
+    cell_rows,
+    in_cells,
+    support,
+    take_cells,
+    with_values,
+)
 from sklearn_recsys.utils._neighbors import is_sparse_enough, similar_rows, unit_rows
+from sklearn_recsys.utils._on_disk import by_rows, transposed
 from sklearn_recsys.utils._state import Array, Maybe, Number, OneOf, Size, Sparse
 from sklearn_recsys.utils._warnings import warn
 
@@ -15,6 +23,12 @@ METRICS = ("cosine", "jaccard", "pearson")
 _COMMON = ("pearson", "residual")  # over the cells that both rows store
 
 
+@by_rows
+def _squares(X):
+    return X.multiply(X).tocsr()
+
+
+@by_rows
 def _median_centered(X):
     """Subtract each row's median, in float64.
 
@@ -38,7 +52,7 @@ def _aligned(product, common):
 
 def _is_constant(X):
     """Return whether all stored values are equal and positive, as for implicit feedback."""
-    return X.nnz > 0 and X.data[0] > 0 and bool(np.all(X.data == X.data[0]))
+    return X.nnz > 0 and X.data[0] > 0 and all_equal(X.data, X.data[0])
 
 
 def cosines_of_constants(common, n_p, n_q):
@@ -97,13 +111,13 @@ class RowSimilarity:
         self.shrinkage = shrinkage
         self.n_things = Q.shape[0]  # saved in model files under this name
         Q = self._prepare(Q)
-        self.support = support(Q).T.tocsr()
+        self.support = transposed(support(Q))
         self.n_cells = np.diff(Q.indptr)
         if metric == "cosine":
-            self.values = None if _is_constant(Q) else unit_rows(Q).T.tocsr()
+            self.values = None if _is_constant(Q) else transposed(unit_rows(Q))
         elif metric in _COMMON:
-            self.values = Q.T.tocsr()
-            self.squares = self.values.multiply(self.values).tocsr()
+            self.values = transposed(Q)
+            self.squares = _squares(self.values)
 
     def _fitted_state(self):
         by_feature = Sparse("n_items", "n_users", sorted=False)
@@ -190,7 +204,7 @@ class RowSimilarity:
 
 def warn_if_constant(X, metric):
     """Warn if all values are equal, so that every correlation is undefined."""
-    if metric == "pearson" and np.all(X.data == X.data[0]):
+    if metric == "pearson" and all_equal(X.data, X.data[0]):
         warn(
             f"Pearson's correlation needs different values, but all values of X are {X.data[0]:g}: "
             "no two rows are similar. Use cosine or jaccard on implicit feedback.",

@@ -54,7 +54,7 @@ def save_csr(X, folder):
     if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
-    with writing_csr(folder, X.shape) as append:
+    with writing_csr(folder, X.shape[1]) as append:
         append(X)
 
 
@@ -127,7 +127,7 @@ def _load(path, mmap_mode):
 
 
 @contextmanager
-def writing_csr(folder, shape):
+def writing_csr(folder, n_columns):
     """Yield a function that appends the next rows, canonical CSR matrices, to a matrix in a folder.
 
     The files appear when the block ends without an error, and then replace those that are there.
@@ -136,14 +136,14 @@ def writing_csr(folder, shape):
     ----------
     folder : str or path-like
         The folder; it is made if it is missing.
-    shape : tuple of int
-        The shape of the matrix when all rows have been appended.
+    n_columns : int
+        The number of columns of the matrix.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
     try:
-        writer = _Writer(unfinished, shape)
+        writer = _Writer(unfinished, n_columns)
         try:
             yield writer.append
         finally:
@@ -160,14 +160,14 @@ def writing_csr(folder, shape):
 class _Writer:
     """The files of a matrix that is written row by row."""
 
-    def __init__(self, folder, shape):
-        self.folder, self.shape = folder, shape
+    def __init__(self, folder, n_columns):
+        self.folder, self.n_columns = folder, n_columns
         self.files = {name: open(folder / f"{name}.npy", "wb") for name in ("data", "indices")}
         for file in self.files.values():
             file.write(bytes(_HEADER_BYTES))
         self.lengths = []
         self.dtypes = {"data": None, "indices": np.dtype(np.int32)}
-        if shape[1] > _MAX_INT32:
+        if n_columns > _MAX_INT32:
             self.dtypes["indices"] = np.dtype(np.int64)
 
     def append(self, X):
@@ -198,7 +198,8 @@ class _Writer:
         else:  # scipy wants one type for both
             self._widen_indices(n_cells)
         np.save(self.folder / "indptr.npy", indptr)
-        np.save(self.folder / "shape.npy", np.array(self.shape, dtype=np.int64))
+        shape = np.array([len(indptr) - 1, self.n_columns], dtype=np.int64)
+        np.save(self.folder / "shape.npy", shape)
 
     def _widen_indices(self, n_cells):
         path = self.folder / "indices.npy"

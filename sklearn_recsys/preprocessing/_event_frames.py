@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -13,7 +12,7 @@ import scipy.sparse as sp
 from sklearn_recsys.persistence import load_csr
 from sklearn_recsys.persistence._csr_folder import writing_csr
 from sklearn_recsys.utils._frames import is_frame
-from sklearn_recsys.utils._threads import even_blocks
+from sklearn_recsys.utils._on_disk import sorting_on_disk
 
 _EVENTS = 2**22  # sorted at a time, and read at a time from Parquet
 _IDS = 2**20  # of an encoder's frames, collected before they are merged
@@ -169,81 +168,33 @@ def matrix_of_frames(frames, encode, counts, types, to_matrix, shape, folder):
         blocks = []
         _for_each_block(frames, encode, counts, types, to_matrix, shape, None, blocks.append)
         return sp.vstack(blocks, format="csr")
-    with writing_csr(folder, shape) as append:
+    with writing_csr(folder, shape[1]) as append:
         _for_each_block(frames, encode, counts, types, to_matrix, shape, folder, append)
     return load_csr(folder)
 
 
 def _for_each_block(frames, encode, counts, types, to_matrix, shape, folder, append):
     """Call ``append(X)`` with the matrix of each block of users."""
-    blocks = list(even_blocks(counts, _EVENTS)) or [slice(0, 0)]
     if not types.n_frames:  # there is no event
         types.value = np.dtype(np.float64)
-    columns = {"user": np.dtype(np.int32), "item": np.dtype(np.int32)}
-    columns |= {} if types.value is None else {"value": types.value}
-    columns |= {} if types.time is None else {"time": types.time}
-    with tempfile.TemporaryFile(dir=folder) as file:
-        spill = _Spill(file, blocks, counts, np.dtype(list(columns.items())))
+    columns = {"item": np.dtype(np.int32), "value": types.value, "time": types.time}
+    columns = {name: dtype for name, dtype in columns.items() if dtype is not None}
+    with sorting_on_disk(counts, columns, _EVENTS, folder) as spill:
         for frame in frames:
             if len(frame):
-                spill.add(*encode(frame))
-        for number, users in enumerate(blocks):
-            events = spill.read(number)
+                users, *arrays = encode(frame)
+                known = (users >= 0) & (arrays[0] >= 0)
+                spill.add(
+                    users[known],
+                    {
+                        name: array[known]
+                        for name, array in zip(_COLUMNS, arrays, strict=True)
+                        if name in columns
+                    },
+                )
+        for users, keys, events in spill.read():
             arrays = [events[name] if name in columns else None for name in _COLUMNS]
-            append(to_matrix(*arrays, (users.stop - users.start, shape[1])))
+            append(to_matrix(keys, *arrays, (users.stop - users.start, shape[1])))
 
 
-_COLUMNS = ("user", "item", "value", "time")
-
-
-class _Spill:
-    """Events on disk, in a place for each block of users.
-
-    Parameters
-    ----------
-    file : file
-        An empty file.
-    blocks : list of slice
-        Consecutive users.
-    counts : ndarray of int64 of shape (n_users,)
-        An upper bound of the number of events of each user.
-    dtype : dtype
-        Of an event.
-    """
-
-    def __init__(self, file, blocks, counts, dtype):
-        self.file, self.dtype = file, dtype
-        self.starts = np.array([users.start for users in blocks])  # the first user of each block
-        before = np.concatenate([[0], np.cumsum(counts)])
-        self.places = before[self.starts]
-        self.lengths = np.zeros(len(blocks), dtype=np.int64)
-
-    def add(self, users, items, value, time):
-        known = np.flatnonzero((users >= 0) & (items >= 0))
-        block = np.searchsorted(self.starts, users[known], side="right") - 1
-        # 16-bit integers are sorted in linear time
-        block = block.astype(np.uint16) if len(self.starts) < 2**16 else block
-        order = np.argsort(block, kind="stable")
-        block, known = block[order], known[order]
-        events = np.empty(len(known), dtype=self.dtype)
-        events["user"] = users[known] - self.starts[block]
-        events["item"] = items[known]
-        for name, array in (("value", value), ("time", time)):
-            if array is not None:
-                events[name] = array[known]
-        bounds = np.searchsorted(block, np.arange(len(self.starts) + 1))
-        for number in np.flatnonzero(np.diff(bounds)):
-            part = events[bounds[number] : bounds[number + 1]]
-            self.file.seek(self._position(number) + self.lengths[number] * self.dtype.itemsize)
-            self.file.write(part.view(np.uint8))
-            self.lengths[number] += len(part)
-
-    def read(self, number):
-        """Return the events of a block, in the order in which they were added."""
-        events = np.empty(self.lengths[number], dtype=self.dtype)
-        self.file.seek(self._position(number))
-        self.file.readinto(events.view(np.uint8))
-        return events
-
-    def _position(self, number):
-        return int(self.places[number]) * self.dtype.itemsize
+_COLUMNS = ("item", "value", "time")

@@ -5,6 +5,15 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_recsys.utils._on_disk import (
+    by_rows,
+    cell_slices,
+    column_sums,
+    is_on_disk,
+    row_slice,
+    row_slices,
+    some_cells,
+)
 from sklearn_recsys.utils._threads import row_blocks
 
 
@@ -13,6 +22,11 @@ def cell_rows(X):
     if X.shape[0] == 1:
         return np.zeros(X.indptr[1], dtype=np.int64)
     return np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+
+
+def all_equal(values, value):
+    """Return whether all of an array's values equal one, without an array of the comparisons."""
+    return all((values[part] == value).all() for part in cell_slices(len(values)))
 
 
 def take_rows(X, rows):
@@ -34,17 +48,30 @@ def cell_keys(X):
 
 def item_counts(X):
     """Return the number of stored cells of each column."""
-    return np.bincount(X.indices, minlength=X.shape[1])
+    return column_sums(X)
+
+
+def shared_cells(X):
+    """Return, for each column, the stored cells of the rows that store one in it, in float64.
+
+    This bounds the number of other columns that share a row with it.
+    """
+    bounds = np.zeros(X.shape[1])
+    for rows in row_slices(X):
+        block = row_slice(X, rows)
+        lengths = np.diff(block.indptr)
+        bounds += np.bincount(block.indices, np.repeat(lengths, lengths), X.shape[1])
+    return bounds
 
 
 def item_degrees(X):
     """Return the sum of the absolute values of each column, in float64."""
-    return np.bincount(X.indices, np.abs(X.data).astype(np.float64), X.shape[1])
+    return column_sums(X, lambda values: np.abs(values).astype(np.float64))
 
 
 def item_squares(X):
     """Return the sum of the squared values of each column, in float64."""
-    return np.bincount(X.indices, X.data.astype(np.float64) ** 2, X.shape[1])
+    return column_sums(X, lambda values: values.astype(np.float64) ** 2)
 
 
 def with_values(X, values):
@@ -54,6 +81,11 @@ def with_values(X, values):
 
 def support(X):
     """Return a csr_array of ones, of the dtype of `X`, in its stored cells."""
+    return X if is_on_disk(X) and all_equal(X.data, 1) else _support(X)
+
+
+@by_rows
+def _support(X):
     return with_values(X, np.ones_like(X.data))
 
 
@@ -86,9 +118,14 @@ def normalized(X, user_normalization, item_normalization, degrees=None):
     """
     if user_normalization == item_normalization == 0:
         return X
+    of_items = item_degrees(X) if degrees is None else degrees
+    return _normalized(X, user_normalization, item_normalization, of_items)
+
+
+@by_rows
+def _normalized(X, user_normalization, item_normalization, of_items):
     rows = cell_rows(X)
     of_users = np.bincount(rows, np.abs(X.data).astype(np.float64), X.shape[0])
-    of_items = item_degrees(X) if degrees is None else degrees
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # see below
         # rows and columns without a cell are divided by zero, and not read
         of_users, of_items = of_users**-user_normalization, of_items**-item_normalization
@@ -113,6 +150,8 @@ def in_cells(X, other):
 
 def take_cells(X, mask):
     """Return `X` with only the stored cells where `mask` holds."""
+    if is_on_disk(X):
+        return some_cells(X, mask)
     n_before = np.concatenate([[0], np.cumsum(mask)])
     indptr = n_before[X.indptr].astype(X.indptr.dtype)
     return sp.csr_array((X.data[mask], X.indices[mask], indptr), shape=X.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._on_disk import row_slice, row_slices
 
 
 def mix(x):
@@ -51,12 +52,18 @@ class HistoryIndex:
         It is the sum of h(i) (2 b + 1) modulo 2⁶⁴ over the row's cells, h(i) being the hash of the
         item and b the bits of the value. An odd factor keeps all bits of h(i).
         """
-        bits = X.data.astype(np.float32, copy=False).view(np.uint32).astype(np.uint64)
-        terms = self.item_hashes[X.indices] * (2 * bits + 1)
         if X.shape[0] == 1:
-            return terms.sum(keepdims=True)
-        total = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(terms)])
-        return total[X.indptr[1:]] - total[X.indptr[:-1]]
+            return self._terms(X).sum(keepdims=True)
+        hashes = np.zeros(X.shape[0], dtype=np.uint64)
+        for rows in row_slices(X):
+            part = row_slice(X, rows)
+            total = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(self._terms(part))])
+            hashes[rows] = total[part.indptr[1:]] - total[part.indptr[:-1]]
+        return hashes
+
+    def _terms(self, X):
+        bits = X.data.astype(np.float32, copy=False).view(np.uint32).astype(np.uint64)
+        return self.item_hashes[X.indices] * (2 * bits + 1)
 
     def lookup(self, X):
         """Return the training row of each row of `X` as int64, or −1 for new rows."""

@@ -8,10 +8,12 @@ from sklearn.utils import gen_batches
 
 from sklearn_recsys.utils._cells import cell_rows, take_cells, with_values
 from sklearn_recsys.utils._memory import check_list_memory, check_memory
+from sklearn_recsys.utils._on_disk import by_rows, row_slice, row_slices
 from sklearn_recsys.utils._threads import even_blocks, map_blocks, row_blocks, rows_per_block
 from sklearn_recsys.utils._topk import best_cells, top_n
 from sklearn_recsys.utils.validation import check_finite
 
+_CELLS = 2**22  # of rows that are multiplied at a time, which are copied
 _SPARSE = 0.1  # share of stored cells below which ranking them beats ranking a dense row
 
 
@@ -83,6 +85,7 @@ def scaled_rows(X):
     return with_values(X, data)
 
 
+@by_rows
 def unit_rows(X):
     """Scale rows to unit Euclidean norm, even very large and very small ones.
 
@@ -151,8 +154,12 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
         return nearest(values, k, skip[rows])
 
     # the number of cells in common with all fitted rows bounds the number of similarities
-    weights = np.diff(fitted.indptr)[P.indices]
-    n_common = np.bincount(cell_rows(P), weights=weights, minlength=n_rows)
+    weights, n_common = np.diff(fitted.indptr), np.zeros(n_rows)
+    for rows in row_slices(P):
+        block = row_slice(P, rows)
+        n_common[rows] = np.bincount(
+            cell_rows(block), weights[block.indices], minlength=block.shape[0]
+        )
     check_memory(
         16 * int(np.minimum(n_common, k).sum()),  # an index and a value, before and after merging
         f"A list of up to {k:,} neighbors for {n_rows:,} rows",
@@ -163,8 +170,10 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
     block_cells = rows_per_block(row_bytes)
     blocks = [sparse_rows[block] for block in even_blocks(n_common[sparse_rows], block_cells)]
     size = min(256, max(1, block_cells // n_fitted))
-    if len(dense_rows):
-        blocks += [dense_rows[block] for block in gen_batches(len(dense_rows), size)]
+    lengths = np.diff(P.indptr)
+    for block in gen_batches(len(dense_rows), size) if len(dense_rows) else ():
+        rows = dense_rows[block]
+        blocks += [rows[part] for part in even_blocks(lengths[rows], _CELLS)]
     if not blocks:
         return sp.csr_array((n_rows, n_fitted), dtype=np.float32)
     results = map_blocks(lambda block: ranked(blocks[block.start]), len(blocks), 1)

@@ -6,6 +6,7 @@ conversion (also in scikit-learn's checks) reads and writes wherever the indices
 
 from __future__ import annotations
 
+import mmap
 from itertools import chain
 
 import numpy as np
@@ -130,11 +131,11 @@ def _shares_writable_memory(X, source):
 
 def is_read_only_map(array):
     """Return whether an array lies in a file that is mapped read-only, which needs no memory."""
-    while isinstance(array, np.ndarray) and not array.flags.writeable:
-        if isinstance(array, np.memmap) and array.mode == "r":
-            return True
+    while isinstance(array, np.ndarray):
         array = array.base
-    return False
+    if isinstance(array, memoryview):
+        array = array.obj
+    return isinstance(array, mmap.mmap) and memoryview(array).readonly
 
 
 # ------------------------------------- each returns a description of the first problem, or None

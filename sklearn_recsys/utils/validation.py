@@ -16,6 +16,7 @@ from sklearn_recsys.utils._labels import (
     check_item_labels,
     set_item_labels,
 )
+from sklearn_recsys.utils._on_disk import by_rows
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr, is_canonical
 
 _USER_COLUMNS = set("user customer visitor session member account reader listener u".split())
@@ -145,9 +146,12 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
     if reset:
         set_item_labels(estimator, source)
     X = canonical_csr(X, name=name, copy=copy)
-    if order:
-        X = with_values(X, rank_cells(X).astype(np.float32))
-    return X
+    return _ranked(X) if order else X
+
+
+@by_rows
+def _ranked(X):
+    return with_values(X, rank_cells(X).astype(np.float32))
 
 
 def check_finite(values, what):

@@ -14,11 +14,17 @@ from sklearn_recsys.neural._base.ridge_users import RidgeUsersMixin
 from sklearn_recsys.neural._base.validation import hold_out_cells
 from sklearn_recsys.neural._data.row_batches import RowDataset
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
-from sklearn_recsys.utils._cells import item_counts
+from sklearn_recsys.utils._cells import item_counts, with_values
+from sklearn_recsys.utils._on_disk import by_rows, row_slice, row_slices, transposed
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Array, Number, Offset
 
 _USER_L2 = 1000.0  # if no ratings are held out to choose it
+
+
+@by_rows
+def _standardized(X, offset, unit):
+    return with_values(X, (X.data - np.float32(offset)) / np.float32(unit))
 
 
 @parameters
@@ -116,15 +122,16 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
 
     def _rows(self, X):
         """Return the inputs of the module: scaled ratings, with a row per item or per user."""
-        offset, scale = self._scale_
-        X = X.copy()
-        X.data = (X.data - np.float32(offset)) / np.float32(scale)
-        return X.T.tocsr() if self._item_based else X
+        X = _standardized(X, *self._scale_)
+        return transposed(X) if self._item_based else X
 
     def _item_codes(self, X):
         """Return the hidden vectors of the items, given the ratings `X`."""
-        rows = SparseRows.from_csr(self._rows(X), self.net_.device)
-        return self._evaluated(self.net_.module_.hidden, rows).astype(np.float64)
+        X, device, codes = self._rows(X), self.net_.device, []
+        for items in row_slices(X):  # as tensors they take several times the memory
+            rows = SparseRows.from_csr(row_slice(X, items), device)
+            codes.append(self._evaluated(self.net_.module_.hidden, rows).astype(np.float64))
+        return np.concatenate(codes)
 
     def _finish(self, X, split):
         super()._finish(X, split)

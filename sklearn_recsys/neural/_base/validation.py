@@ -12,6 +12,7 @@ from sklearn_recsys.neural._data.pair_batches import CandidateDataset
 from sklearn_recsys.neural._data.row_batches import RowDataset
 from sklearn_recsys.utils._cells import last_cells, take_cells
 from sklearn_recsys.utils._content_split import hold_out_by_content
+from sklearn_recsys.utils._on_disk import some_rows
 
 _MIN_USERS = 20  # with fewer held-out users the metric is too noisy
 _MAX_USERS = 10_000  # more users don't improve the decision, and take as long as an epoch
@@ -41,9 +42,10 @@ def hold_out_users(X, share, rng, *, latest=False):
     eligible = rng.permutation(np.flatnonzero(np.diff(X.indptr) > 1))
     users = np.sort(eligible[: min(round(share * X.shape[0]), _MAX_USERS)])
     rest = np.setdiff1d(np.arange(X.shape[0]), users)
-    if len(users) < _MIN_USERS or not X[rest].nnz:
+    others = some_rows(X, rest) if len(users) >= _MIN_USERS else None
+    if others is None or not others.nnz:
         return RowDataset(X), None
-    train = RowDataset(X[rest])
+    train = RowDataset(others)
     train.training_rows = rest
     valid = RowDataset(*hold_out_by_content(X[users], latest=latest))
     valid.training_rows = users

@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 from sklearn_recsys.neural._data.random import generator
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
+from sklearn_recsys.utils._on_disk import cell_slices, some_rows
 from sklearn_recsys.utils._sparse import as_csr
 
 
@@ -60,7 +61,7 @@ class RowDataset(Dataset):
         filled = np.flatnonzero(np.diff(X.indptr))
         if len(filled) == X.shape[0]:
             return cls(X)
-        dataset = cls(X[filled])
+        dataset = cls(some_rows(X, filled))
         dataset.training_rows = filled
         return dataset
 
@@ -73,7 +74,7 @@ def _checked_rows(X, name):
     if not sp.issparse(X):
         raise TypeError(f"{name} must be a csr_array; got {type(X).__name__}.")
     X = as_csr(X, name)
-    if not np.isfinite(X.data).all():
+    if not all(np.isfinite(X.data[part]).all() for part in cell_slices(X.nnz)):
         raise ValueError(f"{name} contains NaN or infinity.")
     return X
 
