@@ -35,6 +35,8 @@ def frames_of(events, required, optional, twice):
     is_single = is_frame(events) or hasattr(events, "__array__") or sp.issparse(events)
     if is_single or isinstance(events, Mapping) or not isinstance(events, Iterable):
         return None
+    if isinstance(events, (list, tuple)) and not all(map(is_frame, events)):
+        return None
     if twice and iter(events) is events:
         raise ValueError(
             f"events is a {type(events).__name__}, which can be read once, but the frames are read "
