@@ -20,11 +20,13 @@ from sklearn_recsys import (
     ELSA,
     SLIM,
     AutoRec,
+    GraphFilter,
     ItemKNN,
     MultVAE,
     PopularityRecommender,
     RP3beta,
     UserKNN,
+    load,
     load_csr,
     save_csr,
 )
@@ -218,6 +220,7 @@ def test_what_is_made_of_a_matrix_on_disk_is_on_disk(tmp_path, small_blocks):
     assert_same(transposed(transposed(X)), R)
     rows = np.flatnonzero(np.arange(300) % 3)
     assert_same(some_rows(X, rows), R[rows])
+    assert some_rows(X, rows[:0]).shape == (0, 40)
     mask = np.random.default_rng(0).random(R.nnz) < 0.5
     dense = R.toarray()
     dense[R.nonzero()] *= mask
@@ -279,6 +282,16 @@ def test_validation_passes_a_map_through(tmp_path):
     with pytest.raises(ValueError, match="contains NaN"):
         save_csr(sp.csr_array(np.array([[1.0, np.nan]], dtype=np.float32)), tmp_path)
         EASE().fit(load_csr(tmp_path))
+
+
+@pytest.mark.parametrize("model", [UserKNN(), GraphFilter(n_factors=3, random_state=0)])
+def test_models_that_keep_what_is_on_disk_can_be_saved_and_passed_on(model, tmp_path, small_blocks):
+    X = on_disk(matrix(model), tmp_path / "X")
+    lists = model.fit(X).recommend(n=5)
+    model.save(tmp_path / "model")
+    assert_array_equal(load(tmp_path / "model").recommend(n=5), lists)
+    (elsewhere,) = joblib.Parallel(n_jobs=2, max_nbytes=1)([joblib.delayed(model.recommend)(n=5)])
+    assert_array_equal(elsewhere, lists)
 
 
 def test_a_fit_in_workers_of_joblib(tmp_path):

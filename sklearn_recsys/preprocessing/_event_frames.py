@@ -66,7 +66,7 @@ class ParquetFrames:
             ) from None
         if not os.path.exists(path):
             raise FileNotFoundError(f"There are no Parquet files at {path!r}.")
-        self.dataset = pyarrow.dataset.dataset(path, format="parquet")
+        self.dataset = pyarrow.dataset.dataset(path, format="parquet", partitioning="hive")
         names = self.dataset.schema.names
         read = {*required, *optional} if {*required} <= {*names} else {*names}
         self.columns = [name for name in names if name in read]

@@ -81,7 +81,7 @@ def by_rows(function):
 
 def some_rows(X, rows):
     """Return ``X[rows]`` for an array of many rows in ascending order, on disk if `X` is."""
-    if not is_on_disk(X):
+    if not is_on_disk(X) or not len(rows):
         return X[rows]
     lengths = X.indptr[rows + 1] - X.indptr[rows]
     blocks = (X[rows[block]] for block in even_blocks(lengths, _CELLS))

@@ -134,6 +134,16 @@ def test_parquet_files_are_encoded_as_one_frame(params, frame, tmp_path):
     assert_same(encoder.transform(first), encoder.transform(cut(frame)[0]))
 
 
+def test_folders_of_a_partitioned_table(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs pyarrow: make test-dask")
+    events().to_parquet(tmp_path, partition_cols=["device", "item"])
+    expected = InteractionEncoder()
+    X = expected.fit_transform(pd.read_parquet(tmp_path))
+    encoder = InteractionEncoder()
+    assert_same(encoder.fit_transform(tmp_path), X)
+    assert_same_ids(encoder, expected)
+
+
 def test_only_the_columns_that_count_are_read(tmp_path):
     pytest.importorskip("pyarrow", reason="needs pyarrow: make test-dask")
     events().to_parquet(tmp_path / "events.parquet")
