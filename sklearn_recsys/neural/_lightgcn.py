@@ -267,7 +267,8 @@ class LightGCN(OwnEmbeddingsMixin, NeuralRecommender):
     batch_size : int or "auto", default="auto"
         Users per update, with all their interactions; for BPR, interactions. Every update
         propagates all embeddings. "auto": a twentieth of the users, from 32 to 8,192, or a
-        twentieth of the interactions, from 32 to 131,072.
+        twentieth of the interactions, from 32 to 131,072. With tens of thousands of users, batches
+        of about 500 take longer and are more accurate.
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=1e-4
