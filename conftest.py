@@ -1,6 +1,7 @@
 """What pytest collects, examples that need Dask or Optuna only where these are, and how."""
 
 import gc
+import signal
 from importlib.util import find_spec
 
 import pytest
@@ -10,6 +11,10 @@ if find_spec("distributed") is None:  # `make test-dask` has it
     collect_ignore += ["docs/user_guide/clusters.rst", "sklearn_recsys/dask"]
 if find_spec("distributed") is None or find_spec("optuna_integration") is None:
     collect_ignore += ["docs/user_guide/searches.rst"]
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell: `make test &`
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
