@@ -31,6 +31,7 @@ from benchmarks import (
     linear,
     memory,
     pairs,
+    processes,
     rating_units,
     ratings,
     scale,
@@ -88,6 +89,7 @@ SECTIONS = {
     "pairs-new-users": (pairs.new_users, "the same for 500 users held out of ml-1m, NDCG@10"),
     "pairs-memory": (pairs.memory, "memory of fitting them, one epoch, and ALS, one iteration"),
     "pairs-speed": (pairs.speed, "an epoch of NCF against a bare loop; against Surprise's SVD"),
+    "processes": (processes.speed, "training on two processes against one, a thread each"),
     "rating-units": (rating_units.equivariance, "rating models on ml-100k in other units"),
     "rating-units-half-stars": (
         rating_units.accuracy,

@@ -253,6 +253,10 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
     }
 
     @property
+    def _can_distribute(self):
+        return not self._implicit
+
+    @property
     def _output_activation(self):
         return "identity" if self._fitted_param("rating_range") is None else "sigmoid"
 

@@ -209,6 +209,8 @@ class MultDAE(InductiveRanker):
     dropout: float = 0.5
     n_iter_no_change: int = 20
 
+    _can_distribute = True
+
     _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
@@ -327,6 +329,8 @@ class MultVAE(InductiveRanker):
     anneal_epochs: int = 100
     max_epochs: int = 300
     n_iter_no_change: int = 20
+
+    _can_distribute = True
 
     _parameter_constraints = {
         **MultDAE._parameter_constraints,

@@ -7,11 +7,13 @@ from copy import deepcopy
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, PassthroughScoring
 from skorch.helper import predefined_split
 
 from sklearn_recsys.neural._base.progress import restore_training, training_state
+from sklearn_recsys.neural._data.random import own_stream
 from sklearn_recsys.neural._data.row_batches import RowBatches
 from sklearn_recsys.utils._suggest import did_you_mean
 
@@ -62,6 +64,7 @@ class Net(NeuralNet):
     diverged = None  # the epoch in which the loss or the weights became infinite or too large
     progress = None  # the part of a checkpoint that training is saved in, and resumed from
     n_resumed = 0  # epochs that were resumed
+    distributed = False  # whether the processes of torch's default group train together
 
     def partial_fit(self, X, y=None, **params):
         self.interrupt, self.diverged = None, None
@@ -97,12 +100,37 @@ class Net(NeuralNet):
         if has_new and self.progress.is_due:
             self.progress.save(training_state(self, ended))
 
+    def on_train_begin(self, net, X=None, **kwargs):
+        if self.distributed:
+            self._generators = {}  # of what this process draws for its share of the examples
+            self._check_same_start(len(X))
+        super().on_train_begin(net, X=X, **kwargs)
+
+    def _check_same_start(self, n_examples):
+        """Raise ValueError in every process unless all have the same weights and data sizes."""
+        weights = [float(p.detach().double().sum()) for p in self.module_.parameters()]
+        starts = [None] * dist.get_world_size()
+        dist.all_gather_object(starts, (n_examples, self.batch_size, self.max_epochs, weights))
+        if any(start != starts[0] for start in starts):
+            raise ValueError(
+                "The processes start from different data or weights: call fit with the same X, "
+                "parameters and random_state in each."
+            )
+
+    def get_iterator(self, dataset, training=False):
+        iterator = super().get_iterator(dataset, training=training)
+        if training and self.distributed:
+            iterator.process, iterator.n_processes = dist.get_rank(), dist.get_world_size()
+        return iterator
+
     def on_train_end(self, net, **kwargs):
         super().on_train_end(net, **kwargs)
         if self.interrupt is None and self.diverged is None:  # else the last epoch is incomplete
             self._save_progress(ended=True)
 
     def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        if training and self.distributed:  # skorch has recorded the size of this process's share
+            self.history.record_batch("train_batch_size", self._n_in_batch)
         super().on_batch_end(net, batch=batch, training=training, **kwargs)
         name = "train_loss" if training else "valid_loss"
         loss = self.history[-1]["batches"][-1][name]
@@ -158,19 +186,54 @@ class Net(NeuralNet):
 
     def train_step_single(self, batch, **fit_params):
         self._set_training(True)
+        if self.distributed:
+            return {"loss": self._shared_step(batch), "y_pred": None}
+        loss = self._backward(batch)
+        return {"loss": loss, "y_pred": None}
+
+    def _backward(self, batch):
+        """Add the gradient of the loss of a batch, and return the loss."""
         loss = self.module_.loss(*batch)
         if self.penalty:  # for optimizers without weight decay
             weights = (p for p in self.module_.parameters() if p.ndim > 1)
             loss = loss + self.penalty / 2 * sum(w.square().sum() for w in weights)
         loss.backward()
-        return {"loss": loss.detach(), "y_pred": None}
+        return loss.detach()
+
+    def _shared_step(self, batch):
+        """Set the gradient of the loss of all processes' shares of a batch, and return the loss.
+
+        The loss of a share is a mean over its n examples, so that of the batch is the mean of all,
+        weighted by n. A penalty, which is the same in each process, counts once.
+        """
+        n, weights = len(batch[0]), list(self.module_.parameters())
+        loss = torch.zeros((), device=weights[0].device)
+        if n:  # the last batch may have fewer examples than there are processes
+            with own_stream(dist.get_rank(), self._generators):
+                loss = self._backward(batch)
+        gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
+        total = torch.cat([*(g.flatten() for g in gradients), loss.view(1)]).mul_(n)
+        total = torch.cat([total, total.new_tensor([n])])
+        dist.all_reduce(total)
+        self._n_in_batch = int(total[-1])
+        total = total[:-1] / total[-1]
+        parts = total[:-1].split([w.numel() for w in weights])
+        for weight, part in zip(weights, parts, strict=True):
+            weight.grad = part.view_as(weight)
+        return total[-1]
+
+    def _agreed(self, value):
+        """Return the first process's value, so that all of them stop in the same epoch."""
+        if self.distributed:
+            dist.broadcast(value, 0)
+        return value
 
     def validation_step(self, batch, **fit_params):
         self._set_training(False)
         with torch.no_grad():
             if self.metric is None:
-                return {"loss": self.module_.loss(*batch), "y_pred": None}
-            value = self.module_.validate(*batch)
+                return {"loss": self._agreed(self.module_.loss(*batch)), "y_pred": None}
+            value = self._agreed(self.module_.validate(*batch))
             self.history.record_batch(self.metric, value.item())
             return {"loss": -value, "y_pred": None}
 
@@ -266,6 +329,8 @@ def optimizer_class(optimizer):
 class NetMixin:
     """Mixin that builds the skorch net from the parameters of a neural recommender."""
 
+    # whether its loss is a mean over the examples of a batch, each of which has its own part
+    _can_distribute = False
     _averages_weights = False  # over about the latest tenth of all updates
 
     @property
@@ -320,7 +385,8 @@ class NetMixin:
             params["callbacks__print_log"] = None
         if full_batch:  # a line search finds the step size
             params |= {"lr": 1.0, "optimizer__line_search_fn": "strong_wolfe"}
-        net_params = self.net_params or {}
+        net_params = dict(self.net_params or {})
+        net_params.pop("distributed", None)
         by_name = isinstance(self.optimizer, str) and "optimizer__foreach" not in net_params
         if by_name and optimizer in _FUSED and device.type in ("cpu", "cuda"):
             params["optimizer__fused"] = True  # one pass over the weights, in a tenth of the time
@@ -333,7 +399,33 @@ class NetMixin:
         net = Net(**{**params, **net_params})
         net.penalty = 0 if decays else decay
         net.metric = self._metric
+        net.distributed = self._distributed
         return net
+
+    @property
+    def _distributed(self):
+        """Whether the processes of torch's default group train together."""
+        return bool((self.net_params or {}).get("distributed", False))
+
+    def _check_distributed(self):
+        """Raise ValueError if training on several processes is asked for, but not possible."""
+        if not self._distributed:
+            return
+        option = "net_params={'distributed': True}"
+        if not self._can_distribute:
+            raise ValueError(
+                f"{type(self).__name__} with these parameters cannot be trained on several "
+                f"processes: leave out {option}. MatrixFactorization (implicit=False), MultDAE "
+                "and MultVAE can."
+            )
+        if not (dist.is_available() and dist.is_initialized()):
+            raise ValueError(
+                f"{option} needs a process group: call torch.distributed.init_process_group first."
+            )
+        if self.random_state is None:
+            raise ValueError(f"{option} needs a random_state, the same in each process.")
+        if self.checkpoint is not None:
+            raise ValueError(f"{option} does not support checkpoint: use checkpoint=None.")
 
     def _make_callbacks(self, valid):
         callbacks = []

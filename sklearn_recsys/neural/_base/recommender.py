@@ -252,6 +252,7 @@ class NeuralRecommender(
 
     def _fit(self, X, resume=False):
         """Train a new net, or resume training."""
+        self._check_distributed()
         with self._open_checkpoint(X, enabled=not resume) as checkpoint:
             rng = checkpoint.random_state
             self._prepare(X, resume)
@@ -269,6 +270,7 @@ class NeuralRecommender(
         with seeded(int(rng.randint(2**31))):
             if resume:
                 self.net_.train_on(valid, self.max_epochs)
+                self.net_.distributed = self._distributed
             else:
                 self._n_trained_ = len(train)
                 self._fit_params_ = self._net_params()

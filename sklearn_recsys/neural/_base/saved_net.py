@@ -177,6 +177,7 @@ def _plain(value):
 # allowed in the net_params of a file, besides numbers for the optimizer: nothing that names code
 _NET_PARAMS = {
     "batch_size": Integral,
+    "distributed": bool,
     "iterator_train__drop_last": bool,
     "iterator_train__shuffle": bool,
     "lr": Real,

@@ -119,6 +119,7 @@ class PairBatches(ChunkBatches):
         if sampler is None:
             values = torch.from_numpy(X.data).to(device)
             for cells in order.split(self.batch_size):
+                cells = cells[self._share(len(cells))]
                 yield users[cells], items[cells], values[cells]
             return
         # each chunk holds whole batches, except for the last one

@@ -67,6 +67,17 @@ def seeded(seed):
         _thread.fit = previous
 
 
+@contextmanager
+def own_stream(process, generators):
+    """Use other generators of this fit, those of a process, and keep their states in a dict."""
+    fit = _thread.fit
+    _thread.fit = fit[0] + 1 + process, generators
+    try:
+        yield
+    finally:
+        _thread.fit = fit
+
+
 def generator(device="cpu"):
     """Return the generator of the fit that this thread runs; None (torch's own) outside a fit."""
     fit = getattr(_thread, "fit", None)

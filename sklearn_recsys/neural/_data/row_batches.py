@@ -94,6 +94,8 @@ class RowBatches:
         Whether each pass has a new random order.
     """
 
+    process, n_processes = 0, 1  # each process gets its share of every batch
+
     def __init__(self, dataset, batch_size, device="cpu", shuffle=False):
         self.dataset = dataset
         self.batch_size = batch_size
@@ -106,12 +108,19 @@ class RowBatches:
     def __iter__(self):
         X, targets, features = self.dataset.X, self.dataset.targets, self.dataset.features
         for rows in self._batch_rows():
+            if self.n_processes > 1:
+                rows = np.arange(len(self.dataset))[rows] if isinstance(rows, slice) else rows
+                rows = rows[self._share(len(rows))]
             row_features = None if features is None else features[rows]
             inputs = SparseRows.from_csr(X[rows], self.device, row_features)
             training_rows = torch.from_numpy(self.dataset.training_rows[rows])
             inputs.training_rows = training_rows.to(self.device)
             outputs = inputs if targets is None else SparseRows.from_csr(targets[rows], self.device)
             yield inputs, outputs
+
+    def _share(self, n):
+        """Return the slice of a batch of n examples that this process trains on."""
+        return slice(*(n * i // self.n_processes for i in (self.process, self.process + 1)))
 
     def _batch_rows(self):
         """Yield the rows of each batch, as a slice or an array."""
