@@ -212,15 +212,14 @@ class Net(NeuralNet):
             with own_stream(dist.get_rank(), self._generators):
                 loss = self._backward(batch)
         gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
-        total = torch.cat([*(g.flatten() for g in gradients), loss.view(1)]).mul_(n)
-        total = torch.cat([total, total.new_tensor([n])])
+        parts = [*(g.flatten() for g in gradients), loss.view(1), loss.new_ones(1)]
+        total = torch.cat(parts).mul_(n)
         dist.all_reduce(total)
         self._n_in_batch = int(total[-1])
-        total = total[:-1] / total[-1]
-        parts = total[:-1].split([w.numel() for w in weights])
-        for weight, part in zip(weights, parts, strict=True):
+        parts = total.div_(total[-1].clone()).split([part.numel() for part in parts])
+        for weight, part in zip(weights, parts[:-2], strict=True):
             weight.grad = part.view_as(weight)
-        return total[-1]
+        return total[-2]
 
     def _agreed(self, value):
         """Return the first process's value, so that all of them stop in the same epoch."""
