@@ -48,7 +48,7 @@ def write_events(folder):
 
 
 def measured(run):
-    """Return the result of a function, and the peak GiB of memory that belongs to no file.
+    """Return the result of a function, CPU seconds, and peak GiB of memory that is of no file.
 
     Pages of mapped files count as memory of the process, too, but the system drops them when others
     need memory.
@@ -61,17 +61,18 @@ def measured(run):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
+    used = time.process_time()
     try:
-        return run(), peak
+        return run(), time.process_time() - used, peak
     finally:
         stop.set()
         watcher.join()
 
 
 def row_of(prepare, run):
-    (result, (anonymous,)), before, above, elapsed = in_child(prepare, run)
-    row = {"seconds": elapsed, "peak, GiB": before + above, "without files, GiB": anonymous}
-    return result, row
+    (result, used, (anonymous,)), before, above, elapsed = in_child(prepare, run)
+    row = {"seconds": elapsed, "CPU seconds": used}
+    return result, {**row, "peak, GiB": before + above, "without files, GiB": anonymous}
 
 
 def encode(values, events, folder):
