@@ -24,8 +24,7 @@ def save_csr(X, folder):
     Parameters
     ----------
     X : sparse matrix or sparse array of shape (n_users, n_items)
-        The matrix, such as one of :class:`~sklearn_recsys.InteractionEncoder`. It is saved in CSR
-        form, with sorted indices and without duplicates.
+        The matrix. It is saved in CSR form, with sorted indices and without duplicates.
     folder : str or path-like
         The folder, which is made if it is missing. The files of an earlier matrix are replaced once
         the new ones are complete; whoever has mapped these keeps them. Other files are not touched.
@@ -33,7 +32,8 @@ def save_csr(X, folder):
     See Also
     --------
     load_csr : Maps the matrix into memory.
-    sklearn_recsys.InteractionEncoder : Makes a matrix of events that do not fit into memory.
+    sklearn_recsys.preprocessing.InteractionEncoder : Writes a matrix of events that do not fit into
+        memory.
 
     Examples
     --------

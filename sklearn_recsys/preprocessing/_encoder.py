@@ -264,16 +264,16 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
             Tidy events, as in `fit`; users without events have an empty row. Frames are read twice,
             and the result is that of all of them in one.
         folder : str or path-like, default=None
-            Folder to write the matrix to, as :func:`~sklearn_recsys.save_csr` does. None: the
-            matrix is in memory. From frames or Parquet files, the events are written to a temporary
-            file first, in the folder or in that of Python's `tempfile`, which takes 8 bytes for an
-            event, and 8 for its rating and its time each if they are read.
+            Folder to write the matrix to, as :func:`~sklearn_recsys.persistence.save_csr` does.
+            None: the matrix is in memory. From frames or Parquet files, the events are written to a
+            temporary file first, in the folder or in that of Python's `tempfile`, which takes 8
+            bytes for an event, and 8 for its rating and its time each if they are read.
 
         Returns
         -------
         X : csr_array of shape (n_users, n_items)
             Canonical: sorted indices, no duplicates, no explicit zeros. With a folder it is
-            memory-mapped and read-only, as :func:`~sklearn_recsys.load_csr` returns it.
+            memory-mapped and read-only, as :func:`~sklearn_recsys.persistence.load_csr` returns it.
         """
         check_is_fitted(self)
         frames = self._frames(events, twice=True)
