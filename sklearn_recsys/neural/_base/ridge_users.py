@@ -9,7 +9,9 @@ from sklearn_recsys.neural._nn.layers import ACTIVATIONS
 from sklearn_recsys.utils._cells import cell_rows, products_at, with_values
 from sklearn_recsys.utils._fold_in import ridge_rows
 from sklearn_recsys.utils._state import Array, Number
+from sklearn_recsys.utils._threads import map_blas_blocks
 
+_CELLS = 2**19  # ratings computed at once: their temporary arrays stay in the cache
 _CHOICE_USERS = 1000  # the users on whose held-out ratings the penalty is chosen
 _ISOTROPIC = 0.5  # share of the identity in the covariance of the users' rows
 
@@ -95,7 +97,14 @@ class RidgeUsersMixin:
 
     def _ridge_items(self, X):
         """Return the ratings of all items by rows of `X`."""
-        return self._in_units(self._base_ + self._user_rows(X) @ self._features_.T)
+        vectors = self._user_rows(X)
+        ratings = np.empty((X.shape[0], len(self._features_)), dtype=np.float32)
+
+        def block(rows):
+            ratings[rows] = self._in_units(self._base_ + vectors[rows] @ self._features_.T)
+
+        map_blas_blocks(block, len(ratings), max(1, _CELLS // len(self._features_)))
+        return ratings
 
     def _ridge_pairs(self, X, rows, items):
         """Return the ratings at the cells (rows, items)."""
