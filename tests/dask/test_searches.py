@@ -7,12 +7,10 @@ import os
 import pytest
 from joblib import parallel_config
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, KFold
 
 from sklearn_recsys.model_selection import HoldoutSplit, random_holdout
 from tests.model_selection.test_searches import (
     EPOCHS,
-    RATINGS,
     SEARCHED,
     R,
     assert_same_results,
@@ -20,6 +18,7 @@ from tests.model_selection.test_searches import (
     halving,
     large,
     search_where,
+    searches,
 )
 
 distributed = pytest.importorskip("distributed", reason="needs Dask: make test-dask")
@@ -27,11 +26,7 @@ distributed = pytest.importorskip("distributed", reason="needs Dask: make test-d
 
 @pytest.mark.parametrize("name", SEARCHED)
 def test_searches_equal_the_sequential_ones(client, name):
-    model, grid = SEARCHED[name]
-    rater = model.__sklearn_tags__().recommender_tags.values == "rating"
-    X, y = random_holdout(RATINGS if rater else R, 0.2, random_state=0)
-    search = GridSearchCV(model, grid, cv=HoldoutSplit(), error_score="raise")
-    folds = GridSearchCV(model, grid, cv=KFold(2), error_score="raise")
+    X, y, search, folds = searches(name)
     expected = search.fit(X, y), folds.fit(X)
     with parallel_config("dask", scatter=[X, y]):
         parallel = clone(search).fit(X, y), clone(folds).fit(X)

@@ -64,14 +64,20 @@ def assert_same_results(search, expected):
     assert_array_equal(search.best_estimator_.predict(R[:20]), predicted)
 
 
-@pytest.mark.parametrize("backend", ["threading", "loky"])
-@pytest.mark.parametrize("name", SEARCHED)
-def test_parallel_searches_equal_the_sequential_one(name, backend):
+def searches(name):
+    """Return training and held-out cells, a search on them, and one on new users."""
     model, grid = SEARCHED[name]
     rater = model.__sklearn_tags__().recommender_tags.values == "rating"
     X, y = random_holdout(RATINGS if rater else R, 0.2, random_state=0)
     search = GridSearchCV(model, grid, cv=HoldoutSplit(), error_score="raise")
     folds = GridSearchCV(model, grid, cv=KFold(2), error_score="raise")
+    return X, y, search, folds
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize("name", SEARCHED)
+def test_parallel_searches_equal_the_sequential_one(name, backend):
+    X, y, search, folds = searches(name)
     expected = search.fit(X, y), folds.fit(X)
     assert np.ptp(expected[1].cv_results_["mean_test_score"]) > 0
     threads = n_threads()
