@@ -7,15 +7,13 @@ gradients on the CPU, `_torch_rows` both on a GPU.
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import get_lapack_funcs
 
 from sklearn_recsys.utils._fold_in import length_groups
+from sklearn_recsys.utils._lapack import cholesky, cholesky_solve
 from sklearn_recsys.utils._on_disk import is_on_disk
 from sklearn_recsys.utils._threads import batches, map_blas_blocks
 
-# Memory of the column vectors of a group: large enough for threads to rarely wait for the lock of
-# the interpreter, which LAPACK's solver holds.
-_BLOCK_BYTES = 2**23
+_BLOCK_BYTES = 2**21  # memory of the column vectors of a group, which stay in the cache
 
 
 class WeightedRows:
@@ -31,7 +29,7 @@ class WeightedRows:
         Positive weights of the observed cells.
     n_factors : int
         Length of the vectors to solve for.
-    block_bytes : int, default=2**23
+    block_bytes : int, default=2**21
         Memory of the float32 vectors of the columns that are read at once; longer rows are split.
 
     Attributes
@@ -98,7 +96,6 @@ class WeightedRows:
             If a system is singular in the given precision.
         """
         vectors = np.zeros((len(ridge), self.n_factors), dtype=prior.dtype)
-        (posv,) = get_lapack_funcs(("posv",), dtype=prior.dtype)
         at_once = max(1, self.max_cells // self.n_factors)  # systems
 
         def solve(rows, indices, weights):
@@ -106,10 +103,12 @@ class WeightedRows:
                 A, b = normal_equations(
                     indices[part], weights[part], factors, prior, ridge[rows[part]], self.max_cells
                 )
-                for i, row in enumerate(rows[part]):  # A[i].T is symmetric, in LAPACK's order
-                    _, vectors[row], info = posv(A[i].T, b[i], overwrite_a=True)
-                    if info > 0:
-                        raise np.linalg.LinAlgError(f"The system of row {row} is singular.")
+                failed = cholesky(A)
+                if failed.any():
+                    row = rows[part][failed.argmax()]
+                    raise np.linalg.LinAlgError(f"The system of row {row} is singular.")
+                cholesky_solve(A, b)
+                vectors[rows[part]] = b
 
         self._for_each_group(solve)
         return vectors

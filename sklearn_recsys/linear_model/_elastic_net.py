@@ -15,7 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg.lapack import dposv
+
+from sklearn_recsys.utils._lapack import cholesky, cholesky_solve
 
 _ENTERING = 60  # candidates that may enter a small active set in one round; a large one may double
 _CELLS = 2**20  # cells of the systems that are solved at once, so that they stay in cache
@@ -261,8 +262,9 @@ def _isolate(A, b, is_empty):
 def _solve(A, b):
     """Return the solutions of symmetric systems."""
     if A.shape[-1] >= _CHOLESKY:
-        solved = [dposv(K.T, right)[1:] for K, right in zip(A, b, strict=True)]
-        if not any(info for _, info in solved):
-            return np.array([solution for solution, _ in solved])
+        factors, solved = A.astype(np.float64), b.astype(np.float64)
+        if not cholesky(factors).any():
+            cholesky_solve(factors, solved)
+            return solved
         # else the rounding of float32 makes one singular
     return np.linalg.solve(A, b[:, :, None])[:, :, 0]

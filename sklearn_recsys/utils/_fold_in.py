@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg.lapack import dposv
 
+from sklearn_recsys.utils._lapack import cholesky, cholesky_solve
 from sklearn_recsys.utils._threads import map_blas_blocks
 
 _BLOCK_BYTES = 2**22  # memory of the systems that are solved at once: they stay in the cache
+_MIXED = 100  # least size of systems that are faster to solve in float32 first
+_TOLERANCE = 1e-5  # relative residual before the refinement
 
 
 def length_groups(lengths, row_bytes, block_bytes):
@@ -43,9 +45,9 @@ def length_groups(lengths, row_bytes, block_bytes):
 def ridge_rows(X, features, block_bytes=_BLOCK_BYTES):
     """Solve ``argmin_v Σ_i (x_i − v · features_i)² + ‖v‖²`` over the stored cells of each row.
 
-    The penalty is 1: scale the features to set it. Systems are solved in float64, in the smaller of
-    the primal and the dual form; rows of similar length are padded and solved together, if they are
-    so short that this saves time.
+    The penalty is 1: scale the features to set it. Systems are solved to the precision of float64,
+    in the smaller of the primal and the dual form; rows of similar length are padded and solved
+    together, if they are so short that this saves time.
 
     Parameters
     ----------
@@ -81,28 +83,56 @@ def _ridge_group(X, features, rows, lengths):
     width = lengths[rows].max()
     if len(rows) == 1:
         cells = np.arange(X.indptr[rows[0]], X.indptr[rows[0] + 1])[None]
-        targets, A = X.data[cells][..., None], features.take(X.indices[cells], axis=0)
+        targets, A = X.data[cells], features.take(X.indices[cells], axis=0)
     else:
         positions = np.arange(width)
         filled = positions < lengths[rows][:, None]
         cells = np.where(filled, X.indptr[rows][:, None] + positions, 0)
-        targets = np.where(filled, X.data[cells], 0.0)[..., None]  # (rows, width, 1)
+        targets = np.where(filled, X.data[cells], 0.0)  # (rows, width)
         A = features.take(X.indices[cells], axis=0)  # (rows, width, features)
         A *= filled[..., None]
     At = A.transpose(0, 2, 1)
     if width < features.shape[1]:
-        return (At @ _solve(A @ At, targets))[..., 0]
-    return _solve(At @ A, At @ targets)[..., 0]
+        return (At @ _solve(A, targets)[..., None])[..., 0]
+    return _solve(At, (At @ targets[..., None])[..., 0])
 
 
-def _solve(K, targets):
-    """Solve (K + I) x = targets; return NaN if that is singular, which only happens by overflow."""
+def _solve(M, b):
+    """Return the solutions of (M Mᵀ + I) x = b; NaN if singular, which only happens by overflow.
+
+    Large systems are decomposed in float32, twice as fast, and the solutions refined once by their
+    residuals in float64, which squares the relative error.
+    """
+    if M.shape[1] < _MIXED:
+        return _solve_in_float64(M, b)
+    with np.errstate(over="ignore", invalid="ignore"):
+        K = _plus_identity(M.astype(np.float32))
+        cholesky(K)
+        x = b.astype(np.float32)
+        cholesky_solve(K, x)
+        x = x.astype(np.float64)
+        residuals = b - x - (M @ (M.transpose(0, 2, 1) @ x[..., None]))[..., 0]
+        step = residuals.astype(np.float32)
+        cholesky_solve(K, step)
+        x += step
+        # the least eigenvalue is 1: an error is not larger than its residual
+        rough = ~(np.linalg.norm(residuals, axis=1) <= _TOLERANCE * np.linalg.norm(b, axis=1))
+    if rough.any():
+        x[rough] = _solve_in_float64(M[rough], b[rough])
+    return x
+
+
+def _solve_in_float64(M, b):
+    K, x = _plus_identity(M), b.copy()
+    failed = cholesky(K)
+    cholesky_solve(K, x)
+    x[failed] = np.nan
+    return x
+
+
+def _plus_identity(M):
+    """Return M Mᵀ + I."""
+    K = M @ M.transpose(0, 2, 1)
     diagonal = np.arange(K.shape[1])
     K[:, diagonal, diagonal] += 1
-    if len(K) == 1:  # a large system, for which half of the operations count
-        _, solution, info = dposv(K[0].T, targets[0], overwrite_a=True)  # .T: LAPACK's order
-        return np.full_like(targets, np.nan) if info > 0 else solution[None]
-    try:
-        return np.linalg.solve(K, targets)
-    except np.linalg.LinAlgError:
-        return np.full_like(targets, np.nan)
+    return K

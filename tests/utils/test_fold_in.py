@@ -42,3 +42,15 @@ def test_an_explicit_zero_is_a_target():
 def test_no_rows():
     assert ridge_rows(sp.csr_array((0, 4)), np.ones((4, 2))).shape == (0, 2)
     assert_array_equal(ridge_rows(sp.csr_array((3, 4)), np.ones((4, 2))), 0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e19])
+def test_large_systems_are_as_exact_as_small_ones(scale):
+    """Decomposed in float32 where this is precise enough, which large features prevent."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3, 150))
+    features = scale * rng.normal(size=(150, 200))
+    padded = np.hstack([X, np.zeros((3, 200))]).T
+    expected = np.linalg.lstsq(np.vstack([features, np.eye(200)]), padded, rcond=None)[0].T
+    V = ridge_rows(sp.csr_array(X), features)
+    assert_allclose(scale * V, scale * expected, rtol=1e-7, atol=1e-7)
