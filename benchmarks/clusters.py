@@ -75,7 +75,7 @@ def of_cluster(folder, kill=False):
 
 def _kill_in_the_middle(client, victim):
     """Kill a worker as soon as a first sum over blocks is there."""
-    while not any(str(key).startswith("_sum_of_blocks") for key in client.who_has()):
+    while not any(str(key).startswith("lower_panel") for key in client.who_has()):
         time.sleep(0.02)
     os.kill(victim, signal.SIGKILL)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections import defaultdict
+from functools import cache, cached_property, partial
 
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_recsys.linear_model._gram import lower_panel
 from sklearn_recsys.utils._cells import item_counts, item_squares, shared_cells
 from sklearn_recsys.utils._threads import batches, even_blocks
 from sklearn_recsys.utils.validation import check_csr
 
-_WIDTH = 8  # terms that one task adds up
+_WIDTH = 8  # sums that one task adds up
+_GROUP_BYTES = 2**29  # of blocks that one task reads
+_TASKS = 8  # of each thread of the workers, at least, so that all of them end at the same time
 _TILE_BYTES = 2**26  # of a dense term
 _TILE_CELLS = 2**23  # of a sparse term, at most
 
@@ -34,7 +38,6 @@ class Blocks:
 
     def __init__(self, client, futures, shape):
         self.client, self.futures, self.shape = client, futures, shape
-        self._order = None
 
     def map(self, function, *args):
         """Return other blocks, of ``function(block, *args)``, where an argument may be a future."""
@@ -53,8 +56,7 @@ class Blocks:
     def sum(self, function, *args):
         """Return a future of the sum of ``function(block, *args)`` over all blocks.
 
-        A task adds up a few blocks, where they are; sums are added up in a tree, depth first, so
-        that a worker holds a few sums at once.
+        A task adds up blocks of one worker; their sums are added up in a tree.
 
         Parameters
         ----------
@@ -63,26 +65,39 @@ class Blocks:
         *args : object
             Further arguments; futures stand for their results.
         """
-        if self._order is None:
-            self._order = self._by_worker()
-        return self._tree(self._order, function, args)
+        return self.sum_of_groups(partial(_sum_of_blocks, function), *args)
 
-    def _tree(self, futures, function, args):
-        if len(futures) <= _WIDTH:
-            return self.client.submit(_sum_of_blocks, function, futures, *args)
-        size = _WIDTH
-        while size * _WIDTH < len(futures):
-            size *= _WIDTH
-        sums = [self._tree(futures[part], function, args) for part in batches(len(futures), size)]
-        return self.client.submit(_sum, sums)
+    def sum_of_groups(self, function, *args):
+        """Return a future of the sum of ``function(blocks, *args)`` over all groups of blocks.
 
-    def _by_worker(self):
-        """Return the blocks in an order in which those of the same worker are neighbors."""
+        Parameters
+        ----------
+        function : callable
+            Returns a new ndarray or csr_array, given a list of blocks.
+        *args : object
+            Further arguments; futures stand for their results.
+        """
+        sums = [self.client.submit(function, group, *args) for group in self.groups]
+        while len(sums) > 1:  # before further terms, so that a worker holds few sums
+            groups = [sums[few] for few in batches(len(sums), _WIDTH)]
+            sums = [self.client.submit(_sum, group, priority=1) for group in groups]
+        return sums[0]
+
+    @cached_property
+    def groups(self):
+        """Lists of blocks, each held by one worker and of bounded memory."""
         from distributed import wait
 
         wait(self.futures)
-        holders = self.client.who_has(self.futures)
-        return sorted(self.futures, key=lambda future: sorted(holders[future.key])[:1])
+        holders, sizes = self.client.who_has(self.futures), self.client.nbytes(summary=False)
+        by_worker = defaultdict(list)
+        for future in self.futures:
+            by_worker[min(holders[future.key], default=None)].append(future)
+        return [
+            futures[group]
+            for futures in by_worker.values()
+            for group in even_blocks([sizes.get(future.key, 0) for future in futures], _GROUP_BYTES)
+        ]
 
 
 def read_blocks(X, client, model):
@@ -106,8 +121,7 @@ def read_blocks(X, client, model):
     """
     import dask
 
-    parts = _parts(X)
-    tasks = [dask.delayed(_read)(part, model) for part in parts]
+    tasks = [dask.delayed(_read)(block, model) for block in _blocks_of(X)]
     blocks = Blocks(client, client.compute(tasks), None)
     shapes = blocks.gather(_shape)
     widths = {n_items for _, n_items, _ in shapes}
@@ -131,7 +145,7 @@ def is_distributed(X):
     return is_dask_collection(X)
 
 
-def _parts(X):
+def _blocks_of(X):
     """Return a list of what stands for the blocks of rows of `X`."""
     import dask.array as da
 
@@ -214,10 +228,12 @@ class BlockGram:
     ----------
     blocks : Blocks
         The rows.
+    counts : ndarray of int64 of shape (n_items,)
+        The number of cells of each item, by which the work is divided.
     """
 
-    def __init__(self, blocks):
-        self.blocks = blocks
+    def __init__(self, blocks, counts):
+        self.blocks, self.counts = blocks, counts
         self.n_items = blocks.shape[1]
 
     def diagonal(self):
@@ -226,13 +242,21 @@ class BlockGram:
 
     def lower(self, dtype):
         """Return a new array with the lower triangle; the values above it are undefined."""
-        n_bytes = np.dtype(dtype).itemsize * self.n_items
-        panels = list(batches(self.n_items, max(1, _TILE_BYTES // n_bytes)))
+        dtype = np.dtype(dtype)
         out = np.empty((self.n_items, self.n_items), dtype=dtype)
-        sums = [self.blocks.sum(_lower_panel, items, np.dtype(dtype)) for items in panels]
+        panels = list(self._panels(dtype.itemsize))
+        sums = [self.blocks.sum_of_groups(lower_panel, items, dtype) for items in panels]
         for items, panel in results(panels, sums):
             out[items, : items.stop] = panel
         return out
+
+    def _panels(self, itemsize):
+        """Return slices of items whose rows of the triangle take the same time, and fit."""
+        n_threads = sum(self.blocks.client.nthreads().values())
+        n_panels = -(-_TASKS * n_threads // len(self.blocks.groups))
+        products = self.counts * np.cumsum(self.counts, dtype=np.float64)
+        n_bytes = itemsize * np.arange(1.0, self.n_items + 1)
+        return even_blocks(products * (n_panels / products.sum()) + n_bytes / _TILE_BYTES, 1)
 
     def times(self, vector):
         """Return the product with a vector of float64."""
@@ -243,12 +267,6 @@ class BlockGram:
         import torch
 
         return torch.from_numpy(self.lower(np.float32)).to(device)
-
-
-def _lower_panel(X, items, dtype):
-    columns = X[:, items].astype(dtype, copy=False)
-    product = columns.T.tocsr() @ X[:, : items.stop].astype(dtype, copy=False)
-    return product.toarray()
 
 
 def _times(X, vector):

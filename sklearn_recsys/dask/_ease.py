@@ -84,5 +84,5 @@ class DaskEASE(DaskMixin, EASE):
         features = next((rows for rows in self._feature_rows() if rows is not None), None)
         if features is not None:
             blocks = blocks.with_rows(sp.csr_array(features))
-        self._solve_gram(BlockGram(blocks))
+        self._solve_gram(BlockGram(blocks, counts))
         self._low_pass_in_ = self._low_pass_out_ = None

@@ -22,11 +22,12 @@ from sklearn_recsys.utils._cells import item_squares
 from sklearn_recsys.utils._device import check_device
 from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._on_disk import row_slice, row_slices
-from sklearn_recsys.utils._threads import map_blocks, row_blocks
+from sklearn_recsys.utils._threads import batches, even_blocks, map_blocks, row_blocks
 
 _WHOLE = 4096  # matrices up to this size are inverted by LAPACK at once, which is safe and faster
 _TILE = 2048  # rows and columns of a tile of larger ones: enough work to keep every core busy
 _CELLS = 2**25  # of X that are multiplied at a time, as they are copied a few times
+_STACKED = 2**24  # cells of blocks of rows that are stacked: a sum over many blocks is slow
 _BLOCK = 512  # columns swept at once
 
 
@@ -44,15 +45,41 @@ def lower_gram(X, dtype=np.float32):
     return out
 
 
-def _add_products(out, X, Xt, is_first, items):
-    """Set, or add to, some rows of `out` up to the diagonal."""
-    product = Xt[items] @ X[:, : items.stop]
+def lower_panel(blocks, items, dtype=np.float32):
+    """Return some rows of the lower triangle of XᵀX, up to the column of the last one.
+
+    The values above the diagonal are undefined, but finite.
+
+    Parameters
+    ----------
+    blocks : list of csr_array
+        X, in blocks of rows.
+    items : slice
+        The rows of the triangle.
+    dtype : dtype, default=float32
+        Of the result.
+    """
+    out = np.empty((items.stop - items.start, items.stop), dtype=dtype)
+    for number, group in enumerate(even_blocks([block.nnz for block in blocks], _STACKED)):
+        slices = [block[:, : items.stop] for block in blocks[group]]
+        part = slices[0] if len(slices) == 1 else sp.vstack(slices, format="csr")
+        part = part.astype(dtype, copy=False)
+        part_t = part[:, items].T.tocsr()
+        for rows in batches(len(out), max(1, min(512, 2**23 // items.stop))):
+            _add_products(out, part, part_t, number == 0, rows, items.start)
+    return out
+
+
+def _add_products(out, X, Xt, is_first, rows, start=0):
+    """Set, or add to, some rows of `out` up to the diagonal; `start` is the item of its row 0."""
+    stop = start + rows.stop
+    product = Xt[rows] @ X[:, :stop]
     if not is_first:
-        out[items, : items.stop] += product.toarray()
+        out[rows, :stop] += product.toarray()
         return
-    shape = (product.shape[0], len(out))
+    shape = (product.shape[0], out.shape[1])
     widened = sp.csr_array((product.data, product.indices, product.indptr), shape=shape)
-    widened.toarray(out=out[items])
+    widened.toarray(out=out[rows])
 
 
 def invert_in_place(A, *, whole=_WHOLE, tile=_TILE, block=_BLOCK):

@@ -15,6 +15,7 @@ from sklearn.base import clone
 import sklearn_recsys
 from sklearn_recsys import EASE, ItemKNN
 from sklearn_recsys.dask import DaskEASE, DaskItemKNN, DaskRP3beta, _blocks
+from sklearn_recsys.linear_model import _gram
 from sklearn_recsys.utils._memory import forget_available_memory
 
 dask = pytest.importorskip("dask", reason="needs Dask: make test-dask")
@@ -76,8 +77,10 @@ CASES = [
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Make several panels of the items, and a tree of several levels."""
+    """Make several panels of the items and groups of the blocks, and a tree of several levels."""
     monkeypatch.setattr(_blocks, "_WIDTH", 2)
+    monkeypatch.setattr(_blocks, "_GROUP_BYTES", 2000)
+    monkeypatch.setattr(_gram, "_STACKED", 200)
     monkeypatch.setattr(_blocks, "_TILE_BYTES", 4 * N_ITEMS * 12)
     monkeypatch.setattr(_blocks, "_TILE_CELLS", 300)
 
@@ -302,6 +305,42 @@ def test_dask_knows_the_size_of_the_blocks(client):
     for future, block in zip(blocks.futures, blocks_of(X, 200), strict=True):
         arrays = block.data, block.indices, block.indptr
         assert sizes[future.key] >= sum(array.nbytes for array in arrays)
+
+
+def test_groups_hold_each_block_once_and_are_bounded(client, monkeypatch):
+    """A task needs all blocks of its group in the memory of its worker."""
+    X = ratings(n_users=400)
+    parts = [dask.delayed(part) for part in blocks_of(X, 20)]
+    blocks, _ = _blocks.read_blocks(parts, client, EASE())
+    sizes, holders = client.nbytes(summary=False), client.who_has(blocks.futures)
+    for limit, least in ((10**9, 1), (4000, 6)):
+        monkeypatch.setattr(_blocks, "_GROUP_BYTES", limit)
+        groups = _blocks.Blocks(client, blocks.futures, blocks.shape).groups
+        assert sorted(f.key for group in groups for f in group) == sorted(
+            f.key for f in blocks.futures
+        )
+        assert len(groups) >= least
+        for group in groups:
+            assert len({min(holders[future.key]) for future in group}) == 1
+            assert sum(sizes[future.key] for future in group[1:]) <= limit
+
+
+def test_panels_of_the_gram_matrix_take_the_same_time_and_fit(client, monkeypatch):
+    n_items = 1000
+    shares = np.arange(1.0, n_items + 1) ** -0.8  # of users, the most popular item first
+    rng = np.random.default_rng(0)
+    X = sp.csr_array((rng.random((500, n_items)) < shares).astype(np.float32))
+    blocks, counts = _blocks.read_blocks([dask.delayed(X)], client, EASE())
+    gram = _blocks.BlockGram(blocks, counts)
+    panels = list(gram._panels(4))
+    assert [panel.start for panel in panels] == [0, *(panel.stop for panel in panels[:-1])]
+    assert panels[-1].stop == n_items
+    products = [(X[:, panel].T @ X[:, : panel.stop]).sum() for panel in panels]
+    assert len(panels) >= 8
+    assert max(products) < 0.25 * sum(products)
+    monkeypatch.setattr(_blocks, "_TILE_BYTES", 10_000)  # 2.5 rows of all items
+    assert max((panel.stop - panel.start) * panel.stop * 4 for panel in gram._panels(4)) <= 20_000
+    assert_allclose(np.tril(gram.lower(np.float32)), np.tril((X.T @ X).toarray()))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
