@@ -51,6 +51,7 @@ _PUBLIC = {
         "DaskInteractionEncoder",
         "DaskItemKNN",
         "DaskRP3beta",
+        "DaskSLIM",
     ],
     "sklearn_recsys.model_selection": [
         "HoldoutSplit",

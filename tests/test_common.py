@@ -52,7 +52,14 @@ ALLOWED_FAILURES = {"check_estimator_sparse_array", "check_estimator_sparse_matr
 # public estimators that scikit-learn's checks do not apply to
 EXEMPT = {
     **dict.fromkeys(
-        ("DaskALS", "DaskEASE", "DaskItemKNN", "DaskRP3beta", "DaskInteractionEncoder"),
+        (
+            "DaskALS",
+            "DaskEASE",
+            "DaskItemKNN",
+            "DaskRP3beta",
+            "DaskSLIM",
+            "DaskInteractionEncoder",
+        ),
         "takes collections of a Dask cluster; tests/dask compares it with the local class",
     ),
     "InteractionEncoder": "takes a tidy frame of events; the checks pass it arrays",

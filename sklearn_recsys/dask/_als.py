@@ -88,16 +88,11 @@ class DaskALS(DaskMixin, ALS):
                 f'DaskALS computes on the CPUs of the workers; got device="{self.device}". Fit ALS '
                 "on a GPU."
             )
-        if self.checkpoint is not None:
-            raise ValueError(
-                "DaskALS writes no checkpoint: Dask computes again what is lost with a worker. Set "
-                "checkpoint=None."
-            )
+        self._refuse_checkpoint()
 
     def _fit_blocks(self, blocks, counts):
         client = blocks.client
-        params = {name: getattr(self, name) for name in self._local._get_param_names()}
-        model = client.submit(itself, self._local(**{**params, "init": None}))
+        model = client.submit(itself, self._local(**{**self._local_params(), "init": None}))
         by_user = blocks.map(_weighted_rows, model)
         by_item = _transposed(blocks, counts).map(_weighted_rows, model)
         users = by_user.map(_zeros, self.n_factors).futures

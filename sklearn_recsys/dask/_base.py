@@ -95,6 +95,17 @@ class DaskMixin:
                 f"needs the whole matrix at once: fit {self._local.__name__} instead."
             )
 
+    def _refuse_checkpoint(self):
+        if self.checkpoint is not None:
+            raise ValueError(
+                f"{type(self).__name__} writes no checkpoint: Dask computes again what is lost "
+                "with a worker. Set checkpoint=None."
+            )
+
+    def _local_params(self):
+        """Return the parameters of the local model."""
+        return {name: getattr(self, name) for name in self._local._get_param_names()}
+
     def _client(self):
         from distributed import default_client
 

@@ -8,7 +8,7 @@ from functools import cache, cached_property, partial
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_recsys.linear_model._gram import lower_panel
+from sklearn_recsys.linear_model._gram import lower_panel, mirror_lower
 from sklearn_recsys.utils._cells import item_counts, item_squares, shared_cells
 from sklearn_recsys.utils._threads import batches, even_blocks
 from sklearn_recsys.utils.validation import check_csr
@@ -242,13 +242,35 @@ class BlockGram:
 
     def lower(self, dtype):
         """Return a new array with the lower triangle; the values above it are undefined."""
-        dtype = np.dtype(dtype)
         out = np.empty((self.n_items, self.n_items), dtype=dtype)
-        panels = list(self._panels(dtype.itemsize))
-        sums = [self.blocks.sum_of_groups(lower_panel, items, dtype) for items in panels]
-        for items, panel in results(panels, sums):
+        for items, panel in results(*self._lower_panels(np.dtype(dtype))):
             out[items, : items.stop] = panel
         return out
+
+    def on_workers(self):
+        """Return a future of the matrix in float32, both triangles filled.
+
+        Raises
+        ------
+        MemoryError
+            If a worker must not hold it, next to the panels that it is made of.
+        """
+        client, n_bytes = self.blocks.client, 6 * self.n_items**2
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        limit = min((worker["memory_limit"] or np.inf for worker in workers), default=np.inf)
+        if n_bytes > limit:
+            raise MemoryError(
+                f"The Gram matrix of {self.n_items:,} × {self.n_items:,} items needs "
+                f"{n_bytes / 2**30:.1f} GiB on a worker, whose limit is {limit / 2**30:.1f} GiB. "
+                "Start fewer workers with more memory each, or drop rare items (filter_k_core)."
+            )
+        panels, sums = self._lower_panels(np.dtype(np.float32))
+        return client.submit(_symmetric, panels, sums)
+
+    def _lower_panels(self, dtype):
+        """Return slices of items, and futures of their rows of the lower triangle."""
+        panels = list(self._panels(dtype.itemsize))
+        return panels, [self.blocks.sum_of_groups(lower_panel, items, dtype) for items in panels]
 
     def _panels(self, itemsize):
         """Return slices of items whose rows of the triangle take the same time, and fit."""
@@ -267,6 +289,14 @@ class BlockGram:
         import torch
 
         return torch.from_numpy(self.lower(np.float32)).to(device)
+
+
+def _symmetric(panels, rows):
+    """Return the whole of a symmetric matrix, given panels of its lower triangle."""
+    out = np.empty((panels[-1].stop,) * 2, dtype=np.float32)
+    for items, panel in zip(panels, rows, strict=True):
+        out[items, : items.stop] = panel
+    return mirror_lower(out)
 
 
 def _times(X, vector):

@@ -34,13 +34,20 @@ _COLUMNS = 256  # columns solved together
 _CELLS = 2**24  # cells of a block's arrays
 
 
+def unit_exponent(low, high):
+    """Return e, where 2ᵉ is the unit in which values from `low` to `high` are about one."""
+    return int(np.frexp(max(-low, high))[1]) - 1
+
+
 @by_rows
-def _scaled(X, exponent):
+def scaled(X, exponent):
+    """Return a csr_array divided by a power of two, which is exact, so that no square overflows."""
     return with_values(X, np.ldexp(X.data, -exponent))
 
 
 @by_rows
-def _reordered(X, order):
+def reordered(X, order):
+    """Return the columns of a csr_array in another order."""
     return X.T.tocsr()[order].T.tocsr()
 
 
@@ -223,54 +230,33 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
             self._fit_columns(X, checkpoint)
 
     def _fit_columns(self, X, checkpoint):
-        # in a unit that is a power of two, which is exact, so that no square overflows
-        exponent = int(np.frexp(max(-X.data.min(), X.data.max()))[1]) - 1
-        X = _scaled(X, exponent)
-        counts = item_counts(X)
-        order = np.argsort(-counts, kind="stable")  # popular items first
-        penalties = self.alpha * X.shape[0] * np.array([self.l1_ratio, 1 - self.l1_ratio])
-        # next to values of about one, a larger penalty changes nothing but leaves float32
-        penalties = np.minimum(np.ldexp(penalties, -2 * exponent), 1e30)
-        columns = self._columns(_reordered(X, order), *penalties)
-        width = max(X.shape[1], min(self.max_neighbors or 0, X.shape[1]) ** 2)
-
-        def solve(items):
-            problem = columns(items)
-            nets = ElasticNets(problem, *penalties, self.positive)
-            solution = nets.solve(self.tol, self.max_iter)
-            mask = solution.members < nets.empty
-            return {
-                "lengths": mask.sum(axis=1),
-                "neighbors": problem.items(solution.members)[mask],
-                "weights": solution.weights[mask].astype(np.float32),
-                "values": solution.values,
-                "violations": solution.violations,
-                "n_iter": solution.n_iter,
-            }
+        exponent = unit_exponent(X.data.min(), X.data.max())
+        X = scaled(X, exponent)
+        order = np.argsort(-item_counts(X), kind="stable")  # popular items first
+        penalties = self._penalties(X.shape[0], exponent)
+        columns = self._columns(reordered(X, order), *penalties)
 
         def block(items):
             progress = checkpoint.part(f"columns-{items.start}")
             solved = progress.load()
             if solved is None:
-                solved = solve(items)
+                solved = self._solve(columns(items), *penalties)
                 progress.save(solved)
             return solved
 
-        size = max(1, min(_COLUMNS, _CELLS // width))
-        results = map_blas_blocks(block, X.shape[1], size)
-        self.n_iter_ = max(result["n_iter"] for result in results)
-        lengths, neighbors, weights, values, violations = (
-            np.concatenate([result[name] for result in results])
-            for name in ("lengths", "neighbors", "weights", "values", "violations")
-        )
-        cells = (order[neighbors], np.repeat(order, lengths))
-        coef = sp.csr_array((weights, cells), shape=(X.shape[1],) * 2)
-        coef.sort_indices()
-        self.coef_ = coef
-        squares = item_squares(X).sum()
-        objective = (squares / 2 + values.sum()) / X.shape[0]
-        self.objective_ = float(np.ldexp(objective, 2 * exponent))
-        self._warn_if_not_optimal(order, violations)
+        results = map_blas_blocks(block, X.shape[1], self._block_size(X.shape[1]))
+        self._set_columns(results, order, X.shape[0], item_squares(X).sum(), exponent)
+
+    def _penalties(self, n_users, exponent):
+        """Return the penalties l1 and l2 of `ElasticNets`, where 2ᵉ is the unit of the values."""
+        penalties = self.alpha * n_users * np.array([self.l1_ratio, 1 - self.l1_ratio])
+        # next to values of about one, a larger penalty changes nothing but leaves float32
+        return np.minimum(np.ldexp(penalties, -2 * exponent), 1e30)
+
+    def _block_size(self, n_items):
+        """Return how many columns are solved together."""
+        width = max(n_items, min(self.max_neighbors or 0, n_items) ** 2)
+        return max(1, min(_COLUMNS, _CELLS // width))
 
     def _columns(self, X, l1, l2):
         """Return a function from a slice of columns to their problem."""
@@ -286,6 +272,38 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
         if self.positive and X.data.min() >= 0:
             return lambda items: ScreenedItems(*matrices, items, l1)
         return lambda items: AllItems(*matrices, items)
+
+    def _solve(self, problem, l1, l2):
+        """Return the solution of a block of columns, as a dict of arrays and numbers."""
+        nets = ElasticNets(problem, l1, l2, self.positive)
+        solution = nets.solve(self.tol, self.max_iter)
+        mask = solution.members < nets.empty
+        return {
+            "lengths": mask.sum(axis=1),
+            "neighbors": problem.items(solution.members)[mask],
+            "weights": solution.weights[mask].astype(np.float32),
+            "values": solution.values,
+            "violations": solution.violations,
+            "n_iter": solution.n_iter,
+        }
+
+    def _set_columns(self, results, order, n_users, squares, exponent):
+        """Set the fitted attributes, given all blocks of columns, in the given order of the items.
+
+        `squares` is the sum of the squared values, whose unit is 2ᵉ.
+        """
+        self.n_iter_ = max(result["n_iter"] for result in results)
+        lengths, neighbors, weights, values, violations = (
+            np.concatenate([result[name] for result in results])
+            for name in ("lengths", "neighbors", "weights", "values", "violations")
+        )
+        cells = (order[neighbors], np.repeat(order, lengths))
+        coef = sp.csr_array((weights, cells), shape=(len(order),) * 2)
+        coef.sort_indices()
+        self.coef_ = coef
+        objective = (squares / 2 + values.sum()) / n_users
+        self.objective_ = float(np.ldexp(objective, 2 * exponent))
+        self._warn_if_not_optimal(order, violations)
 
     def _warn_if_not_optimal(self, order, violations):
         failed = np.flatnonzero(violations > self.tol)

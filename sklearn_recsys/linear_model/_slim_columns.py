@@ -34,9 +34,9 @@ class AllItems:
     ----------
     gram : ndarray of float32 of shape (n_items, n_items)
         XᵀX.
-    X : csr_array of float32 of shape (n_users, n_items)
-        The matrix.
-    Xt : csr_array of float32 of shape (n_items, n_users)
+    X : csr_array of float32 of shape (n_users, n_items) or None
+        The matrix, with which some products are faster than with the Gram matrix.
+    Xt : csr_array of float32 of shape (n_items, n_users) or None
         Its transpose.
     columns : slice
         The columns.
@@ -54,7 +54,7 @@ class AllItems:
         indptr = np.concatenate([[0], np.cumsum(is_member.sum(axis=1))])
         cells = (weights[is_member].astype(np.float32), members[is_member], indptr)
         W = sp.csr_array(cells, shape=(len(rows), n_items))
-        if W.nnz * n_items < _SPARSE * len(rows) * self.X.nnz:
+        if self.X is None or W.nnz * n_items < _SPARSE * len(rows) * self.X.nnz:
             products = W @ self.gram
         else:  # few interactions, many weights
             products = (self.Xt @ (W @ self.Xt).toarray().T).T
@@ -117,7 +117,7 @@ class Candidates:
 
     Parameters
     ----------
-    gram : HybridGram
+    gram : HybridGram or DenseGram
         XᵀX.
     columns : slice
         The columns.
@@ -132,8 +132,8 @@ class Candidates:
     """
 
     def __init__(self, gram, columns, n_candidates, l1, l2, positive):
-        n_items = gram.X.shape[1]
-        q = gram.rows(columns).toarray()
+        n_items = len(gram.diagonal)
+        q = gram.dense_rows(columns)
         q[np.arange(len(q)), np.arange(columns.start, columns.stop)] = 0
         gains = (q if positive else np.abs(q)) - np.float32(l1)
         np.maximum(gains, 0, out=gains)
@@ -162,6 +162,33 @@ class Candidates:
         """Return the items that candidates stand for."""
         slots = np.minimum(members, self.q.shape[1] - 1)
         return np.take_along_axis(self.candidates, slots, axis=1)
+
+
+class DenseGram:
+    """XᵀX, as `Candidates` reads it.
+
+    Parameters
+    ----------
+    gram : ndarray of float32 of shape (n_items, n_items)
+        The matrix.
+    """
+
+    def __init__(self, gram):
+        self.gram = gram
+        self.diagonal = gram.diagonal()
+
+    def dense_rows(self, items):
+        """Return a copy of the rows of some items."""
+        return self.gram[items].copy()
+
+    def pairs(self, items):
+        """Return the values of all pairs of each row of items, of shape (n_rows, k, k)."""
+        return _taken(self.gram, items)
+
+
+def _taken(gram, items):
+    at = items[:, :, None] * np.int64(len(gram)) + items[:, None, :]
+    return gram.reshape(-1).take(at)
 
 
 class HybridGram:
@@ -227,11 +254,14 @@ class HybridGram:
         """Return the rows of some items as a csr_array."""
         return self.Xt[items] @ self.X
 
+    def dense_rows(self, items):
+        """Return the rows of some items as a dense array."""
+        return self.rows(items).toarray()
+
     def pairs(self, items):
         """Return the values of all pairs of each row of items, of shape (n_rows, k, k)."""
         if items.max(initial=0) < self.n_dense:
-            at = items[:, :, None] * np.int64(self.n_dense) + items[:, None, :]
-            return self.dense.reshape(-1).take(at)
+            return _taken(self.dense, items)
         first, second = np.tril_indices(items.shape[1])  # each pair once
         lower = np.minimum(items[:, first], items[:, second])
         upper = np.maximum(items[:, first], items[:, second])

@@ -59,7 +59,7 @@ def column_sums(X, values=None):
     for cells in cell_slices(X.nnz):  # numpy makes int64 copies of the indices
         weights = None if values is None else values(X.data[cells])
         sums = sums + np.bincount(X.indices[cells], weights, X.shape[1])
-    return sums if X.nnz else np.bincount(X.indices, minlength=X.shape[1])
+    return sums if X.nnz else np.zeros(X.shape[1], np.int64 if values is None else np.float64)
 
 
 def by_rows(function):

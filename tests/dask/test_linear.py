@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 import sklearn_recsys
 from sklearn_recsys import EASE, ItemKNN
-from sklearn_recsys.dask import DaskEASE, DaskItemKNN, DaskRP3beta, _blocks
+from sklearn_recsys.dask import DaskEASE, DaskItemKNN, DaskRP3beta, DaskSLIM, _blocks
 from sklearn_recsys.linear_model import _gram
 from sklearn_recsys.utils._memory import forget_available_memory
 
@@ -102,6 +102,14 @@ def test_negative_values_count(client, cls):
     assert_allclose(weights(model), weights(cls._local().fit(X)), rtol=1e-5, atol=1e-7)
 
 
+def test_a_block_of_empty_users_may_come_first(client):
+    X = ratings()
+    X = sp.vstack([sp.csr_array((25, N_ITEMS), dtype=np.float32), X], format="csr")
+    for params in ({"dropout": 0.3}, {"item_normalization": 0.3, "l2": 0.5}):
+        model, local = DaskEASE(**params).fit(dask_array(X)), EASE(**params).fit(X)
+        assert_allclose(model.coef_, local.coef_, rtol=1e-5, atol=1e-7)
+
+
 def test_jaccard_ignores_what_is_not_positive(client):
     X = ratings(negative=True)
     model = DaskItemKNN(metric="jaccard").fit(dask_array(X))
@@ -160,6 +168,7 @@ def test_what_is_refused(client):
         DaskEASE(low_pass=0.1),
         DaskEASE(density=0.5),
         DaskRP3beta(low_pass=0.1),
+        DaskSLIM(low_pass=0.1),
         DaskItemKNN(metric="pearson"),
     ):
         with pytest.raises(ValueError, match="needs the whole matrix at once: fit"):
@@ -184,7 +193,7 @@ def test_memory_is_checked_before_anything_is_summed_up(client, monkeypatch):
 # ------------------------------------------------------------------------------- the fitted model
 
 
-@pytest.mark.parametrize("cls", [DaskEASE, DaskItemKNN, DaskRP3beta])
+@pytest.mark.parametrize("cls", [DaskEASE, DaskItemKNN, DaskRP3beta, DaskSLIM])
 def test_predictions_of_dask_arrays_are_lazy(client, cls):
     X, new = ones(), ratings(n_users=40, seed=1)
     local, model = cls._local().fit(X), cls().fit(dask_array(X))
@@ -219,7 +228,7 @@ def test_what_predictions_refuse(client):
         model.partial_fit(X)
 
 
-@pytest.mark.parametrize("cls", [DaskEASE, DaskItemKNN, DaskRP3beta])
+@pytest.mark.parametrize("cls", [DaskEASE, DaskItemKNN, DaskRP3beta, DaskSLIM])
 def test_a_local_model_without_training_rows(client, cls, tmp_path):
     X, new = ones(), ones(seed=1)
     local = cls().fit(dask_array(X)).to_local()
@@ -259,7 +268,7 @@ def test_copies(client, tmp_path):
 
 
 def test_parameters_are_those_of_the_local_model_and_the_client():
-    for cls in (DaskEASE, DaskItemKNN, DaskRP3beta):
+    for cls in (DaskEASE, DaskItemKNN, DaskRP3beta, DaskSLIM):
         params = cls().get_params()
         assert params.pop("client") is None
         assert params == cls._local().get_params()
