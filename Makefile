@@ -5,7 +5,8 @@
 #   make demo DATA=ml-1m        the quickstart on MovieLens
 #   make test                   all tests and doctests; PYTEST_ARGS="-x tests/metrics" narrows
 #   make test-oldest            the common checks on the oldest versions that setup.cfg claims
-#   make test-dask              the tests on local Dask clusters, with Optuna, and of Parquet files
+#   make test-dask              the tests on local clusters (Dask, Spark, which needs Java, and Ray),
+#                               with Optuna, and of Parquet files
 #   make lint                   ruff, and pyright on a user's script; nothing is changed
 #   make sdist                  the source distribution, and tests of what is in it
 #   make docs                   HTML in docs/_build/html, warnings are errors
@@ -54,7 +55,7 @@ $(OLDEST)/.installed: setup.cfg pyproject.toml constraints-oldest.txt
 
 $(DASK)/.installed: setup.cfg pyproject.toml constraints.txt constraints-dask.txt
 	$(PYTHON) -m venv $(DASK)
-	$(DASK)/bin/python -m pip install --quiet -c constraints.txt -c constraints-dask.txt -e ".[test,dask]" optuna optuna-integration
+	$(DASK)/bin/python -m pip install --quiet -c constraints.txt -c constraints-dask.txt -e ".[test,dask,ray,spark]" optuna optuna-integration
 	touch $@
 
 environments: $(VENV)/.installed $(OLDEST)/.installed $(DASK)/.installed
@@ -71,9 +72,9 @@ test: $(VENV)/.installed
 test-oldest: $(OLDEST)/.installed
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS) tests/test_common.py
 
-# one process: the tests share a cluster
+# one process: the tests share clusters
 test-dask: $(DASK)/.installed
-	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(DASK)/bin/python -m pytest $(PYTEST_ARGS) tests/dask tests/preprocessing/test_event_frames.py sklearn_recsys/dask docs/user_guide/clusters.rst docs/user_guide/searches.rst
+	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(DASK)/bin/python -m pytest $(PYTEST_ARGS) tests/dask tests/clusters tests/preprocessing/test_event_frames.py sklearn_recsys/dask docs/user_guide/clusters.rst docs/user_guide/searches.rst
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

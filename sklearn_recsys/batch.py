@@ -42,10 +42,11 @@ class BatchRecommender:
 
     Notes
     -----
-    With Dask and Spark, where a row of `histories` is a user, with a list of items:
+    With Dask, Spark and Ray, where a row of `histories` is a user, with a list of items:
 
     - ``histories.map_partitions(batch, meta=batch(histories._meta)).to_parquet(folder)``
     - ``histories.mapInPandas(batch.map, "user long, rank long, item long, score float")``
+    - ``histories.map_batches(batch, batch_format="pandas", batch_size=None)``
 
     A file that is replaced is loaded again at the next call.
 
