@@ -18,6 +18,7 @@ from benchmarks import (
     als,
     autoencoders,
     autorec,
+    batch,
     clusters,
     contrastive,
     deep_autoencoder,
@@ -130,6 +131,10 @@ SECTIONS = {
         f"DaskEASE and EASE from Parquet, {clusters.INTERACTIONS:,} interactions, "
         f"{clusters.ITEMS:,} items",
     ),
+    "batch": (
+        batch.batch_scoring,
+        f"BatchRecommender on Dask, Spark and Ray against a loop, {batch.USERS:,} users",
+    ),
     "larger-than-memory": (
         larger_than_memory.larger_than_memory,
         f"{larger_than_memory.EVENTS:,} events from Parquet to a mapped matrix, and fits to it",
@@ -162,6 +167,7 @@ LONG |= {"graphs", "graphs-new-users", "yelp2018"}
 LONG |= {name for name in SECTIONS if name.startswith("scale-")}
 LONG |= {
     "larger-than-memory",
+    "batch",
     "dask-ease",
     "ease-20k",
     "ease-large",
