@@ -15,7 +15,7 @@ from sklearn_recsys.utils.validation import check_csr
 
 _WIDTH = 8  # sums that one task adds up
 _GROUP_BYTES = 2**29  # of blocks that one task reads
-_TASKS = 8  # of each thread of the workers, at least, so that all of them end at the same time
+_TASKS = 4  # of each thread of the workers, at least, so that all of them end at the same time
 _TILE_BYTES = 2**26  # of a dense term
 _TILE_CELLS = 2**23  # of a sparse term, at most
 
@@ -65,38 +65,47 @@ class Blocks:
         *args : object
             Further arguments; futures stand for their results.
         """
-        return self.sum_of_groups(partial(_sum_of_blocks, function), *args)
+        return self.sum_of_groups(self.groups, partial(_sum_of_blocks, function), *args)
 
-    def sum_of_groups(self, function, *args):
-        """Return a future of the sum of ``function(blocks, *args)`` over all groups of blocks.
+    def sum_of_groups(self, groups, function, *args):
+        """Return a future of the sum of ``function(blocks, *args)`` over groups of blocks.
 
         Parameters
         ----------
+        groups : list of list of distributed.Future
+            The blocks, in groups.
         function : callable
             Returns a new ndarray or csr_array, given a list of blocks.
         *args : object
             Further arguments; futures stand for their results.
         """
-        sums = [self.client.submit(function, group, *args) for group in self.groups]
+        sums = [self.client.submit(function, group, *args) for group in groups]
         while len(sums) > 1:  # before further terms, so that a worker holds few sums
-            groups = [sums[few] for few in batches(len(sums), _WIDTH)]
-            sums = [self.client.submit(_sum, group, priority=1) for group in groups]
+            few = [sums[part] for part in batches(len(sums), _WIDTH)]
+            sums = [self.client.submit(_sum, terms, priority=1) for terms in few]
         return sums[0]
+
+    @cached_property
+    def sizes(self):
+        """Bytes of each block, an array."""
+        from distributed import wait
+
+        wait(self.futures)
+        sizes = self.client.nbytes(summary=False)
+        return np.array([sizes.get(future.key, 0) for future in self.futures])
 
     @cached_property
     def groups(self):
         """Lists of blocks, each held by one worker and of bounded memory."""
-        from distributed import wait
-
-        wait(self.futures)
-        holders, sizes = self.client.who_has(self.futures), self.client.nbytes(summary=False)
+        sizes = dict(zip(self.futures, self.sizes, strict=True))
+        holders = self.client.who_has(self.futures)
         by_worker = defaultdict(list)
         for future in self.futures:
             by_worker[min(holders[future.key], default=None)].append(future)
         return [
             futures[group]
             for futures in by_worker.values()
-            for group in even_blocks([sizes.get(future.key, 0) for future in futures], _GROUP_BYTES)
+            for group in even_blocks([sizes[future] for future in futures], _GROUP_BYTES)
         ]
 
 
@@ -269,13 +278,24 @@ class BlockGram:
 
     def _lower_panels(self, dtype):
         """Return slices of items, and futures of their rows of the lower triangle."""
-        panels = list(self._panels(dtype.itemsize))
-        return panels, [self.blocks.sum_of_groups(lower_panel, items, dtype) for items in panels]
+        panels, blocks = list(self._panels(dtype.itemsize)), self.blocks
+        sums = [blocks.sum_of_groups(self._groups, lower_panel, items, dtype) for items in panels]
+        return panels, sums
+
+    @property
+    def _groups(self):
+        """Lists of blocks, each for one task: all in one if they are smaller than a triangle.
+
+        To send them to all workers then takes less than to send sums.
+        """
+        blocks = self.blocks
+        is_small = blocks.sizes.sum() <= min(_GROUP_BYTES, 2 * self.n_items**2)
+        return [blocks.futures] if is_small else blocks.groups
 
     def _panels(self, itemsize):
         """Return slices of items whose rows of the triangle take the same time, and fit."""
         n_threads = sum(self.blocks.client.nthreads().values())
-        n_panels = -(-_TASKS * n_threads // len(self.blocks.groups))
+        n_panels = -(-_TASKS * n_threads // len(self._groups))
         products = self.counts * np.cumsum(self.counts, dtype=np.float64)
         n_bytes = itemsize * np.arange(1.0, self.n_items + 1)
         return even_blocks(products * (n_panels / products.sum()) + n_bytes / _TILE_BYTES, 1)

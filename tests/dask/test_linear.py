@@ -334,6 +334,18 @@ def test_groups_hold_each_block_once_and_are_bounded(client, monkeypatch):
             assert sum(sizes[future.key] for future in group[1:]) <= limit
 
 
+def test_few_users_are_sent_to_all_workers_and_many_are_summed_up_where_they_are(client):
+    for n_users, n_groups in ((50, 1), (1000, 2)):
+        X = ratings(n_users=n_users)
+        parts = [dask.delayed(part) for part in blocks_of(X, n_users // 10)]
+        blocks, counts = _blocks.read_blocks(parts, client, EASE())
+        gram = _blocks.BlockGram(blocks, counts)
+        if n_groups == 1:
+            gram.n_items = 100  # a triangle of 20 kB
+        assert len(gram._groups) == n_groups
+        assert sum(map(len, gram._groups)) == len(blocks.futures)
+
+
 def test_panels_of_the_gram_matrix_take_the_same_time_and_fit(client, monkeypatch):
     n_items = 1000
     shares = np.arange(1.0, n_items + 1) ** -0.8  # of users, the most popular item first
