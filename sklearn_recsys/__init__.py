@@ -44,6 +44,7 @@ _PUBLIC = {
         "TwoTower",
     ],
     "sklearn_recsys.pipeline": ["RecommenderPipeline", "make_recommender_pipeline"],
+    "sklearn_recsys.compose": ["BackfillRecommender", "SwitchRecommender", "VotingRecommender"],
     "sklearn_recsys.batch": ["BatchRecommender"],
     "sklearn_recsys.dask": [
         "DaskALS",
@@ -155,6 +156,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
     from sklearn_recsys import (
         base as base,
         batch as batch,
+        compose as compose,
         content as content,
         dask as dask,
         datasets as datasets,
@@ -170,6 +172,11 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
         pipeline as pipeline,
         preprocessing as preprocessing,
         utils as utils,
+    )
+    from sklearn_recsys.compose import (
+        BackfillRecommender as BackfillRecommender,
+        SwitchRecommender as SwitchRecommender,
+        VotingRecommender as VotingRecommender,
     )
     from sklearn_recsys.content import (
         ContentRecommender as ContentRecommender,

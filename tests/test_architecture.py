@@ -24,7 +24,7 @@ LAYERS = [
     {"metrics", "model_selection", "preprocessing", "datasets"},
     {"base"},
     {"dummy", "linear_model", "neighbors", "decomposition", "content", "neural"},
-    {"pipeline"},
+    {"pipeline", "compose"},
     {"batch", "dask"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -24,14 +24,18 @@ from sklearn_recsys import (
     EASE,
     NCF,
     SLIM,
+    BackfillRecommender,
     BiasRecommender,
     GraphFilter,
     ItemKNN,
     ItemKNNBaseline,
+    PopularityRecommender,
     RecommenderPipeline,
     RP3beta,
+    SwitchRecommender,
     UserKNN,
     UserKNNBaseline,
+    VotingRecommender,
 )
 from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.preprocessing import BM25Transformer
@@ -68,6 +72,10 @@ EXEMPT = {
         "is a base without a module; the example of CONTRIBUTING.md is checked",
     ),
     "RecommenderPipeline": "has no default steps; scikit-learn exempts its own Pipeline likewise",
+    **dict.fromkeys(
+        ("BackfillRecommender", "SwitchRecommender", "VotingRecommender"),
+        "has no default estimators; instances are checked by name",
+    ),
 }
 
 
@@ -216,6 +224,14 @@ VARIANTS = [
     RecommenderPipeline([("bm25", BM25Transformer()), ("model", UserKNN())]),
 ]
 
+COMPOSITES = [
+    BackfillRecommender([("knn", ItemKNN()), ("ease", EASE())]),
+    SwitchRecommender([("popular", PopularityRecommender()), ("knn", ItemKNN()), ("ease", EASE())]),
+    VotingRecommender([("ease", EASE()), ("knn", ItemKNN())]),
+    VotingRecommender([("ease", EASE()), ("knn", ItemKNN())], normalization="rank"),
+    VotingRecommender([("bias", BiasRecommender()), ("knn", ItemKNNBaseline())], weights=[1, 2]),
+]
+
 
 def learns(estimator):
     """Whether the checkerboard is checked here: not on short training, nor twice."""
@@ -239,7 +255,7 @@ def sklearn_checks(estimators):
 
 
 @pytest.mark.filterwarnings(OVERLAP)
-@sklearn_checks(MODELS + TOYS)
+@sklearn_checks(MODELS + TOYS + COMPOSITES)
 def test_sklearn_checks(estimator, check):
     # not marked as expected failures: pytest would format the traceback of each
     if check.func.__name__ in expected_failed_checks(estimator):
@@ -249,7 +265,7 @@ def test_sklearn_checks(estimator, check):
         check(estimator)
 
 
-@pytest.mark.parametrize("check", list(own_checks(MODELS + VARIANTS + TOYS)))
+@pytest.mark.parametrize("check", list(own_checks(MODELS + VARIANTS + TOYS + COMPOSITES)))
 def test_own_checks(check):
     check()
 
@@ -267,7 +283,7 @@ def test_short_training_tells_users_apart(model):
 
 def test_expected_failures_are_allowed():
     """Nothing else is expected to fail."""
-    for estimator in MODELS + TOYS:
+    for estimator in MODELS + TOYS + COMPOSITES:
         expected = expected_failed_checks(estimator)
         assert set(expected) <= ALLOWED_FAILURES
         assert all(reason.strip() for reason in expected.values())

@@ -172,6 +172,11 @@ class UserFeaturesMixin(RecommenderMixin):
     def _has_features(self):
         return self.user_features_ is not None
 
+    @property
+    def _n_encoded_features(self):
+        """Number of columns of the features as the model reads them."""
+        return self.user_features_.shape[1]
+
     def _with_features(self, histories, user_features):
         X, rows = histories.X, histories.training_rows
         if user_features is not None and not self._has_features:

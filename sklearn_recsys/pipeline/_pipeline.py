@@ -380,6 +380,8 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
     def _item_labels_of(self, X):
         """Return the raw ids of the columns and their name, to match frames of `item_features`."""
         ids = getattr(self.encoder, "item_ids_", None)
+        if self.encoder is None:  # of the pipeline that this one is a part of
+            return self._item_labels
         if ids is None or len(ids) != X.shape[1]:
             return None
         return ids, self.encoder.item
@@ -423,6 +425,10 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
     @property
     def _has_features(self):
         return self._model._has_features
+
+    @property
+    def _n_encoded_features(self):
+        return self._model._n_encoded_features
 
     def _with_features(self, histories, user_features):
         return self._model._with_features(histories, user_features)

@@ -235,6 +235,19 @@ class Instance(Rule):
             check_state(value, sizes)
 
 
+@dataclass
+class FittedModels(Rule):
+    """A list of fitted recommenders of the same items, whose own attributes are checked."""
+
+    def check(self, value, sizes):
+        if type(value) is not list or not value:
+            raise ValueError(f"is {_describe(value)}, not a list of models")
+        for model in value:
+            own = {name: sizes[name] for name in ("n_users", "n_items") if name in sizes}
+            if not hasattr(model, "interactions_") or not check_state(model, own):
+                raise ValueError(f"holds {_describe(model)}, not a fitted recommender")
+
+
 def check_state(model, sizes=None, rules=None):
     """Raise ValueError unless a fitted model's attributes follow the rules of its class.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import signature
 
 
 def all_recommenders():
-    """List every recommender class of the package.
+    """List every recommender class of the package that needs no arguments.
 
     Returns
     -------
@@ -31,5 +32,6 @@ def all_recommenders():
         for name, item in public.items()
         if isinstance(item, type)
         and issubclass(item, RecommenderMixin)
-        and hasattr(item, "_score_items")  # neither base classes nor the pipeline are models
+        and hasattr(item, "_score_items")  # base classes of the user's own models are none
+        and not any(p.default is p.empty for p in signature(item).parameters.values())
     )
