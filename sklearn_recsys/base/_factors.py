@@ -76,6 +76,66 @@ class FactorsMixin(
         """
         return self._factors_of(self._checked_histories(X))
 
+    def export_vectors(self, users=None, *, user_features=None):
+        """Return vectors of users and items whose inner products are the scores.
+
+        They are for indexes of approximate nearest neighbors by the inner product, such as those of
+        faiss, hnswlib and voyager. Biases, the unit of ratings, and what users without a history
+        get are folded in, as additional entries. A model whose scores of a user's own items differ,
+        such as `ELSA`, agrees on all others.
+
+        Parameters
+        ----------
+        users : None, int, 1-D array-like of int or bool, or matrix, default=None
+            As in `recommend`: training rows, or histories of any users.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            The features of `users`, if the model was fitted with some.
+
+        Returns
+        -------
+        user_vectors : ndarray of float32 of shape (n_rows, n_factors + 3)
+            A vector for each user.
+        item_vectors : ndarray of float32 of shape (n_items, n_factors + 3)
+            A vector for each item, the same in every call: they are indexed once, and searched with
+            the vectors of any users.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_recsys import ALS
+        >>> from sklearn_recsys.datasets import make_interactions
+        >>> R = make_interactions(n_users=100, n_items=40, random_state=0)
+        >>> model = ALS(n_factors=8, random_state=0).fit(R[:80])
+        >>> users, items = model.export_vectors(R[80:])
+        >>> np.allclose(users @ items.T, model.predict(R[80:]), atol=1e-5)
+        True
+        """
+        histories = self._as_read(self._histories(users, user_features))
+        with np.errstate(over="ignore", invalid="ignore"):  # _finite_vectors refuses the result
+            vectors, item_vectors, user_biases, item_biases = self._score_vectors(histories)
+        n_items = len(item_vectors)
+        columns = (item_vectors, np.zeros(n_items) + item_biases, np.ones(n_items), self._fallback_)
+        item_side = np.column_stack(columns).astype(np.float64)
+        zero, one = self._in_units_of_X(np.arange(2, dtype=np.float32)).astype(np.float64)
+        item_side *= one - zero
+        item_side[:, [-3, -1]] += zero
+        n_rows, cold = len(histories), histories.is_cold
+        columns = (vectors, np.ones(n_rows), np.zeros(n_rows) + user_biases, np.zeros(n_rows))
+        user_side = np.column_stack(columns)
+        user_side[cold] = 0
+        user_side[cold, -1] = 1
+        sides = (user_side.astype(np.float32), item_side.astype(np.float32))
+        return tuple(self._finite_vectors(side) for side in sides)
+
+    def _score_vectors(self, histories):
+        """Return vectors of users and items, and biases of both (numbers or arrays).
+
+        The scores are the inner products of the vectors plus the biases. Models with biases, or
+        with other vectors than `item_factors_`, override this.
+        """
+        users = self._user_factors(histories.X, **histories.features)
+        return users, self.item_factors_, 0.0, 0.0
+
     def _finite_vectors(self, vectors):
         return check_finite(vectors, f"{type(self).__name__} has vectors that are")
 

@@ -364,3 +364,8 @@ class MatrixFactorization(BiasedFactorsMixin, RidgeUsersMixin, TransductiveRatin
 
     def _score_pairs(self, X, rows, items):
         return self._ridge_pairs(X, rows, items)
+
+    def _score_vectors(self, histories):
+        offset, scale = self._scale_
+        item_biases = offset + scale * self._base_
+        return self._user_rows(histories.X), scale * self._features_, 0.0, item_biases

@@ -505,6 +505,10 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         products = products_at(factors, self.item_factors_, rows, items)
         return products + self.item_biases_[items] + (biases + self._offset())[rows]
 
+    def _score_vectors(self, histories):
+        factors, biases = self._vectors(histories)
+        return factors, self.item_factors_, biases + self._offset(), self.item_biases_
+
     def _offset(self):
         return np.float32(self._mean_ if self._on_ratings else 0)
 

@@ -179,7 +179,10 @@ def test_three_deep_in_a_search(R):
     inner = VotingRecommender(PAIR)
     middle = SwitchRecommender([("popular", PopularityRecommender()), ("blend", inner)], rule=[3])
     outer = RecommenderPipeline(
-        [("binary", Binarizer()), ("fill", BackfillRecommender([("a", middle), ("b", ALS(8, random_state=0))]))]
+        [
+            ("binary", Binarizer()),
+            ("fill", BackfillRecommender([("a", middle), ("b", ALS(8, random_state=0))])),
+        ]
     )
     X, y = random_holdout(R, 0.2, random_state=0)
     grid = {"fill__a__blend__weights": [[1, 0], [0, 1]], "fill__a__blend__ease__l2": [1, 100]}

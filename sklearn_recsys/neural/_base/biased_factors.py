@@ -28,3 +28,7 @@ class BiasedFactorsMixin(FactorsMixin):
 
     def _user_factors(self, X):
         return split_biases(self._vectors(X).cpu().numpy())[0]
+
+    def _score_vectors(self, histories):
+        users, user_biases = split_biases(self._vectors(histories.X).cpu().numpy())
+        return users, self.item_factors_, user_biases, self.item_biases_
