@@ -318,10 +318,8 @@ def test_routing_of_candidates():
 def test_methods_only_where_the_model_has_them():
     assert hasattr(likes(ItemKNN()), "similar_items")
     assert hasattr(likes(UserKNN()), "similar_users")
-    assert hasattr(likes(EASE()), "explain")
     assert not hasattr(likes(PopularityRecommender()), "similar_items")
     assert not hasattr(likes(ItemKNN()), "similar_users")
-    assert not hasattr(likes(UserKNN()), "explain")
     for name in ("transform", "predict_proba", "decision_function"):
         assert not hasattr(likes().fit(random_matrix()), name)
 

@@ -52,6 +52,11 @@ class Histories:
             yield rows, self[rows]
 
     @property
+    def labels(self):
+        """The number of each user in results: the training row, or the row of the matrix."""
+        return np.arange(len(self)) if self.training_rows is None else self.training_rows
+
+    @property
     def features(self):
         """The keyword arguments that pass the features to a model's methods; {} without any."""
         return {} if self.user_features is None else {"user_features": self.user_features}

@@ -60,6 +60,28 @@ class EligibleItems:
             cells = take_cells(cells, ~self.exclude[cells.indices])
         return cells
 
+    def why_not(self, X, item):
+        """Return why an item is not eligible for one user with history `X`; None if it is."""
+        if self.exclude_seen and item in X.indices:
+            return "seen"
+        if self.exclude is not None and _holds(self.exclude, item):
+            return "excluded"
+        if self.candidates is not None and not _holds(self.candidates, item):
+            return "not a candidate"
+        return None
+
+    def resolved(self, X, item=None):
+        """Return the items of one user with history `X` as candidates alone, `item` among them."""
+        if self.are_cells:
+            mask = np.zeros(X.shape[1], dtype=bool)
+            mask[self.cells(X).indices] = True
+        else:
+            mask = self.masked(np.zeros(X.shape, dtype=np.float32), X)[0] > -np.inf
+        if item is not None:
+            mask[item] = True
+        candidates = sp.csr_array(mask[None]) if self.are_cells else mask
+        return EligibleItems(exclude_seen=False, candidates=candidates)
+
     def masked(self, scores, X):
         """Return scores of all items by users with histories `X`, −inf where not eligible."""
         if self.candidates is not None:
@@ -77,6 +99,11 @@ class EligibleItems:
         elif self.exclude is not None:
             scores[:, self.exclude] = -np.inf
         return scores
+
+
+def _holds(items, item):
+    """Return whether a set of items, a mask or a csr_array of one row, holds an item."""
+    return item in items.indices if sp.issparse(items) else bool(items[item])
 
 
 class RankingMixin:
@@ -124,12 +151,17 @@ class RankingMixin:
         ids, scores = self._recommend(users, self._histories(users), n, **items)
         return (ids, scores) if return_scores else ids
 
-    def _recommend(self, users, histories, n, *, exclude_seen, candidates, exclude):
+    def _recommend(self, users, histories, n, **items):
         """Return ids and scores for checked histories; `users` is what the caller passed."""
-        n, shape = check_length(n), histories.X.shape
+        n = check_length(n)
+        return self._rank(histories, n, self._eligible(users, histories, **items))
+
+    def _eligible(self, users, histories, *, exclude_seen, candidates, exclude):
+        """Return the items that may be recommended; `users` is what the caller passed."""
+        shape = histories.X.shape
         candidates = self._checked_sets(candidates, shape, "candidates", users)
         exclude = self._checked_sets(exclude, shape, "exclude", users)
-        return self._rank(histories, n, EligibleItems(exclude_seen, candidates, exclude))
+        return EligibleItems(exclude_seen, candidates, exclude)
 
     def _checked_sets(self, items, shape, name, users=None):
         """Return checked `candidates` or `exclude`; a frame has a row for each of `users`."""

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_recsys.base._explain import ExplanationMixin
 from sklearn_recsys.base._histories import HistoriesMixin
 from sklearn_recsys.base._prediction import PredictionMixin
 from sklearn_recsys.base._ranking import RankingMixin
 from sklearn_recsys.base._scoring import ScoringMixin
 from sklearn_recsys.base._tags import as_recommender_tags
+from sklearn_recsys.base._why_not import WhyNotMixin
 from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import all_equal, item_counts, support, take_cells
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
@@ -27,7 +29,9 @@ _SPAN = 100  # largest ratio of weights without a warning
 _SHRINKAGE = 10.0  # pseudo-count of the global mean in the mean rating of an item
 
 
-class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMixin):
+class RecommenderMixin(
+    HistoriesMixin, PredictionMixin, RankingMixin, ScoringMixin, ExplanationMixin, WhyNotMixin
+):
     """Mixin for recommenders on a sparse user × item matrix.
 
     A recommender inherits from it and from :class:`sklearn.base.BaseEstimator`, and implements
@@ -40,7 +44,7 @@ class RecommenderMixin(HistoriesMixin, PredictionMixin, RankingMixin, ScoringMix
 
     Their ``X`` is validated: a canonical float32 csr_array, for models whose tag says that they
     read ``"binary"`` values with a one in each positive cell. The mixin owns everything else:
-    validation, blocks of bounded memory, seen items, top-n and scoring.
+    validation, blocks of bounded memory, seen items, top-n, scoring and explanations.
 
     See Also
     --------

@@ -22,18 +22,22 @@ class RecommenderTags:
         Whether the fitted model is a function of the set of training rows, up to rounding, as
         closed forms are: their order and that of the items do not matter, and `partial_fit` with
         new rows equals a `fit` on all of them. `check_recommender` then checks that.
+    additive : bool, default=False
+        Whether a score is a sum over the items of the history, whose terms `explain` returns.
+        Otherwise it returns what the score loses without each item.
 
     Examples
     --------
     >>> from sklearn.utils import get_tags
     >>> from sklearn_recsys import PopularityRecommender
     >>> get_tags(PopularityRecommender()).recommender_tags
-    RecommenderTags(values='binary', personalized=False, exact=True)
+    RecommenderTags(values='binary', personalized=False, exact=True, additive=False)
     """
 
     values: str = "weight"
     personalized: bool = True
     exact: bool = False
+    additive: bool = False
 
 
 @dataclass

@@ -27,14 +27,14 @@ user_features : array-like of shape (n_rows, n_user_features), default=None
 class UserFeaturesMixin(RecommenderMixin):
     """Mixin for recommenders that read features of users in addition to their histories.
 
-    `fit`, `predict`, `predict_pairs`, `recommend` and `score` take ``user_features``, a row for
-    each row of `X`; scikit-learn's metadata routing passes them through searches. A model fitted
-    without features needs none and is a recommender like any other. A model inherits from this
-    mixin before its other bases, reads the training users' features from `user_features_` (None
-    without features) while it is fitted, and implements ``_score_items(X, user_features=None)``.
-    Features may be anything that ``_encode_features(features, reset)`` turns into a float32 array;
-    by default they are numbers. Users with an empty history are scored by the model if they have
-    features.
+    `fit`, `predict`, `predict_pairs`, `recommend`, `score`, `explain` and `why_not` take
+    ``user_features``, a row for each row of `X`; scikit-learn's metadata routing passes them
+    through searches. A model fitted without features needs none and is a recommender like any
+    other. A model inherits from this mixin before its other bases, reads the training users'
+    features from `user_features_` (None without features) while it is fitted, and implements
+    ``_score_items(X, user_features=None)``. Features may be anything that
+    ``_encode_features(features, reset)`` turns into a float32 array; by default they are numbers.
+    Users with an empty history are scored by the model if they have features.
 
     See Also
     --------
@@ -237,6 +237,28 @@ class UserFeaturesMixin(RecommenderMixin):
         check_aligned(X, user_features)
         options = {"exclude_seen": exclude_seen, "candidates": candidates}
         return self._score(X, y, metric, k=k, user_features=user_features, **options)
+
+    @documented_like(RecommenderMixin.explain, _FEATURES_OF_USERS)
+    def explain(self, users, items, *, user_features=None):
+        check_aligned(users, user_features)
+        return self._explain(self._histories(users, user_features), items)
+
+    @documented_like(RecommenderMixin.why_not, _FEATURES_OF_USERS.replace("`users`", "`user`"))
+    def why_not(
+        self,
+        user,
+        item,
+        n=10,
+        *,
+        user_features=None,
+        exclude_seen=True,
+        candidates=None,
+        exclude=None,
+    ):
+        check_aligned(user, user_features)
+        histories = self._histories(user, user_features)
+        items = {"exclude_seen": exclude_seen, "candidates": candidates, "exclude": exclude}
+        return self._why_not_frame(user, histories, item, n, **items)
 
 
 def check_aligned(X, features):

@@ -443,6 +443,19 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
     def _in_rating_range(self, scores):
         return self._model._in_rating_range(scores)
 
+    # ---------------------------------------------------------------- explanations
+
+    def _explained(self, histories, rows, items):
+        if len(histories) and get_tags(self).recommender_tags.additive:
+            histories = histories.with_X(self._transformed(histories.X))
+            return self._model._explained(histories, rows, items)
+        return super()._explained(histories, rows, items)
+
+    def _why_not(self, histories, item, n, eligible):
+        eligible = eligible.resolved(histories.X)  # raw X decides what is seen
+        histories = histories.with_X(self._transformed(histories.X))
+        return self._model._why_not(histories, item, n, eligible)
+
 
 def make_recommender_pipeline(
     *steps, encoder=None, transform_input=None, memory=None, verbose=False

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_recsys.base import ExplainMixin, UserFeaturesMixin
+from sklearn_recsys.pipeline._raw_explanations import RawExplanationsMixin
 from sklearn_recsys.pipeline._translation import RawIds
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import find, index
@@ -23,7 +23,7 @@ def _model_has(name):
     return check
 
 
-class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
+class RawIdsMixin(RawExplanationsMixin):
     """Mixin with the public methods of a pipeline: on indices, or on raw ids with an encoder.
 
     The pipeline provides `_model`, `_transformed` and the hooks of a recommender.
@@ -249,11 +249,7 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
         options |= {"candidates": candidates, "user_features": user_features}
         return super()._evaluate(X, y, parsed, **options)
 
-    def _histories_of(self, raw, users, user_features):
-        """Return the histories of the users, with their features."""
-        return self._histories(users.argument, raw.features(user_features, users))
-
-    # ---------------------------------------------------------------- neighbors and explanations
+    # ---------------------------------------------------------------- neighbors
 
     @available_if(_model_has("similar_items"))
     def similar_items(self, items, n=10):
@@ -324,48 +320,6 @@ class RawIdsMixin(ExplainMixin, UserFeaturesMixin):
         rows = histories.training_rows
         users = self._transformed(histories.X) if rows is None else rows
         return self._model.similar_users(users, n, **options)
-
-    @available_if(_model_has("explain"))
-    def explain(self, users, items):
-        """Explain scores by the items of the histories.
-
-        Parameters
-        ----------
-        users : None, raw ids, matrix or DataFrame
-            As in `recommend`.
-        items : int or raw item id, array-like, dict or DataFrame
-            The items whose scores are to be explained. Without an encoder as in every recommender.
-            With one: a raw item id or a collection of them, for all users; or items for each user,
-            as a dict of users to collections of items, or as a frame with a column of each, such as
-            the one that `recommend` returns. Unknown ids as in `recommend`.
-
-        Returns
-        -------
-        contributions : DataFrame
-            A row for each item of each history and each of `items`, the largest contribution
-            first. The columns are the user (or the row of a matrix), the item, the item of the
-            history and the contribution; with an encoder they have the encoder's names, as in
-            ``"user"``, ``"item"``, ``"history_item"``, and hold raw ids. The contributions to an
-            item sum to its score.
-        """
-        if self.encoder is None:
-            return super().explain(users, items)
-        raw = RawIds(self)
-        users = raw.users(users)
-        histories = self._users(users.argument)
-        rows, columns = raw.pairs(items, users)
-        item = self.encoder.item
-        return self._explained(histories, rows, columns).frame(
-            (users.name, item, f"history_{item}"),
-            users.labels.take(rows),
-            raw.item_ids.take(columns),
-            raw.item_ids,
-        )
-
-    def _explained(self, histories, rows, items):
-        if len(histories):
-            histories = histories.with_X(self._transformed(histories.X))
-        return self._model._explained(histories, rows, items)
 
 
 def _tidy(name, labels, ranked, scores):

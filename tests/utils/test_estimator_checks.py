@@ -240,6 +240,17 @@ class HalfExplained(ExplainMixin, Sound):
         return super()._contributions(X, rows, items) / 2
 
 
+class LosesTwice(Sound):
+    def _attributed(self, histories, read, rows, items):
+        return 2 * super()._attributed(histories, read, rows, items)
+
+
+class RanksFromZero(Sound):
+    def _why_not(self, histories, item, n, eligible):
+        (stage,) = super()._why_not(histories, item, n, eligible)
+        return [stage._replace(rank=stage.rank - 1)]
+
+
 class NotPersonal(Sound):
     def _score_items(self, X):
         return np.tile(self.counts_.sum(axis=0), (X.shape[0], 1))
@@ -254,6 +265,8 @@ BROKEN = {
     Rounds: "check_recommend_is_top_n",
     WrongPairs: "check_predict_pairs",
     HalfExplained: "check_explain",
+    LosesTwice: "check_explain",
+    RanksFromZero: "check_why_not",
     UserTable: "check_users_argument",
     RefusesEmptyRows: "check_unseen_and_empty_rows",
     IgnoresCandidates: "check_candidates_and_exclude",

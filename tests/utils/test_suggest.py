@@ -64,7 +64,7 @@ def test_a_metric_that_is_no_string_is_refused():
             model.score(X, metric=metric)
 
 
-@pytest.mark.parametrize("method", ["similar_items", "similar_users", "transform", "explain"])
+@pytest.mark.parametrize("method", ["similar_items", "similar_users", "transform"])
 @pytest.mark.parametrize(
     "asked", [model, RecommenderPipeline([("model", PopularityRecommender())]).fit(X)]
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from sklearn_recsys.utils.estimator_checks._explanations import check_explain, check_why_not
 from sklearn_recsys.utils.estimator_checks._fits import (
     check_partial_fit,
     check_persistence,
@@ -30,7 +31,6 @@ from sklearn_recsys.utils.estimator_checks._lists import (
 from sklearn_recsys.utils.estimator_checks._predictions import (
     check_blocks,
     check_checkerboard,
-    check_explain,
     check_permutations,
     check_predict_pairs,
     check_rating_units,
@@ -50,6 +50,7 @@ _CHECKS = [
     check_recommend_is_top_n,
     check_predict_pairs,
     check_explain,
+    check_why_not,
     check_users_argument,
     check_unseen_and_empty_rows,
     check_candidates_and_exclude,

@@ -1,4 +1,4 @@
-"""Checks of what a model predicts: pairs, explanations, blocks, units, and what it learns."""
+"""Checks of what a model predicts: pairs, blocks, units, and what it learns."""
 
 from __future__ import annotations
 
@@ -31,32 +31,6 @@ def check_predict_pairs(estimator):
         **TOLERANCE,
     )
     assert model.predict_pairs(histories, [], []).shape == (0,)
-
-
-def check_explain(estimator):
-    """Check that the contributions of `explain`, if the model has it, sum to the scores."""
-    X = make_matrix(estimator)
-    model = estimator.fit(X)
-    if not hasattr(model, "explain"):
-        return
-    histories = sp.vstack([X[:3], make_matrix(estimator, seed=1)[:5]], format="csr")
-    # what ranks the items; predicted ratings may be clipped
-    lists, scores = model.recommend(histories, 3, return_scores=True)
-    why = model.explain(histories, lists)
-    assert list(why.columns) == ["user", "item", "history_item", "contribution"]
-    requested = [[row, item] for row, items in enumerate(lists) for item in items if item >= 0]
-    assert_array_equal(why[["user", "item"]].drop_duplicates(), requested)
-    for (user, item), group in why.groupby(["user", "item"]):
-        seen = histories[[user]].indices
-        assert_array_equal(np.sort(group["history_item"]), seen, "not one row for each item seen")
-        contributions = group["contribution"].to_numpy()
-        assert np.all(np.diff(contributions) <= 0), "contributions are not in descending order"
-        tolerance = 1e-5 + 1e-4 * np.abs(contributions).sum()
-        (score,) = scores[user][lists[user] == item]
-        assert_allclose(contributions.sum(), score, rtol=1e-4, atol=tolerance)
-    same = model.explain(2, lists[2]).drop(columns="user")  # a training row, and its history
-    expected = model.explain(X[[2]], lists[2]).drop(columns="user")
-    assert_array_equal(same, expected)
 
 
 def check_blocks(estimator):
