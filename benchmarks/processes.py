@@ -24,12 +24,17 @@ def _fits(process, n_processes, folder):
     if n_processes > 1:
         params["net_params"] = {"distributed": True}
     X, fits = ratings("1m"), {}
-    for model in (MultVAE(**params), MatrixFactorization(**params)):
+    models = {
+        "MultVAE": MultVAE(**params),
+        "MatrixFactorization": MatrixFactorization(**params),
+        "MatrixFactorization, batches of 32,768": MatrixFactorization(batch_size=2**15, **params),
+    }
+    for name, model in models.items():
         binary = (X > 0).astype(np.float32) if isinstance(model, MultVAE) else X
         start = time.process_time()
         model.fit(binary)
         curve = model.history_
-        fits[type(model).__name__] = (
+        fits[name] = (
             curve["train_loss"].to_numpy(),
             curve["dur"].sum(),
             time.process_time() - start,

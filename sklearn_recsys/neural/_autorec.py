@@ -169,6 +169,8 @@ class AutoRec(RatingAutoencoder):
     batch_size: int = 512
     l2: float = 50.0
 
+    _can_distribute = True
+
     _parameter_constraints = {
         **RatingAutoencoder._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],

@@ -248,6 +248,8 @@ class CDAE(InductiveRanker):
     l2: float = 10.0
     n_iter_no_change: int = 20
 
+    _can_distribute = True
+
     _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],

@@ -283,6 +283,10 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
         "n_refeeds": [Interval(Integral, 0, None, closed="left")],
     }
 
+    @property
+    def _can_distribute(self):
+        return not self.n_refeeds  # their error is multiplied by the ratings per row of a batch
+
     def _make_module(self, X):
         sizes = list(self.hidden_layer_sizes)
         if not sizes or not all(isinstance(size, Integral) and size > 0 for size in sizes):

@@ -231,6 +231,8 @@ class ELSA(ExplainMixin, FactorsMixin, InductiveRanker):
     max_epochs: int = 30
     batch_size: int = 512
 
+    _can_distribute = True
+
     _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],

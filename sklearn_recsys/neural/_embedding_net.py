@@ -182,6 +182,7 @@ class EmbeddingNet(TransductiveRatingRecommender):
     l2: float = 0.05
 
     _averages_weights = True
+    _can_distribute = True
     _parameter_constraints = {
         **TransductiveRatingRecommender._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],

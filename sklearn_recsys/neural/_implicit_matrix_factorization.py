@@ -55,6 +55,13 @@ class ImplicitMatrixFactorizationModule(DotProductModule):
         losses, penalties, weights = self.row_losses(self.user_vectors[rows.training_rows], rows)
         return (losses + penalties).sum() / weights.sum()
 
+    def loss_size(self, *batch):
+        """Return what the loss is a mean over: the number of examples, or the sum of weights."""
+        if len(batch) == 3:
+            return len(batch[0])
+        lengths, weights = self._row_weights(batch[0])
+        return (lengths + weights * (batch[0].shape[1] - lengths)).sum()
+
     def losses(self, u, items, targets):
         """Return the loss and the penalty of each example; of WARP the targets are the trials."""
         if self.objective != "warp":
@@ -94,10 +101,7 @@ class ImplicitMatrixFactorizationModule(DotProductModule):
         An item with an interaction has weight 1; the others of a row have together the weight of
         `n_negatives` sampled ones for each interaction.
         """
-        lengths = rows.indptr.diff()
-        free = rows.shape[1] - lengths
-        # the weight of each item without an interaction
-        weights = self.n_negatives * lengths / free.clamp(min=1) * (free > 0)
+        lengths, weights = self._row_weights(rows)
         scores, owners = self.score_all(u), rows.rows
         positives = scores[owners, rows.indices]
         squares = self.item_vectors.square().sum(dim=1)
@@ -112,8 +116,14 @@ class ImplicitMatrixFactorizationModule(DotProductModule):
         )
         touched = squares.index_select(0, rows.indices)  # index_select has a deterministic gradient
         item_squares = weighted_sums(squares.sum(), touched, touched)
-        totals = lengths + weights * free
+        totals = lengths + weights * (rows.shape[1] - lengths)
         return losses, self.l2 / 2 * (totals * u.square().sum(dim=1) + item_squares), totals
+
+    def _row_weights(self, rows):
+        """Return each row's number of interactions, and the weight of each of its other items."""
+        lengths = rows.indptr.diff()
+        free = rows.shape[1] - lengths
+        return lengths, self.n_negatives * lengths / free.clamp(min=1) * (free > 0)
 
 
 def _harmonic(n, dtype):
@@ -279,6 +289,8 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
     lr: float = 0.01
     l2: float = 0.01
     validation_fraction: float = 0.05
+
+    _can_distribute = True
 
     _parameter_constraints = {
         **TransductiveRecommender._parameter_constraints,

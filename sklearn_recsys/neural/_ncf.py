@@ -261,6 +261,8 @@ class NCF(TransductiveRecommender):
     max_epochs: int = 8
     l2: float = 0.008
 
+    _can_distribute = True
+
     _parameter_constraints = {
         **TransductiveRecommender._parameter_constraints,
         "architecture": [StrOptions({"gmf", "mlp", "neumf"})],

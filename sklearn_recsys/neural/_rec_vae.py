@@ -291,6 +291,8 @@ class RecVAE(InductiveRanker):
     lr: float = 1e-3
     batch_size: int = 200
 
+    _can_distribute = True
+
     _parameter_constraints = {
         **InductiveRanker._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],

@@ -256,6 +256,10 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
     }
 
     @property
+    def _can_distribute(self):
+        return self._on_ratings and not self.batch_norm  # else a batch is more than its rows
+
+    @property
     def _on_ratings(self):
         return self._fitted_param("loss") == "mse"
 

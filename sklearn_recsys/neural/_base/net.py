@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from copy import deepcopy
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, PassthroughScoring
 from skorch.helper import predefined_split
 
+from sklearn_recsys.neural._base.processes import ProcessesMixin, training_together
 from sklearn_recsys.neural._base.progress import restore_training, training_state
-from sklearn_recsys.neural._data.random import own_stream
 from sklearn_recsys.neural._data.row_batches import RowBatches
 from sklearn_recsys.utils._suggest import did_you_mean
 
@@ -65,10 +65,12 @@ class Net(NeuralNet):
     progress = None  # the part of a checkpoint that training is saved in, and resumed from
     n_resumed = 0  # epochs that were resumed
     distributed = False  # whether the processes of torch's default group train together
+    processes = None  # these, while they train
 
     def partial_fit(self, X, y=None, **params):
         self.interrupt, self.diverged = None, None
-        super().partial_fit(X, y, **params)
+        with training_together(self, X) if self.distributed else nullcontext():
+            super().partial_fit(X, y, **params)
         if self.diverged is None:
             self.diverged = self._exploded()
         if self.interrupt is not None:
@@ -100,28 +102,9 @@ class Net(NeuralNet):
         if has_new and self.progress.is_due:
             self.progress.save(training_state(self, ended))
 
-    def on_train_begin(self, net, X=None, **kwargs):
-        if self.distributed:
-            self._generators = {}  # of what this process draws for its share of the examples
-            self._check_same_start(len(X))
-        super().on_train_begin(net, X=X, **kwargs)
-
-    def _check_same_start(self, n_examples):
-        """Raise ValueError in every process unless all have the same weights and data sizes."""
-        weights = [float(p.detach().double().sum()) for p in self.module_.parameters()]
-        starts = [None] * dist.get_world_size()
-        dist.all_gather_object(starts, (n_examples, self.batch_size, self.max_epochs, weights))
-        if any(start != starts[0] for start in starts):
-            raise ValueError(
-                "The processes start from different data or weights: call fit with the same X, "
-                "parameters and random_state in each."
-            )
-
     def get_iterator(self, dataset, training=False):
         iterator = super().get_iterator(dataset, training=training)
-        if training and self.distributed:
-            iterator.process, iterator.n_processes = dist.get_rank(), dist.get_world_size()
-        return iterator
+        return iterator if self.processes is None else self.processes.shares(iterator)
 
     def on_train_end(self, net, **kwargs):
         super().on_train_end(net, **kwargs)
@@ -129,18 +112,21 @@ class Net(NeuralNet):
             self._save_progress(ended=True)
 
     def on_batch_end(self, net, batch=None, training=False, **kwargs):
-        if training and self.distributed:  # skorch has recorded the size of this process's share
-            self.history.record_batch("train_batch_size", self._n_in_batch)
+        prefix = "train" if training else "valid"
+        if self.processes is not None:  # skorch has recorded the size of this process's share
+            self.history.record_batch(f"{prefix}_batch_size", self.processes.n_examples)
         super().on_batch_end(net, batch=batch, training=training, **kwargs)
-        name = "train_loss" if training else "valid_loss"
+        name = f"{prefix}_loss"
         loss = self.history[-1]["batches"][-1][name]
         if not np.isfinite(loss):
             self._stop_diverged(name, loss)
 
     def run_single_epoch(self, iterator, training, *args, **params):
         super().run_single_epoch(iterator, training, *args, **params)
-        if training and not self.is_finite():  # the last step may diverge after a finite loss
-            self._stop_diverged("train_loss", np.nan)
+        if training:  # the last step may diverge after a finite loss
+            is_finite = self.is_finite()
+            if not (is_finite if self.processes is None else self.processes.all(is_finite)):
+                self._stop_diverged("train_loss", np.nan)
 
     def _stop_diverged(self, name, loss):
         batches = self.history[-1]["batches"]
@@ -181,60 +167,39 @@ class Net(NeuralNet):
     def on_epoch_begin(self, net, **kwargs):
         self._save_progress(ended=False)  # now, after all callbacks of the former epoch
         super().on_epoch_begin(net, **kwargs)
+        if self.processes is not None:
+            self.processes.begin_epoch()
         if hasattr(self.module_, "begin_epoch"):
             self.module_.begin_epoch(len(self.history))
 
     def train_step_single(self, batch, **fit_params):
         self._set_training(True)
-        if self.distributed:
-            return {"loss": self._shared_step(batch), "y_pred": None}
-        loss = self._backward(batch)
-        return {"loss": loss, "y_pred": None}
+        if self.processes is None:
+            return {"loss": self.backward(batch), "y_pred": None}
+        return {"loss": self.processes.backward(self, batch), "y_pred": None}
 
-    def _backward(self, batch):
-        """Add the gradient of the loss of a batch, and return the loss."""
+    def backward(self, batch, factor=1):
+        """Add the gradient of the loss of a batch, times a factor; return the loss, times it."""
         loss = self.module_.loss(*batch)
         if self.penalty:  # for optimizers without weight decay
             weights = (p for p in self.module_.parameters() if p.ndim > 1)
             loss = loss + self.penalty / 2 * sum(w.square().sum() for w in weights)
+        loss = loss * factor
         loss.backward()
         return loss.detach()
 
-    def _shared_step(self, batch):
-        """Set the gradient of the loss of all processes' shares of a batch, and return the loss.
-
-        The loss of a share is a mean over its n examples, so that of the batch is the mean of all,
-        weighted by n. A penalty, which is the same in each process, counts once.
-        """
-        n, weights = len(batch[0]), list(self.module_.parameters())
-        loss = torch.zeros((), device=weights[0].device)
-        if n:  # the last batch may have fewer examples than there are processes
-            with own_stream(dist.get_rank(), self._generators):
-                loss = self._backward(batch)
-        gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
-        parts = [*(g.flatten() for g in gradients), loss.view(1), loss.new_ones(1)]
-        total = torch.cat(parts).mul_(n)
-        dist.all_reduce(total)
-        self._n_in_batch = int(total[-1])
-        parts = total.div_(total[-1].clone()).split([part.numel() for part in parts])
-        for weight, part in zip(weights, parts[:-2], strict=True):
-            weight.grad = part.view_as(weight)
-        return total[-2]
-
-    def _agreed(self, value):
-        """Return the first process's value, so that all of them stop in the same epoch."""
-        if self.distributed:
-            dist.broadcast(value, 0)
-        return value
-
     def validation_step(self, batch, **fit_params):
         self._set_training(False)
+        n = len(batch[0])
+        validate = self.module_.loss if self.metric is None else self.module_.validate
         with torch.no_grad():
-            if self.metric is None:
-                return {"loss": self._agreed(self.module_.loss(*batch)), "y_pred": None}
-            value = self._agreed(self.module_.validate(*batch))
-            self.history.record_batch(self.metric, value.item())
-            return {"loss": -value, "y_pred": None}
+            value = validate(*batch) if n else next(self.module_.parameters()).new_zeros(())
+        if self.processes is not None:
+            value = self.processes.mean(value, n)
+        if self.metric is None:
+            return {"loss": value, "y_pred": None}
+        self.history.record_batch(self.metric, value.item())
+        return {"loss": -value, "y_pred": None}
 
 
 class OneCycle(Callback):
@@ -325,11 +290,9 @@ def optimizer_class(optimizer):
     return optimizer_type
 
 
-class NetMixin:
+class NetMixin(ProcessesMixin):
     """Mixin that builds the skorch net from the parameters of a neural recommender."""
 
-    # whether its loss is a mean over the examples of a batch, each of which has its own part
-    _can_distribute = False
     _averages_weights = False  # over about the latest tenth of all updates
 
     @property
@@ -400,31 +363,6 @@ class NetMixin:
         net.metric = self._metric
         net.distributed = self._distributed
         return net
-
-    @property
-    def _distributed(self):
-        """Whether the processes of torch's default group train together."""
-        return bool((self.net_params or {}).get("distributed", False))
-
-    def _check_distributed(self):
-        """Raise ValueError if training on several processes is asked for, but not possible."""
-        if not self._distributed:
-            return
-        option = "net_params={'distributed': True}"
-        if not self._can_distribute:
-            raise ValueError(
-                f"{type(self).__name__} with these parameters cannot be trained on several "
-                f"processes: leave out {option}. MatrixFactorization (implicit=False), MultDAE "
-                "and MultVAE can."
-            )
-        if not (dist.is_available() and dist.is_initialized()):
-            raise ValueError(
-                f"{option} needs a process group: call torch.distributed.init_process_group first."
-            )
-        if self.random_state is None:
-            raise ValueError(f"{option} needs a random_state, the same in each process.")
-        if self.checkpoint is not None:
-            raise ValueError(f"{option} does not support checkpoint: use checkpoint=None.")
 
     def _make_callbacks(self, valid):
         callbacks = []

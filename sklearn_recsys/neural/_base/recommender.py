@@ -252,7 +252,7 @@ class NeuralRecommender(
 
     def _fit(self, X, resume=False):
         """Train a new net, or resume training."""
-        self._check_distributed()
+        self._check_distributed(X, resume)
         with self._open_checkpoint(X, enabled=not resume) as checkpoint:
             rng = checkpoint.random_state
             self._prepare(X, resume)

@@ -104,6 +104,8 @@ class PairBatches(ChunkBatches):
     `batch_size` counts examples.
     """
 
+    cells = None  # first and last cell of a process, which of others' ratings reads nothing
+
     def __len__(self):
         return -(-self.dataset.n_examples // self.batch_size)
 
@@ -119,7 +121,8 @@ class PairBatches(ChunkBatches):
         if sampler is None:
             values = torch.from_numpy(X.data).to(device)
             for cells in order.split(self.batch_size):
-                cells = cells[self._share(len(cells))]
+                if self.cells is not None:
+                    cells = cells[(cells >= self.cells[0]) & (cells < self.cells[1])]
                 yield users[cells], items[cells], values[cells]
             return
         # each chunk holds whole batches, except for the last one

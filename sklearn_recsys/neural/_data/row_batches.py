@@ -110,7 +110,7 @@ class RowBatches:
         for rows in self._batch_rows():
             if self.n_processes > 1:
                 rows = np.arange(len(self.dataset))[rows] if isinstance(rows, slice) else rows
-                rows = rows[self._share(len(rows))]
+                rows = rows[self.share_of(len(rows))]
             row_features = None if features is None else features[rows]
             inputs = SparseRows.from_csr(X[rows], self.device, row_features)
             training_rows = torch.from_numpy(self.dataset.training_rows[rows])
@@ -118,7 +118,7 @@ class RowBatches:
             outputs = inputs if targets is None else SparseRows.from_csr(targets[rows], self.device)
             yield inputs, outputs
 
-    def _share(self, n):
+    def share_of(self, n):
         """Return the slice of a batch of n examples that this process trains on."""
         return slice(*(n * i // self.n_processes for i in (self.process, self.process + 1)))
 
