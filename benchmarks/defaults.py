@@ -40,7 +40,8 @@ def held_out(name):
 def default_fit(model, train, test):
     """Fit a model; return its CPU and wall seconds, its epochs, and its accuracy on the test part.
 
-    The accuracy is the RMSE of rating models, and NDCG@10 over all unseen items of the others.
+    The accuracy is the RMSE of rating models, and NDCG@10 over all unseen items of the others, with
+    its standard error over the test ratings or the users.
     """
     values = model.__sklearn_tags__().recommender_tags.values
     unit = product_seconds()
@@ -51,10 +52,20 @@ def default_fit(model, train, test):
     row = {"CPU s": cpu, "wall s": wall, "products": cpu / unit}
     row["epochs"] = len(model.history_) if hasattr(model, "history_") else np.nan
     if values == "rating":
-        row["RMSE"] = -model.score(train, test, metric="neg_rmse")
+        cells = test.tocoo()
+        errors = (model.predict_pairs(train, cells.row, cells.col) - cells.data) ** 2
+        row["RMSE"] = np.sqrt(errors.mean())
+        row["s.e."] = standard_error(errors) / (2 * row["RMSE"])  # the delta method
     else:
-        row["NDCG@10"] = ndcg_at_k(test, model.recommend(n=10), k=10)
+        gains = ndcg_at_k(test, model.recommend(n=10), k=10, average=None)
+        row["NDCG@10"] = np.nanmean(gains)
+        row["s.e."] = standard_error(gains)
     return row
+
+
+def standard_error(values):
+    """Return the standard error of the mean of values, without those that are NaN."""
+    return np.nanstd(values, ddof=1) / np.sqrt(np.isfinite(values).sum())
 
 
 def default_fits(edition="1m", names=None):
