@@ -51,6 +51,27 @@ def test_the_formula(sizes):
     assert_allclose(got, dense_outputs(module, module.user_vectors), atol=1e-5)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("sizes", [[], [8], [8, 5]])
+def test_batches_share_the_first_layer(sizes, training):
+    """Value and gradients are those of the examples taken one by one."""
+    torch.manual_seed(0)
+    module = EmbeddingNetModule(7, 9, 4, sizes, 0.0, 0.0, 0.3, 5.0, 0.3).double().train(training)
+    rng = np.random.default_rng(0)
+    users, items = (torch.from_numpy(rng.integers(n, size=60)) for n in (7, 9))
+    targets = torch.from_numpy(rng.random(60))
+    losses, penalties = module.losses(module.user_vectors[users], items, targets)
+    expected = (losses + training * penalties).mean()
+    got = module.loss(users, items, targets)
+    assert_allclose(got.item(), expected.item(), rtol=1e-12)
+    for gradient, expected_gradient in zip(
+        torch.autograd.grad(got, list(module.parameters())),
+        torch.autograd.grad(expected, list(module.parameters())),
+        strict=True,
+    ):
+        assert_allclose(gradient, expected_gradient, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("place", ["embedding_dropout", "dropout"])
 def test_dropout_only_while_training(place):
     torch.manual_seed(0)
@@ -61,6 +82,12 @@ def test_dropout_only_while_training(place):
     pairs = module.user_vectors[[0] * 200], module.item_vectors[[1] * 200]
     assert module.train().score(*pairs).std() > 1e-3
     assert module.eval().score(*pairs).std() < 1e-6
+    batch = torch.tensor([0, 0, 3]), torch.tensor([1, 4, 4]), torch.rand(3)
+    losses = {
+        mode: [module.train(mode).loss(*batch).item() for _ in range(5)] for mode in (False, True)
+    }
+    assert len(set(losses[True])) > 1
+    assert len(set(losses[False])) == 1
 
 
 @pytest.mark.parametrize("rating_range", [None, (1, 5), [0, 10], (0.5, 5.5)])
