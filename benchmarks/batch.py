@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
@@ -78,8 +79,7 @@ def ray(batch, source, target):
     import ray
 
     ray.init(num_cpus=2, include_dashboard=False, object_store_memory=2**30)
-    n_files = len(list(source.iterdir()))
-    dataset = ray.data.read_parquet(str(source), override_num_blocks=n_files)
+    dataset = ray.data.read_parquet(str(source))
     dataset.map_batches(batch, batch_format="pandas", batch_size=None).write_parquet(str(target))
     ray.shutdown()
 
@@ -101,13 +101,14 @@ def measured(name, folder):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     start = time.perf_counter()
     process = psutil.Popen([sys.executable, "-c", code], env=environment)
-    used = {}
+    used = defaultdict(lambda: ("", 0.0))
     while process.poll() is None:
         with suppress(psutil.NoSuchProcess):
             for one in [process, *process.children(recursive=True)]:
                 with suppress(psutil.NoSuchProcess):
                     times = one.cpu_times()
-                    used[one] = Path(one.exe()).name, times.user + times.system
+                    program = Path(one.exe()).name or used[one][0]  # empty once it has ended
+                    used[one] = program, times.user + times.system
         time.sleep(0.2)
     elapsed = time.perf_counter() - start
     if process.returncode:

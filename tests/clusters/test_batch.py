@@ -81,7 +81,7 @@ def test_spark(spark, source, recommend, pipe, events, tmp_path):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")  # of what it sets itself
 def test_ray(ray, source, recommend, pipe, events, tmp_path):
-    histories = ray.data.read_parquet(str(source), override_num_blocks=3)
+    histories = ray.data.read_parquet(str(source))
     found = histories.map_batches(recommend, batch_format="pandas", batch_size=None)
     found.write_parquet(str(tmp_path / "found"))
     check(tmp_path / "found", pipe, events)
