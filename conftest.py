@@ -11,6 +11,8 @@ if find_spec("distributed") is None:  # `make test-dask` has it
     collect_ignore += ["docs/user_guide/clusters.rst", "sklearn_recsys/dask"]
 if find_spec("distributed") is None or find_spec("optuna_integration") is None:
     collect_ignore += ["docs/user_guide/searches.rst"]
+if find_spec("matplotlib") is None:
+    collect_ignore += ["sklearn_recsys/inspection", "docs/user_guide/explanations.rst"]
 
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell: `make test &`

@@ -25,6 +25,7 @@ from benchmarks import (
     defaults,
     ease_large,
     elsa,
+    explain,
     graphs,
     kills,
     larger_than_memory,
@@ -118,6 +119,11 @@ SECTIONS = {
     "contrastive-new-users": (contrastive.new_users, "SimpleX for 500 users held out of ml-1m"),
     "warp": (contrastive.warp, "WARP against BPR on ml-1m after equal times"),
     "elsa": (elsa.accuracy, "ELSA in NCF's split of ml-1m"),
+    "explain": (explain.additive, "explanations that sum to the scores: ml-1m, 1,000 users"),
+    "explain-leave-one-out": (
+        explain.leave_one_out,
+        "explanations by leaving out items: what is lost without the top reason, ml-1m",
+    ),
     "slim": (slim.accuracy, "SLIM on ml-100k and in NCF's split of ml-1m"),
     "slim-speed": (slim.speed, "SLIM on ml-1m against skrecsys, SKRECSYS_PYTHON=its python"),
     "graphs": (graphs.movielens, "RP3beta and GraphFilter on ml-100k and in NCF's split of ml-1m"),
@@ -162,6 +168,7 @@ LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
 LONG |= {"ease-relatives", "ease-density", "ease-new-users", "elsa"}
 LONG |= {"contrastive", "contrastive-new-users", "warp"}
+LONG |= {"explain", "explain-leave-one-out"}
 LONG |= {"slim", "slim-speed", "ratings", "ratings-ml-1m"}
 LONG |= {"graphs", "graphs-new-users", "yelp2018"}
 LONG |= {name for name in SECTIONS if name.startswith("scale-")}

@@ -65,6 +65,7 @@ _PUBLIC = {
         "temporal_split",
         "user_split",
     ],
+    "sklearn_recsys.inspection": ["ExplanationDisplay"],
     "sklearn_recsys.metrics": [
         "coverage_at_k",
         "gini_at_k",
@@ -140,7 +141,9 @@ _BLOCKS = {
     "SparseRows",
     "TransductiveRecommender",
 }
-_BELOW = "base batch dask datasets exceptions metrics model_selection preprocessing utils".split()
+_BELOW = (
+    "base batch dask datasets exceptions inspection metrics model_selection preprocessing utils"
+).split()
 _TOP_LEVEL = {
     name: module
     for module, names in _PUBLIC.items()
@@ -163,6 +166,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
         decomposition as decomposition,
         dummy as dummy,
         exceptions as exceptions,
+        inspection as inspection,
         linear_model as linear_model,
         metrics as metrics,
         model_selection as model_selection,

@@ -25,7 +25,7 @@ LAYERS = [
     {"base"},
     {"dummy", "linear_model", "neighbors", "decomposition", "content", "neural"},
     {"pipeline", "compose"},
-    {"batch", "dask"},
+    {"batch", "dask", "inspection"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
