@@ -44,7 +44,12 @@ _PUBLIC = {
         "TwoTower",
     ],
     "sklearn_recsys.pipeline": ["RecommenderPipeline", "make_recommender_pipeline"],
-    "sklearn_recsys.compose": ["BackfillRecommender", "SwitchRecommender", "VotingRecommender"],
+    "sklearn_recsys.compose": [
+        "BackfillRecommender",
+        "StackingRecommender",
+        "SwitchRecommender",
+        "VotingRecommender",
+    ],
     "sklearn_recsys.batch": ["BatchRecommender"],
     "sklearn_recsys.dask": [
         "DaskALS",
@@ -179,6 +184,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
     )
     from sklearn_recsys.compose import (
         BackfillRecommender as BackfillRecommender,
+        StackingRecommender as StackingRecommender,
         SwitchRecommender as SwitchRecommender,
         VotingRecommender as VotingRecommender,
     )

@@ -13,6 +13,7 @@ import scipy._lib._array_api as array_api
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, clone
 from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import Binarizer
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval
@@ -32,6 +33,7 @@ from sklearn_recsys import (
     PopularityRecommender,
     RecommenderPipeline,
     RP3beta,
+    StackingRecommender,
     SwitchRecommender,
     UserKNN,
     UserKNNBaseline,
@@ -73,7 +75,12 @@ EXEMPT = {
     ),
     "RecommenderPipeline": "has no default steps; scikit-learn exempts its own Pipeline likewise",
     **dict.fromkeys(
-        ("BackfillRecommender", "SwitchRecommender", "VotingRecommender"),
+        (
+            "BackfillRecommender",
+            "StackingRecommender",
+            "SwitchRecommender",
+            "VotingRecommender",
+        ),
         "has no default estimators; instances are checked by name",
     ),
 }
@@ -226,6 +233,10 @@ VARIANTS = [
 
 COMPOSITES = [
     BackfillRecommender([("knn", ItemKNN()), ("ease", EASE())]),
+    StackingRecommender([("ease", EASE()), ("knn", ItemKNN())]),
+    StackingRecommender([("ease", EASE()), ("knn", ItemKNN())], LogisticRegression()),
+    StackingRecommender([("bias", BiasRecommender()), ("knn", ItemKNNBaseline())]),
+    StackingRecommender([("bias", BiasRecommender()), ("knn", ItemKNNBaseline())], Ridge()),
     SwitchRecommender([("popular", PopularityRecommender()), ("knn", ItemKNN()), ("ease", EASE())]),
     VotingRecommender([("ease", EASE()), ("knn", ItemKNN())]),
     VotingRecommender([("ease", EASE()), ("knn", ItemKNN())], normalization="rank"),

@@ -24,8 +24,10 @@ from numpy.testing import assert_array_equal
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.decomposition import TruncatedSVD
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import ElasticNet, LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -58,6 +60,7 @@ from sklearn_recsys import (
     MultVAE,
     PopularityRecommender,
     RecommenderPipeline,
+    StackingRecommender,
     UserKNN,
 )
 from sklearn_recsys.base import RecommenderMixin
@@ -200,8 +203,57 @@ def test_pipelines(step, tmp_path):
     assert_array_equal(loaded.recommend(), model.recommend())
 
 
+FINAL_ESTIMATORS = [
+    ElasticNet(alpha=0.001),
+    HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=3),
+    HistGradientBoostingRegressor(max_iter=5, min_samples_leaf=3),
+    LinearRegression(),
+    LogisticRegression(),
+    Ridge(),
+]
+
+
+@pytest.mark.parametrize("final", FINAL_ESTIMATORS, ids=lambda final: type(final).__name__)
+def test_estimators_at_the_end_of_a_stack(final, tmp_path):
+    members = [("ease", EASE(l2=3.0)), ("knn", ItemKNN())]
+    model = StackingRecommender(members, final).fit(matrix())
+    assert np.ptp(model.predict(matrix(seed=1))) > 0
+    loaded = round_trip(model, tmp_path)
+    assert_array_equal(loaded.predict(matrix(seed=1)), model.predict(matrix(seed=1)))
+    assert repr(round_trip(clone(model), tmp_path)) == repr(model)
+
+
+def test_trees_with_categories_are_left_to_pickle(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.integers(3, size=(60, 2)).astype(float)
+    model = HistGradientBoostingRegressor(categorical_features=[0]).fit(X, X[:, 0])
+    with pytest.raises(TypeError, match="joblib or pickle"):
+        save(model, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [("left", 0), ("right", 10**6), ("feature_idx", 2), ("feature_idx", -1)]
+    + [("is_categorical", 1), ("value", np.nan), ("is_leaf", np.zeros(3, dtype=np.uint8))],
+)
+def test_trees_with_links_that_do_not_hold_are_refused(field, value):
+    """scikit-learn would follow them out of bounds, or forever."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    model = HistGradientBoostingRegressor(max_iter=3, min_samples_leaf=3).fit(X, X[:, 0])
+    state = _classes.saved_state(model)
+    loaded = HistGradientBoostingRegressor()
+    _classes.load_state(loaded, state)
+    assert_array_equal(loaded.predict(X), model.predict(X))
+    nodes = state["nodes"]
+    nodes[field] = value if isinstance(value, np.ndarray) else np.full_like(nodes[field], value)
+    with pytest.raises(ValueError, match="trees are not valid"):
+        _classes.load_state(HistGradientBoostingRegressor(), state)
+
+
 def test_every_allowed_class_of_scikit_learn_is_tried():
-    tried = {_classes.name_of(type(step)) for step in TRANSFORMERS if not isinstance(step, str)}
+    estimators = [*TRANSFORMERS, *FINAL_ESTIMATORS]
+    tried = {_classes.name_of(type(step)) for step in estimators if not isinstance(step, str)}
     assert set(_classes._SCIKIT_LEARN) <= tried
 
 

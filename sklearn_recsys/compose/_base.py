@@ -11,7 +11,8 @@ from sklearn.utils.metaestimators import _BaseComposition
 from sklearn_recsys.base import RecommenderMixin, UserFeaturesMixin
 from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.base._user_features import check_aligned
-from sklearn_recsys.utils._sklearn import fit_context
+from sklearn_recsys.compose._training import hold_out
+from sklearn_recsys.utils._sklearn import fit_context, safe_indexing
 from sklearn_recsys.utils._state import FittedModels
 
 _KINDS = ("order", "weight", "rating", "binary")  # of values; the members' first one is read
@@ -22,8 +23,10 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
 
     A composite has a parameter ``estimators``, a list of (name, recommender), whose clones are
     fitted to the same matrix, and are `estimators_` then. It implements ``_score_items`` by means
-    of `_histories_of_members`.
+    of `_histories_of_members`. One that learns from the members' scores implements ``_learn``.
     """
+
+    _members_param = "estimators"  # the name of that parameter
 
     @property
     def named_estimators_(self):
@@ -43,7 +46,7 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
         params : dict
             Parameter names and their values.
         """
-        return self._get_params("estimators", deep=deep)
+        return self._get_params(self._members_param, deep=deep)
 
     def set_params(self, **params):
         """Set the parameters, and those of the recommenders.
@@ -59,7 +62,7 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
         self : object
             The estimator.
         """
-        self._set_params("estimators", **params)
+        self._set_params(self._members_param, **params)
         return self
 
     def __sklearn_tags__(self):
@@ -75,14 +78,18 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
             own.exact = all(member.exact for member in members)
         return tags
 
+    @property
+    def _given_members(self):
+        return getattr(self, self._members_param)
+
     def _members(self):
         """Return the recommenders among the `estimators` parameter, whatever its value is."""
-        given = self.estimators if isinstance(self.estimators, (list, tuple)) else []
+        given = self._given_members if isinstance(self._given_members, (list, tuple)) else []
         pairs = [pair for pair in given if isinstance(pair, (list, tuple)) and len(pair) == 2]
         return [model for _, model in pairs if isinstance(model, RecommenderMixin)]
 
     def _names(self):
-        return [name for name, _ in self.estimators]
+        return [name for name, _ in self._given_members]
 
     def _fitted_state(self):
         own = {"user_features_", "n_user_features_in_", "user_feature_names_in_"}
@@ -95,11 +102,11 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
 
     def _check_estimators(self, error=TypeError):
         """Raise an error unless `estimators` is a list of pairs of a name and a recommender."""
-        given = self.estimators
+        given = self._given_members
         if not given or len(self._members()) != len(given):
             raise error(
-                f"estimators of {type(self).__name__} must be a list of (name, recommender) "
-                f"pairs, with at least one; got {given!r:.100}."
+                f"{self._members_param} of {type(self).__name__} must be a list of (name, "
+                f"recommender) pairs, with at least one; got {given!r:.100}."
             )
         self._validate_names(self._names())
 
@@ -161,9 +168,38 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
     def _fit(self, X, user_features=None):
         if user_features is not None and not any(map(_reads_features, self._members())):
             raise ValueError(f"No recommender of {type(self).__name__} reads user_features.")
-        self.estimators_ = [self._fit_member(model, X, user_features) for model in self._members()]
+        self._learn(X, user_features)
+        self._fit_members(X, user_features)
         if not self._has_features:  # or no user counts as one without a history
             self._fallback_ = self._score_items(sp.csr_array((1, X.shape[1]), dtype=np.float32))[0]
+
+    def _learn(self, X, user_features):
+        """Set the fitted attributes that are learned from the scores of the members.
+
+        It may fit the members to a part of `X`: all of them are fitted to `X` afterwards.
+        """
+
+    def _fit_to_the_rest(self, X, user_features):
+        """Fit the members to `X` without held-out cells; return histories and these cells.
+
+        For composites that have the parameters `holdout` and `held_out`.
+        """
+        held = hold_out(
+            X,
+            self.holdout,
+            of=self.held_out,
+            latest=self._values == "order",
+            name=type(self).__name__,
+        )
+        own = None
+        if user_features is not None:
+            own = safe_indexing(user_features, held.rows)
+            user_features = safe_indexing(user_features, held.fit_rows)
+        self._fit_members(held.X_fit, user_features)
+        return self._with_features(Histories(held.X_input), own), held.y
+
+    def _fit_members(self, X, user_features=None):
+        self.estimators_ = [self._fit_member(model, X, user_features) for model in self._members()]
 
     def _fit_member(self, model, X, user_features=None):
         """Return a clone of a recommender, fitted to `X`, whose arrays it shares if it can."""

@@ -10,7 +10,10 @@ file names.
 :class:`~.RecommenderPipeline`; of scikit-learn, ``Binarizer``, ``FunctionTransformer`` (with a
 numpy function), ``MaxAbsScaler``, ``Normalizer``, ``Pipeline``, ``QuantileTransformer``,
 ``RobustScaler``, ``StandardScaler``, ``TfidfTransformer``, ``GridSearchCV`` and
-``RandomizedSearchCV``, with scikit-learn's splitters and the scorers of this package. They may be
+``RandomizedSearchCV``, with scikit-learn's splitters and the scorers of this package; and, at the
+end of a stack, ``LogisticRegression``, ``LinearRegression``, ``Ridge``, ``ElasticNet``,
+``HistGradientBoostingClassifier`` and ``HistGradientBoostingRegressor``, with one target and at
+most two classes, without categorical features (joblib and pickle save the others). They may be
 fitted or unfitted. Other estimators can also be saved; to load them, pass their classes to
 :func:`load` as `trusted`.
 

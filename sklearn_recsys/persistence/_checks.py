@@ -27,6 +27,9 @@ _COLUMNS = {
 }
 _SCALE = Maybe(Array("n_columns", finite=False))  # NaN for a column of NaN
 
+_LINEAR = {**_COLUMNS, "coef_": Array("n_columns"), "intercept_": Number()}
+_TREES = {name: Optional(rule) for name, rule in _COLUMNS.items()}  # the rest: see `_trees`
+
 _SEARCH = {
     "best_estimator_": Optional(Instance(BaseEstimator)),
     "best_params_": Optional(Instance(dict)),
@@ -37,10 +40,21 @@ _SEARCH = {
 
 # the fitted attributes of scikit-learn's classes, which do not declare any themselves
 _SCIKIT_LEARN = {
+    "sklearn.ensemble.HistGradientBoostingClassifier": _TREES,
+    "sklearn.ensemble.HistGradientBoostingRegressor": _TREES,
     "sklearn.feature_extraction.text.TfidfTransformer": {
         **_COLUMNS,
         "idf_": Optional(Array("n_columns")),
     },
+    "sklearn.linear_model.ElasticNet": _LINEAR,
+    "sklearn.linear_model.LinearRegression": _LINEAR,
+    "sklearn.linear_model.LogisticRegression": {
+        **_COLUMNS,
+        "classes_": Array(2, kinds="biufU"),
+        "coef_": Array(1, "n_columns"),
+        "intercept_": Array(1),
+    },
+    "sklearn.linear_model.Ridge": _LINEAR,
     "sklearn.model_selection.GridSearchCV": _SEARCH,
     "sklearn.model_selection.RandomizedSearchCV": _SEARCH,
     "sklearn.preprocessing.Binarizer": _COLUMNS,

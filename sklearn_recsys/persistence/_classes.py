@@ -19,9 +19,21 @@ _HELPERS = (
     "sklearn_recsys.utils._rating_scale.RatingScale",
 )
 
-# scikit-learn's transformers that preserve the shape (n_users, n_items) and have plain-data state
+# whose trees are saved as arrays, see `_trees`
+_TREES = (
+    "sklearn.ensemble.HistGradientBoostingClassifier",
+    "sklearn.ensemble.HistGradientBoostingRegressor",
+)
+
+# scikit-learn's transformers that preserve the shape (n_users, n_items), and estimators that stacks
+# and two-stage recommenders may end with, if their state is plain data
 _SCIKIT_LEARN = (
+    *_TREES,
     "sklearn.feature_extraction.text.TfidfTransformer",
+    "sklearn.linear_model.ElasticNet",
+    "sklearn.linear_model.LinearRegression",
+    "sklearn.linear_model.LogisticRegression",
+    "sklearn.linear_model.Ridge",
     "sklearn.pipeline.Pipeline",
     "sklearn.preprocessing.Binarizer",
     "sklearn.preprocessing.FunctionTransformer",
@@ -197,8 +209,27 @@ def parameter(value, name):
 
 
 def has_hooks(cls):
-    """Return whether the class has its own methods to save and load its state."""
-    return hasattr(cls, "_save_state") and hasattr(cls, "_load_state")
+    """Return whether the class has its own methods to save and load its state, or we have."""
+    return (hasattr(cls, "_save_state") and hasattr(cls, "_load_state")) or _has_trees(cls)
+
+
+def _has_trees(cls):
+    return cls.__name__ in {name.rpartition(".")[2] for name in _TREES} and name_of(cls) in _TREES
+
+
+def saved_state(value):
+    """Return the state of a fitted object whose class `has_hooks`."""
+    if _has_trees(type(value)):
+        return import_module("sklearn_recsys.persistence._trees").saved_state(value)
+    return value._save_state()
+
+
+def load_state(value, state):
+    """Set the state of an object whose class `has_hooks`."""
+    if _has_trees(type(value)):
+        import_module("sklearn_recsys.persistence._trees").load_state(value, state)
+    else:
+        value._load_state(state)
 
 
 def may_save(cls):

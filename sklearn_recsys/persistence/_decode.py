@@ -166,7 +166,7 @@ class Decoder:
             if built and cls not in self._trusted:
                 _classes.check_constants(value, state)
             if _classes.has_hooks(cls) and (state or not built):
-                value._load_state(state)
+                _classes.load_state(value, state)
             else:
                 vars(value).update(state)
             check_fitted(value)

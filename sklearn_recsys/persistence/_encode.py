@@ -163,7 +163,8 @@ class Encoder:
         if _classes.is_splitter(cls):
             state = {}
         elif _classes.has_hooks(cls) and (state or not built):
-            state = {k: item for k, item in value._save_state().items() if k not in not_state}
+            saved_state = _classes.saved_state(value)
+            state = {k: item for k, item in saved_state.items() if k not in not_state}
         routing = getattr(value, ROUTING, None)
         for name in state:
             problem = _classes.attribute_problem(cls, name)

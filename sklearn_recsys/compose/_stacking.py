@@ -1,0 +1,292 @@
+"""Stacking: how much each recommender counts is learned on held-out interactions."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.base import BaseEstimator, clone
+from sklearn.linear_model import LinearRegression
+
+from sklearn_recsys.compose._base import BaseComposite
+from sklearn_recsys.compose._normalize import standardized
+from sklearn_recsys.compose._training import (
+    fitted_to_pairs,
+    pair_scores,
+    retrieved,
+    sampled,
+)
+from sklearn_recsys.utils._cells import cell_rows
+from sklearn_recsys.utils._rating_scale import RatingScale
+from sklearn_recsys.utils._sklearn import HasMethods, Interval, StrOptions
+from sklearn_recsys.utils._state import Array, Instance, Maybe, Number
+
+_PENALTY = 1e-4  # on the squared weights: keeps them finite where members make no mistake
+
+
+class StackingRecommender(BaseComposite):
+    r"""Stack of recommenders: a blend whose weights are learned on held-out interactions.
+
+    A share of the interactions is held out, the recommenders are fitted to the rest, and how to
+    combine their scores is learned from the held-out interactions [1]_. Then they are fitted to all
+    interactions. So no score that the weights are learned from has seen what it should
+    predict.
+
+    Parameters
+    ----------
+    estimators : list of tuple of (str, recommender)
+        Names and recommenders, clones of which are fitted twice.
+    final_estimator : classifier or regressor, default=None
+        Of scikit-learn's interface; a clone is fitted to pairs of users and items. Its features are
+        the recommenders' scores, its target is 1 for a held-out interaction and 0 for any other
+        item; the score is its decision function, its probability of 1, or its prediction. None:
+        weights that are not negative.
+    holdout : float, default=0.2
+        The share of each user's interactions to hold out, at least one of two or more: sampled by
+        a hash of the user's history, or the latest ones if a recommender reads their order.
+    held_out : {"cells", "users"}, default="cells"
+        ``"cells"``: the recommenders are first fitted to the other interactions of all users, which
+        suits recommendations for training users. ``"users"``: the share is also that of the users
+        whose interactions are held out, and the recommenders are first fitted to the others, which
+        suits new users.
+    n_candidates : int, default=100
+        The pairs that are not held out are the `n_candidates` best items of each recommender, and
+        as many others, sampled.
+
+    Attributes
+    ----------
+    weights_ : ndarray of float64 of shape (n_estimators,) or None
+        The weight of each recommender, not negative; they sum to one unless all recommenders
+        predict ratings. None with a `final_estimator`.
+    intercept_ : float
+        What is added to a weighted sum of predicted ratings, which are mapped to a scale from 1 to
+        5 first; 0 for rankings.
+    final_estimator_ : estimator or None
+        The fitted `final_estimator`.
+    estimators_ : list of recommenders
+        The fitted recommenders, in the order of `estimators`.
+    named_estimators_ : Bunch
+        The fitted recommenders by name.
+    interactions_ : csr_array of shape (n_users, n_items)
+        The training matrix.
+    n_features_in_ : int
+        Number of items.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the items, if `X` was a DataFrame with string columns.
+    item_labels_ : ndarray of shape (n_items,)
+        Labels of the items, of any type, if `X` was a DataFrame whose columns had some.
+    rating_range_ : tuple of float
+        The least and the greatest training rating, if all recommenders predict ratings.
+
+    See Also
+    --------
+    VotingRecommender : A blend with given weights.
+    sklearn.ensemble.StackingRegressor : The same for regressors.
+
+    Notes
+    -----
+    `held_out` matters for models that fit the training rows closely, such as EASE: what was held
+    out is a zero in the row that its weights are fitted to, so its scores of it are low in the
+    histories of training users, but not in those of new users.
+
+    The scores of a ranking are standardized over the items of each user, as in
+    :class:`VotingRecommender`. The weights maximize the likelihood of the held-out items under a
+    softmax over all items that the user has not interacted with (a conditional logit),
+
+    .. math:: \sum_u \frac{1}{|H_u|} \sum_{i \in H_u} \log
+        \frac{\exp w^\top s_{ui}}{\sum_j \exp w^\top s_{uj}},
+
+    whose denominator is the exact sum over the best items and an unbiased estimate of the rest.
+
+    If all recommenders predict ratings, the held-out cells alone are the pairs, their ratings the
+    target, and the default is a linear regression without negative coefficients: the stack predicts
+    ratings, too.
+
+    If every user has interacted with every item, there is nothing to learn from: all weights are
+    equal, whatever the `final_estimator` is.
+
+    References
+    ----------
+    .. [1] Leo Breiman. "Stacked regressions". Machine Learning 24, 1996.
+
+    Examples
+    --------
+    >>> from sklearn_recsys import EASE, ItemKNN, PopularityRecommender, StackingRecommender
+    >>> from sklearn_recsys.datasets import make_interactions
+    >>> R = make_interactions(n_users=100, n_items=40, random_state=0)
+    >>> stack = StackingRecommender(
+    ...     [("ease", EASE(l2=10)), ("knn", ItemKNN()), ("popular", PopularityRecommender())]
+    ... ).fit(R)
+    >>> stack.weights_.shape
+    (3,)
+    >>> stack.recommend(R[:2], n=3).shape
+    (2, 3)
+    """
+
+    _parameter_constraints: dict = {
+        "estimators": [list],
+        "final_estimator": [HasMethods(["fit", "predict"]), None],
+        "holdout": [Interval(Real, 0, 1, closed="neither")],
+        "held_out": [StrOptions({"cells", "users"})],
+        "n_candidates": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        estimators,
+        final_estimator=None,
+        *,
+        holdout=0.2,
+        held_out="cells",
+        n_candidates=100,
+    ):
+        self.estimators = estimators
+        self.final_estimator = final_estimator
+        self.holdout = holdout
+        self.held_out = held_out
+        self.n_candidates = n_candidates
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.recommender_tags.exact = False  # which cells are held out depends on the item indices
+        return tags
+
+    def _fitted_state(self):
+        return {
+            **super()._fitted_state(),
+            "weights_": Maybe(Array(len(self.estimators), low=0)),
+            "intercept_": Number(),
+            "final_estimator_": Maybe(Instance(BaseEstimator)),
+        }
+
+    # ---------------------------------------------------------------- learning
+
+    def _learn(self, X, user_features):
+        values = self._values
+        histories, y = self._fit_to_the_rest(X, user_features)
+        self.weights_, self.intercept_, self.final_estimator_ = None, 0.0, None
+        if values == "rating":
+            pairs = cell_rows(y), y.indices
+            features = self._rating_features(histories.X, *pairs, histories.user_features)
+            target = self._rating_scale.apply(y.data)
+        else:
+            features, target, rows, log_weights = self._ranking_pairs(histories, y)
+        if values != "rating" and target.all():  # every user has every item
+            self.weights_ = np.full(features.shape[1], 1 / features.shape[1])
+        elif self.final_estimator is not None:
+            self.final_estimator_ = fitted_to_pairs(clone(self.final_estimator), features, target)
+        elif values == "rating":
+            linear = LinearRegression(positive=True).fit(features, target)
+            self.weights_, self.intercept_ = linear.coef_, float(linear.intercept_)
+        else:
+            self.weights_ = softmax_weights(features, target, rows, log_weights)
+
+    def _ranking_pairs(self, histories, y):
+        """Return features, targets, rows and logarithms of the weights of the pairs."""
+        columns = []
+        for block, users in histories.blocks():
+            scores = self._standardized_scores(users.X, users.user_features)
+            candidates = retrieved(scores, users.X, self.n_candidates)
+            is_held_out = np.zeros(users.X.shape, dtype=bool)
+            held_out = y[block]
+            is_held_out[cell_rows(held_out), held_out.indices] = True
+            others = ~(candidates | is_held_out)
+            others[cell_rows(users.X), users.X.indices] = False
+            others, share = sampled(others, users.X, self.n_candidates)
+            rows, items = np.nonzero(candidates | is_held_out | others)
+            log_weights = np.where(others[rows, items], -np.log(share[rows]), 0)
+            columns.append(
+                (
+                    np.column_stack([own[rows, items] for own in scores]),
+                    is_held_out[rows, items].astype(np.float64),
+                    rows + block.start,
+                    log_weights,
+                )
+            )
+        return [np.concatenate(column) for column in zip(*columns, strict=True)]
+
+    # ---------------------------------------------------------------- scores
+
+    def _standardized_scores(self, X, user_features=None):
+        return [
+            standardized(model._scores(histories))
+            for model, histories in self._histories_of_members(X, user_features)
+        ]
+
+    @property
+    def _rating_scale(self):
+        return RatingScale.of_range(*self.rating_range_)
+
+    def _rating_features(self, X, rows, items, user_features=None):
+        scores = [
+            self._rating_scale.apply(model._scores_at(histories, rows, items))
+            for model, histories in self._histories_of_members(X, user_features)
+        ]
+        return np.column_stack(scores)
+
+    def _combined(self, features):
+        """Return the scores of pairs with the members' scores as `features`, in their order."""
+        if self.final_estimator_ is not None:
+            return pair_scores(self.final_estimator_, features)
+        return (features @ self.weights_ + self.intercept_).astype(np.float32)
+
+    def _score_items(self, X, user_features=None):
+        if self._values == "rating":
+            members = self._histories_of_members(X, user_features)
+            scale = self._rating_scale
+            features = [scale.apply(model._scores(own)).ravel() for model, own in members]
+            return scale.undo(self._combined(np.column_stack(features))).reshape(X.shape)
+        scores = self._standardized_scores(X, user_features)
+        if self.final_estimator_ is None:
+            weights = self.weights_.astype(np.float32)
+            return sum(weight * own for weight, own in zip(weights, scores, strict=True))
+        return self._combined(np.stack(scores, axis=-1).reshape(-1, len(scores))).reshape(X.shape)
+
+    def _score_pairs(self, X, rows, items, user_features=None):
+        if self._values != "rating":  # standardized over all items
+            return super()._score_pairs(X, rows, items, user_features=user_features)
+        features = self._rating_features(X, rows, items, user_features)
+        return self._rating_scale.undo(self._combined(features))
+
+
+def softmax_weights(features, target, rows, log_weights):
+    """Return the weights of a conditional logit, not negative, scaled to sum to one.
+
+    Parameters
+    ----------
+    features : ndarray of float of shape (n_pairs, n_features)
+        The pairs of a row stand together.
+    target : ndarray of float of shape (n_pairs,)
+        1 for the pairs whose likelihood is maximized, of those of their row.
+    rows : ndarray of int of shape (n_pairs,)
+        The row of each pair, in ascending order.
+    log_weights : ndarray of float of shape (n_pairs,)
+        The logarithm of how many items a pair stands for in the denominator.
+
+    Returns
+    -------
+    weights : ndarray of float64 of shape (n_features,)
+        All equal if no feature helps.
+    """
+    n_held_out = np.bincount(rows, target)
+    used = n_held_out[rows] > 0
+    features, target, rows = features[used].astype(np.float64), target[used], rows[used]
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    group = np.cumsum(np.diff(rows, prepend=rows[0]) > 0)
+    shares = target / n_held_out[rows] / len(starts)
+    wanted = shares @ features
+
+    def loss(weights):
+        logits = features @ weights + log_weights[used]
+        greatest = np.maximum.reduceat(logits, starts)
+        exponentials = np.exp(logits - greatest[group])
+        sums = np.add.reduceat(exponentials, starts)
+        expected = (exponentials / sums[group]) @ features / len(starts)
+        value = (np.log(sums) + greatest).mean() - wanted @ weights
+        return value + _PENALTY / 2 * weights @ weights, expected - wanted + _PENALTY * weights
+
+    n = features.shape[1]
+    start = np.full(n, 1 / n)
+    weights = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * n).x
+    return weights / weights.sum() if weights.any() else start
