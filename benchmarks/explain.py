@@ -10,7 +10,7 @@ from benchmarks.defaults import held_out
 from sklearn_recsys.utils.discovery import all_recommenders
 
 _USERS = 1000
-_LEFT_OUT = ("UserKNN", "MatrixFactorization", "MultVAE", "LightGCN", "SVAE", "SASRec", "NCF")
+_LEFT_OUT = ("MatrixFactorization", "MultVAE", "LightGCN", "SVAE", "SASRec", "NCF")
 _FEWER = {"NCF": 100}  # whose users are folded in by gradient descent
 
 

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.preprocessing import Binarizer
 
-from sklearn_recsys import EASE, PopularityRecommender, RecommenderPipeline, UserKNN
+from sklearn_recsys import EASE, PopularityRecommender, RecommenderPipeline
 from sklearn_recsys.base import RecommenderMixin, UserFeaturesMixin
 from sklearn_recsys.base._why_not import Stage
 from sklearn_recsys.preprocessing import InteractionEncoder
@@ -123,7 +123,7 @@ def test_users_keep_their_features():
 
 def test_a_pipeline_leaves_out_raw_interactions():
     X = histories()
-    pipe = RecommenderPipeline([("tfidf", TfidfTransformer()), ("knn", UserKNN())]).fit(X)
+    pipe = RecommenderPipeline([("tfidf", TfidfTransformer()), ("knn", Squares())]).fit(X)
     why = pipe.explain([3], [2])
     assert_array_equal(np.sort(why["history_item"]), X[[3]].indices)
     for item, contribution in zip(why["history_item"], why["contribution"], strict=True):
@@ -137,8 +137,8 @@ def test_raw_ids():
     events = pd.DataFrame({"uid": [f"u{u:02}" for u in users], "movie": [f"m{i}" for i in items]})
     encoder = InteractionEncoder(user="uid", item="movie", values="one", unknown="ignore")
     R = encoder.fit_transform(events)
-    pipe = RecommenderPipeline([("knn", UserKNN())], encoder=encoder).fit(R)
-    plain = UserKNN().fit(R)
+    pipe = RecommenderPipeline([("knn", Squares())], encoder=encoder).fit(R)
+    plain = Squares().fit(R)
     why, expected = pipe.explain("u03", "m4"), plain.explain(3, list(encoder.item_ids_).index("m4"))
     assert why.columns.tolist() == ["uid", "movie", "history_movie", "contribution"]
     assert_allclose(why["contribution"], expected["contribution"])
@@ -147,7 +147,7 @@ def test_raw_ids():
     shown = pipe.recommend("u03", n=9)["movie"].tolist()
     stages = pipe.why_not("u03", shown[8], n=5)
     assert stages.columns.tolist()[:3] == ["uid", "movie", "stage"]
-    assert stages.iloc[0].tolist()[:5] == ["u03", shown[8], "UserKNN", "ranked lower", 9]
+    assert stages.iloc[0].tolist()[:5] == ["u03", shown[8], "Squares", "ranked lower", 9]
     for sets in ({"u03": shown[2:]}, shown[2:]):
         stages = pipe.why_not("u03", shown[1], candidates=sets)
         assert stages["reason"].item() == "not a candidate"
@@ -205,7 +205,7 @@ def test_raw_interactions_are_seen_though_a_step_drops_them():
     assert pipe.why_not(0, disliked)["stage"].item() == "EASE"
 
 
-class TwoStages(UserKNN):
+class TwoStages(Squares):
     def _why_not(self, histories, item, n, eligible):
         ranked = super()._why_not(histories, item, n, eligible)
         return [Stage("first", "passed", 7, 0.5, 0.25), *ranked]
@@ -224,7 +224,7 @@ def test_a_recommender_of_several_stages():
         assert stages["reason"].tolist()[0] == "seen"
 
 
-class Selective(UserKNN):
+class Selective(Squares):
     """Ranks even items only."""
 
     def _scores(self, histories):

@@ -148,11 +148,11 @@ class ExplanationDisplay:
 
         Examples
         --------
-        >>> from sklearn_recsys import UserKNN
+        >>> from sklearn_recsys import ItemKNN
         >>> from sklearn_recsys.datasets import make_interactions
         >>> from sklearn_recsys.inspection import ExplanationDisplay
         >>> R = make_interactions(n_users=100, n_items=40, random_state=0)
-        >>> model = UserKNN().fit(R)
+        >>> model = ItemKNN().fit(R)
         >>> display = ExplanationDisplay.from_estimator(model, user=0, item=7)
         >>> display.ax_.get_title()
         'item 7 for user 0'

@@ -15,7 +15,9 @@ from sklearn.base import BaseEstimator
 from sklearn_recsys.base import ExplainMixin, RecommenderMixin
 from sklearn_recsys.base._explain import weights_at
 from sklearn_recsys.base._similar import SimilarItemsMixin, SimilarUsersMixin
+from sklearn_recsys.neighbors._contributions import shared_votes, values_of_neighbors
 from sklearn_recsys.neighbors._similarity import METRICS, RowSimilarity, warn_if_constant
+from sklearn_recsys.utils._cells import support, with_values
 from sklearn_recsys.utils._on_disk import transposed
 from sklearn_recsys.utils._sklearn import Interval, StrOptions
 from sklearn_recsys.utils._state import Instance, Sparse
@@ -123,7 +125,7 @@ class ItemKNN(SimilarItemsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
         return top_n_cells(neighbors, neighbors.data, n)
 
 
-class UserKNN(SimilarUsersMixin, RecommenderMixin, BaseEstimator):
+class UserKNN(SimilarUsersMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
     """User-based nearest neighbors.
 
     The score of an item is the sum of the values that the `n_neighbors` training users most similar
@@ -154,6 +156,12 @@ class UserKNN(SimilarUsersMixin, RecommenderMixin, BaseEstimator):
     See Also
     --------
     ItemKNN : The same method over items; recommends faster.
+
+    Notes
+    -----
+    `explain` divides what each neighbor adds to a score among the items of the history that the
+    neighbor has, too: in proportion to the products of their values, whose sum the cosine is, and
+    in equal parts for the other metrics.
 
     References
     ----------
@@ -198,6 +206,20 @@ class UserKNN(SimilarUsersMixin, RecommenderMixin, BaseEstimator):
     def _score_items(self, X):
         neighbors = self._similarity_.top(X, self.n_neighbors, skip=self._training_rows(X))
         return sparse_dot(neighbors, self.interactions_)
+
+    def _contributions(self, X, rows, items):
+        distinct, owners = np.unique(rows, return_inverse=True)
+        X, fitted = X[distinct], self.interactions_
+        neighbors = self._similarity_.top(X, self.n_neighbors, skip=self._training_rows(X))
+        similarities, values = values_of_neighbors(neighbors, owners, items, fitted)
+        votes = with_values(similarities, similarities.data * values)
+        return shared_votes(votes, self._compared(X), owners, self._compared(fitted))
+
+    def _compared(self, X):
+        """Return rows with the values whose products divide a vote among the common items."""
+        if self.metric == "cosine":
+            return X
+        return with_values(X, X.data > 0) if self.metric == "jaccard" else support(X)
 
     def _user_neighbors(self, histories, n, skip):
         neighbors = self._similarity_.top(self._read(histories.X), n, skip)

@@ -15,6 +15,7 @@ from sklearn_recsys.base import ExplainMixin, RecommenderMixin
 from sklearn_recsys.base._explain import weights_at
 from sklearn_recsys.base._rating_units import RatingUnitsMixin
 from sklearn_recsys.base._similar import SimilarItemsMixin, SimilarUsersMixin
+from sklearn_recsys.neighbors._contributions import shared_votes, values_of_neighbors
 from sklearn_recsys.neighbors._similarity import RowSimilarity
 from sklearn_recsys.utils._biases import fit_biases, user_biases
 from sklearn_recsys.utils._cells import cell_rows, support, take_rows, with_values
@@ -192,7 +193,7 @@ class ItemKNNBaseline(SimilarItemsMixin, ExplainMixin, _KNNBaseline):
         return top_n_cells(neighbors, neighbors.data, n)
 
 
-class UserKNNBaseline(SimilarUsersMixin, _KNNBaseline):
+class UserKNNBaseline(SimilarUsersMixin, ExplainMixin, _KNNBaseline):
     r"""Predict ratings from those of similar users: user-based kNN-Baseline.
 
     The baseline is :math:`b_{ui} = \mu + b_u + b_i`, as of `BiasRecommender`. To it is added the
@@ -244,6 +245,9 @@ class UserKNNBaseline(SimilarUsersMixin, _KNNBaseline):
     items that both rated, times the shrinkage. In [1]_ the n neighbors are chosen among the users
     who rated the item, and λ is 0.
 
+    `explain` divides the vote of each neighbor in equal parts among the items that both users
+    rated. The baseline belongs in equal parts to all items of the history.
+
     References
     ----------
     .. [1] Yehuda Koren. "Factorization meets the neighborhood: a multifaceted collaborative
@@ -277,6 +281,20 @@ class UserKNNBaseline(SimilarUsersMixin, _KNNBaseline):
         neighbors = self._similarity_.top(residuals, self.n_neighbors, self._training_rows(X))
         weights = sparse_dot(neighbors, support(self._deviations_))
         return self._combined(of_users, sparse_dot(neighbors, self._deviations_), weights)
+
+    def _contributions(self, X, rows, items):
+        distinct, owners = np.unique(rows, return_inverse=True)
+        X, fitted = X[distinct], self._deviations_
+        of_users, residuals = self._residuals(X)
+        neighbors = self._similarity_.top(residuals, self.n_neighbors, self._training_rows(X))
+        similarities, values = values_of_neighbors(neighbors, owners, items, fitted)
+        sums = similarities.sum(axis=1) + self._penalties_[0]
+        votes = similarities.data * values / sums[cell_rows(similarities)]
+        votes = shared_votes(with_values(similarities, votes), support(X), owners, support(fitted))
+        low, unit = self._rating_scale_.low, self._rating_scale_.unit
+        baselines = low + unit * (of_users[owners] + self._item_biases_[items] - 1)
+        lengths = np.diff(X.indptr)[owners]
+        return unit * votes + np.repeat(baselines / np.maximum(lengths, 1), lengths)
 
     def _user_neighbors(self, histories, n, skip):
         residuals = self._residuals(self._read(histories.X))[1]

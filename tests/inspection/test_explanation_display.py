@@ -15,7 +15,7 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 
-from sklearn_recsys import EASE, RecommenderPipeline, UserKNN
+from sklearn_recsys import EASE, ItemKNN, RecommenderPipeline, VotingRecommender
 from sklearn_recsys.datasets import make_interactions, make_movies
 from sklearn_recsys.inspection import ExplanationDisplay
 from sklearn_recsys.preprocessing import InteractionEncoder
@@ -55,7 +55,7 @@ def test_bars_of_an_additive_model_sum_to_the_score():
 
 
 def test_losses_of_score_are_not_added_up():
-    model = UserKNN().fit(R)
+    model = VotingRecommender([("ease", EASE(l2=10)), ("knn", ItemKNN())]).fit(R)
     display = ExplanationDisplay.from_estimator(model, USER, 0, n=3)
     assert len(widths(display)) == len(labels(display)) == 3
     assert display.ax_.get_xlabel() == "Loss of score without it"

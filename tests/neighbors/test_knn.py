@@ -90,6 +90,31 @@ def test_user_knn_is_its_definition(metric, shrinkage, k):
         assert_allclose(model.predict(rows)[kept], (S @ X)[kept], atol=1e-4)
 
 
+@metrics
+@pytest.mark.parametrize("negative", [False, True])
+def test_explanations_of_user_knn_divide_votes_among_common_items(metric, negative):
+    X = random_matrix(negative=negative)
+    new = random_matrix(n_users=6, seed=1, negative=negative)
+    model = UserKNN(4, metric=metric).fit(X)
+    for rows, skip in ((X[:6], np.arange(6)), (new, np.full(6, -1))):
+        S = neighbors(rows, X, metric, 5.0, 4, skip)
+        expected = np.zeros((6, 25, 25))  # user, item, item of the history
+        for user, voter in zip(*np.nonzero(S), strict=True):
+            a, b = rows[user].astype(np.float64), X[voter].astype(np.float64)
+            products = a * b
+            if metric == "jaccard":
+                products = (a > 0) & (b > 0)
+            elif metric == "pearson":
+                products = products != 0
+            vote = S[user, voter] * b
+            expected[user] += np.outer(vote, products / products.sum())
+        why = model.explain(rows, np.arange(25))
+        got = why["contribution"]
+        cells = expected[why["user"], why["item"], why["history_item"]]
+        assert_allclose(got, cells, rtol=1e-3, atol=1e-4)
+        assert np.abs(cells).max() > 0.1
+
+
 @pytest.mark.parametrize("shrinkage", [0, 7.5])
 @pytest.mark.parametrize("value", [1, 3])
 @pytest.mark.parametrize("density", [0.05, 0.5])  # stored cells are ranked, or dense rows

@@ -134,6 +134,27 @@ def test_explanations_are_weighted_votes(l2, a, b):
         assert_array_equal(np.sort(voters), neighbors)
 
 
+@pytest.mark.parametrize("params", PARAMS)
+def test_explanations_of_user_based_predictions(params):
+    R = ratings()
+    model = UserKNNBaseline(**params).fit(20 * R * (R > 0) + 100 * (R > 0))  # from 120 to 200
+    _, E = baseline_and_residuals(model, R)
+    baseline, residuals = baseline_and_residuals(model, R)
+    s = nearest(similarities(residuals, E, model.shrinkage, slice(None)), model.n_neighbors)
+    weights = s @ (R > 0) + model.l2
+    users = [0, 1, 7, 2]  # user 7 has no history
+    why = model.explain(users, np.arange(25))
+    assert 7 not in set(why["user"])
+    for row in why.sample(50, random_state=0).itertuples():
+        user, item = row.user, row.item
+        shared = (R > 0) * (R[user] > 0)
+        equal_parts = shared[:, row.history_item] / np.maximum(shared.sum(axis=1), 1)
+        votes = s[user] * E[:, item] * equal_parts
+        vote = votes.sum() / weights[user, item] if weights[user, item] > 0 else 0
+        part = (100 + 20 * baseline[user, item]) / np.count_nonzero(R[user])
+        assert row.contribution == pytest.approx(part + 20 * vote, rel=1e-4, abs=1e-3)
+
+
 def test_never_rated_items_and_empty_rows():
     R = ratings()
     biases = BiasRecommender().fit(R)
