@@ -123,7 +123,8 @@ class PairBatches(ChunkBatches):
             for cells in order.split(self.batch_size):
                 if self.cells is not None:
                     cells = cells[(cells >= self.cells[0]) & (cells < self.cells[1])]
-                yield users[cells], items[cells], values[cells]
+                # several times as fast as indexing
+                yield tuple(x.index_select(0, cells) for x in (users, items, values))
             return
         # each chunk holds whole batches, except for the last one
         size = self.batch_size * max(1, self.chunk_size // self.batch_size)
@@ -134,7 +135,7 @@ class PairBatches(ChunkBatches):
             for batch in self._order(n_examples).to(device).split(self.batch_size):
                 if not len(batch):  # no user of these interactions has a free item
                     continue
-                yield tuple(values[batch].to(self.device) for values in examples)
+                yield tuple(values.index_select(0, batch).to(self.device) for values in examples)
 
     def _order(self, n):
         return torch.randperm(n, generator=generator()) if self.shuffle else torch.arange(n)
