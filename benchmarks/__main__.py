@@ -38,6 +38,7 @@ from benchmarks import (
     ratings,
     scale,
     sequences,
+    service,
     slim,
     speed,
     svae,
@@ -52,6 +53,7 @@ SECTIONS = {
     "ease": (speed.ease_fit, "EASE fit on ml-1m against LAPACK"),
     "top": (speed.top_items, "top-10 of all ml-1m users against a bare product and top-k"),
     "latency": (latency.one_user, "milliseconds of recommend for one user of ml-1m, one thread"),
+    "service": (service.service, f"{service.REQUESTS:,} requests to examples/serve.py, a swap"),
     "als": (als.accuracy, "ALS on the NCF split of ml-1m"),
     "als-new-users": (als.new_users, "ALS for 500 users held out of ml-1m"),
     "als-speed": (als.speed, "ALS on ml-1m against implicit, IMPLICIT_PYTHON=path/to/its/python"),
@@ -181,6 +183,7 @@ LONG |= {
     "ease-ml20m",
     "kills",
     "memory",
+    "service",
     "threads",
 }
 

@@ -113,17 +113,25 @@ class FactorsMixin(
         histories = self._as_read(self._histories(users, user_features))
         with np.errstate(over="ignore", invalid="ignore"):  # _finite_vectors refuses the result
             vectors, item_vectors, user_biases, item_biases = self._score_vectors(histories)
-        n_items = len(item_vectors)
-        columns = (item_vectors, np.zeros(n_items) + item_biases, np.ones(n_items), self._fallback_)
-        item_side = np.column_stack(columns).astype(np.float64)
         zero, one = self._in_units_of_X(np.arange(2, dtype=np.float32)).astype(np.float64)
-        item_side *= one - zero
-        item_side[:, [-3, -1]] += zero
+        unit, n_items = one - zero, len(item_vectors)
+        item_vectors = unit * item_vectors.astype(np.float64)
+        item_biases = unit * (np.zeros(n_items) + item_biases)
+        fallback = unit * self._fallback_.astype(np.float64) + zero
+        shift = item_biases.mean()  # goes to the users: what all items share has no meaning
+        # Graphs of neighbors are built on the products of items with each other, in which entries
+        # that serve as addends must not count: small in the items, large in the users.
+        small = 1e-3 * np.sqrt(np.mean(item_vectors**2) + np.mean((item_biases - shift) ** 2))
+        small = max(small, 1e-12)  # of a model whose vectors are zero
+        largest = max(np.abs(fallback).max(), np.finfo(np.float32).tiny)
+        columns = (item_vectors, item_biases - shift, np.full(n_items, small))
+        item_side = np.column_stack([*columns, fallback * (small / largest)])
         n_rows, cold = len(histories), histories.is_cold
-        columns = (vectors, np.ones(n_rows), np.zeros(n_rows) + user_biases, np.zeros(n_rows))
+        addends = np.zeros(n_rows) + unit * user_biases + zero + shift
+        columns = (vectors, np.ones(n_rows), addends / small, np.zeros(n_rows))
         user_side = np.column_stack(columns)
         user_side[cold] = 0
-        user_side[cold, -1] = 1
+        user_side[cold, -1] = largest / small
         sides = (user_side.astype(np.float32), item_side.astype(np.float32))
         return tuple(self._finite_vectors(side) for side in sides)
 
