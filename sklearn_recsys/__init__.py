@@ -46,9 +46,16 @@ _PUBLIC = {
     "sklearn_recsys.pipeline": ["RecommenderPipeline", "make_recommender_pipeline"],
     "sklearn_recsys.compose": [
         "BackfillRecommender",
+        "Calibration",
+        "CategoryQuota",
+        "ItemRules",
+        "MaximalMarginalRelevance",
+        "RerankedRecommender",
+        "Reranker",
         "StackingRecommender",
         "SwitchRecommender",
         "VotingRecommender",
+        "cap_exposure",
     ],
     "sklearn_recsys.batch": ["BatchRecommender"],
     "sklearn_recsys.dask": [
@@ -72,6 +79,7 @@ _PUBLIC = {
     ],
     "sklearn_recsys.inspection": ["ExplanationDisplay"],
     "sklearn_recsys.metrics": [
+        "calibration_error_at_k",
         "coverage_at_k",
         "gini_at_k",
         "hr_at_k",
@@ -84,7 +92,9 @@ _PUBLIC = {
         "novelty_at_k",
         "popularity_bias_at_k",
         "precision_at_k",
+        "provider_share_at_k",
         "recall_at_k",
+        "relevance_loss_at_k",
         "rmse",
     ],
     "sklearn_recsys.persistence": ["ModelFileError", "load", "load_csr", "save", "save_csr"],
@@ -137,14 +147,20 @@ _FIRST_STEPS = {
     "random_holdout",
 }
 _BLOCKS = {
+    "Calibration",
+    "CategoryQuota",
     "InductiveRanker",
+    "ItemRules",
+    "MaximalMarginalRelevance",
     "NegativeSampler",
     "NeuralRecommender",
     "PairModule",
     "RankingModule",
+    "Reranker",
     "RowDataset",
     "SparseRows",
     "TransductiveRecommender",
+    "cap_exposure",
 }
 _BELOW = (
     "base batch dask datasets exceptions inspection metrics model_selection preprocessing utils"
@@ -184,6 +200,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
     )
     from sklearn_recsys.compose import (
         BackfillRecommender as BackfillRecommender,
+        RerankedRecommender as RerankedRecommender,
         StackingRecommender as StackingRecommender,
         SwitchRecommender as SwitchRecommender,
         VotingRecommender as VotingRecommender,

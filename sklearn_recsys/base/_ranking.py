@@ -29,15 +29,18 @@ class EligibleItems:
         Items to exclude, in the same forms.
     held_out : csr_array of shape (n_rows, n_items), default=None
         Items that are added to the candidates of each user.
+    seen : csr_array of shape (n_rows, n_items), default=None
+        The user's own history, if a model ranks for histories in another form.
     """
 
     exclude_seen: bool = True
     candidates: np.ndarray | sp.csr_array | None = None
     exclude: np.ndarray | sp.csr_array | None = None
     held_out: sp.csr_array | None = None
+    seen: sp.csr_array | None = None
 
     def __getitem__(self, rows):
-        values = (self.candidates, self.exclude, self.held_out)
+        values = (self.candidates, self.exclude, self.held_out, self.seen)
         return EligibleItems(
             self.exclude_seen, *(value[rows] if sp.issparse(value) else value for value in values)
         )
@@ -49,6 +52,7 @@ class EligibleItems:
 
     def cells(self, X):
         """Return the eligible items of users with histories `X` as cells of a csr_array."""
+        X = X if self.seen is None else self.seen
         cells = self.candidates
         if self.held_out is not None:
             cells = union_cells(cells, self.held_out)
@@ -84,6 +88,7 @@ class EligibleItems:
 
     def masked(self, scores, X):
         """Return scores of all items by users with histories `X`, −inf where not eligible."""
+        X = X if self.seen is None else self.seen
         if self.candidates is not None:
             eligible = self.candidates
             if self.held_out is not None:
@@ -191,6 +196,10 @@ class RankingMixin:
         return ids, scores
 
     def _rank_block(self, histories, n, eligible):
+        """Return the ids and the scores of a block of users, with at most as many slots as items.
+
+        A model whose lists are not the `n` best scores overrides this.
+        """
         if eligible.are_cells:
             cells = eligible.cells(histories.X)
             return top_n_cells(

@@ -175,8 +175,9 @@ class RecommenderMixin(
             raise
 
     # While a pipeline with an encoder fits the model: a pair of the raw ids of the columns, and the
-    # name of a column that holds such ids.
+    # name of a column that holds such ids. The same of the rows, None if these are other users.
     _item_labels = None
+    _user_labels = None
     _item_order_ = None
 
     def _align_item_features(self, n_items, labels):

@@ -25,19 +25,23 @@ class RecommenderTags:
     additive : bool, default=False
         Whether a score is a sum over the items of the history, whose terms `explain` returns.
         Otherwise it returns what the score loses without each item.
+    ranks_by_score : bool, default=True
+        Whether lists are the items of the highest scores, best first; False if they are reranked.
 
     Examples
     --------
     >>> from sklearn.utils import get_tags
     >>> from sklearn_recsys import PopularityRecommender
-    >>> get_tags(PopularityRecommender()).recommender_tags
-    RecommenderTags(values='binary', personalized=False, exact=True, additive=False)
+    >>> get_tags(PopularityRecommender()).recommender_tags  # doctest: +NORMALIZE_WHITESPACE
+    RecommenderTags(values='binary', personalized=False, exact=True, additive=False,
+                    ranks_by_score=True)
     """
 
     values: str = "weight"
     personalized: bool = True
     exact: bool = False
     additive: bool = False
+    ranks_by_score: bool = True
 
 
 @dataclass

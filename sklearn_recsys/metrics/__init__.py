@@ -18,9 +18,15 @@ from sklearn_recsys.metrics._ranking import (
     recall_at_k,
 )
 from sklearn_recsys.metrics._rating import mae, rmse
+from sklearn_recsys.metrics._reranking import (
+    calibration_error_at_k,
+    provider_share_at_k,
+    relevance_loss_at_k,
+)
 from sklearn_recsys.metrics._scorer import make_recommender_scorer
 
 __all__ = [
+    "calibration_error_at_k",
     "coverage_at_k",
     "gini_at_k",
     "hr_at_k",
@@ -33,6 +39,8 @@ __all__ = [
     "novelty_at_k",
     "popularity_bias_at_k",
     "precision_at_k",
+    "provider_share_at_k",
     "recall_at_k",
+    "relevance_loss_at_k",
     "rmse",
 ]

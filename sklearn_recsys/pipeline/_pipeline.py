@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from sklearn import config_context, get_config
 from sklearn.base import clone
@@ -359,13 +361,14 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             raise ValueError("X holds no interaction: every cell is zero (not observed).")
         try:
             model._item_labels = self._item_labels_of(X)
+            model._user_labels = self._user_labels_of(X)
             with config_context(transform_output="default"):  # frames can't hold sparse matrices
                 Pipeline.fit(self, X.copy(), None, **params)  # a step may work in place
         except Exception:
             self._check_shapes(X)  # if a step changed the shape, say so instead
             raise
         finally:
-            del model._item_labels
+            del model._item_labels, model._user_labels
         self._check_shapes(X)
         read = model.interactions_
         if model._values == "rating" and not np.array_equal(read.data, X.data):
@@ -385,6 +388,13 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         if ids is None or len(ids) != X.shape[1]:
             return None
         return ids, self.encoder.item
+
+    def _user_labels_of(self, X):
+        """Return the raw ids of the rows, None if they are other users, and their name."""
+        if self.encoder is None:
+            return self._user_labels
+        ids = getattr(self.encoder, "user_ids_", None)
+        return ids if ids is not None and len(ids) == X.shape[0] else None, self.encoder.user
 
     def _check_shapes(self, X):
         """Raise TypeError if a fitted step changes the shape of a matrix."""
@@ -442,6 +452,12 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
 
     def _in_rating_range(self, scores):
         return self._model._in_rating_range(scores)
+
+    def _rank_block(self, histories, n, eligible):
+        if eligible.exclude_seen and eligible.seen is None:  # what is seen is the raw history
+            eligible = replace(eligible, seen=histories.X)
+        histories = histories.with_X(self._transformed(histories.X))
+        return self._model._rank_block(histories, n, eligible)
 
     # ---------------------------------------------------------------- explanations
 

@@ -13,12 +13,14 @@ from sklearn_recsys.utils._cells import item_counts
 from sklearn_recsys.utils.estimator_checks._tools import assert_raises, make_matrix
 
 
-def _assert_ranked(ids, scores):
+def _assert_ranked(ids, scores, by_score):
     """Assert the order of the lists: best first, ties by index, empty slots last."""
     filled = ids >= 0
     assert np.all(filled[:, :-1] >= filled[:, 1:]), "an empty slot comes before an item"
     assert np.all(np.isneginf(scores[~filled])), "an empty slot has a score above -inf"
     assert np.all(np.isfinite(scores[filled])), "a recommended item has no finite score"
+    if not by_score:
+        return
     pairs = filled[:, 1:]
     descending = scores[:, :-1] > scores[:, 1:]
     tied = (scores[:, :-1] == scores[:, 1:]) & (ids[:, :-1] < ids[:, 1:])
@@ -29,16 +31,19 @@ def check_recommend_shape_and_order(estimator):
     """Check that lists have width n, distinct unseen ids, and −1 in empty slots."""
     X = make_matrix(estimator)
     n_items = X.shape[1]
+    by_score = get_tags(estimator).recommender_tags.ranks_by_score
     model = estimator.fit(X)
     for n in (1, 5, n_items, n_items + 7):
         ids, scores = model.recommend(n=n, return_scores=True)
         assert ids.shape == scores.shape == (X.shape[0], n)
         assert ids.dtype == np.int64
-        _assert_ranked(ids, scores)
+        _assert_ranked(ids, scores, by_score)
         for row, items in enumerate(ids):
             items = items[items >= 0]
             assert len(set(items)) == len(items), "an item is recommended more than once"
             assert not set(items) & set(X[[row]].indices), "a seen item is recommended"
+    if not by_score:
+        return
     n_unseen = n_items - np.diff(X.indptr)
     assert_array_equal((model.recommend(n=n_items) >= 0).sum(axis=1), n_unseen)
     assert np.all(model.recommend(n=n_items, exclude_seen=False) >= 0)
@@ -52,6 +57,8 @@ def check_recommend_is_top_n(estimator):
     predicted = model.predict(histories)
     assert predicted.shape == histories.shape
     assert predicted.dtype == np.float32
+    if not get_tags(estimator).recommender_tags.ranks_by_score:
+        return
     n_items = X.shape[1]
     ids, scores = model.recommend(histories, n_items, exclude_seen=False, return_scores=True)
     ranked = np.take_along_axis(predicted, ids, axis=1)
@@ -99,8 +106,10 @@ def check_unseen_and_empty_rows(estimator):
     empty = sp.csr_array((2, X.shape[1]), dtype=np.float32)
     ids = model.recommend(empty, X.shape[1])
     assert_array_equal(ids[0], ids[1])
-    assert_array_equal(np.sort(ids[0]), np.arange(X.shape[1]))
     tags = get_tags(model).recommender_tags
+    if not tags.ranks_by_score:
+        return
+    assert_array_equal(np.sort(ids[0]), np.arange(X.shape[1]))
     if tags.personalized and tags.values != "rating":
         popularity = item_counts(X)
         assert_array_equal(ids[0], np.argsort(-popularity, kind="stable"))
@@ -111,7 +120,10 @@ def check_candidates_and_exclude(estimator):
     X = make_matrix(estimator)
     n_users, n_items = X.shape
     model = estimator.fit(X)
-    full = model.recommend(n=n_items)
+    by_score = get_tags(estimator).recommender_tags.ranks_by_score
+    full = np.where(X.toarray() == 0, np.arange(n_items), -1)  # what is unseen, in any order
+    if by_score:
+        full = model.recommend(n=n_items)
     items = np.array([1, 2, 3, 5, 8, 13, 21])
     rng = np.random.RandomState(0)
     table = rng.randint(-1, n_items, size=(n_users, 6))
@@ -132,6 +144,9 @@ def check_candidates_and_exclude(estimator):
             ids = model.recommend(n=n_items, **{name: item_sets})
             for row_ids, ranked, keep_row in zip(ids, full, keep, strict=True):
                 expected = ranked[keep_row & (ranked >= 0)]
+                if not by_score:
+                    assert np.all(np.isin(row_ids, np.append(expected, -1))), name
+                    continue
                 assert_array_equal(row_ids[: len(expected)], expected, err_msg=name)
                 assert np.all(row_ids[len(expected) :] == -1)
     for name in ("candidates", "exclude"):
