@@ -36,6 +36,7 @@ from benchmarks import (
     processes,
     rating_units,
     ratings,
+    rerank,
     scale,
     sequences,
     service,
@@ -101,6 +102,10 @@ SECTIONS = {
     ),
     "ratings": (ratings.accuracy, "rating models on five folds of ml-100k, RMSE"),
     "ratings-ml-1m": (ratings.accuracy_ml_1m, "the same on ml-1m"),
+    "rerank": (
+        rerank.trade_offs,
+        "reranked lists of EASE on ml-1m: accuracy against diversity, calibration and caps",
+    ),
     "two-tower": (two_tower.ablation, "TwoTower on ml-1m, ablation of its inputs"),
     "two-tower-cold-users": (two_tower.cold_users, "user cold start: features alone"),
     "two-tower-cold-items": (two_tower.cold_items, "item cold start: features alone"),

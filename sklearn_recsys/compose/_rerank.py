@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import _BaseComposition, available_if
 from sklearn_recsys.base import RecommenderMixin, UserFeaturesMixin
 from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.base._why_not import Stage
-from sklearn_recsys.compose._reranker import Reranker, take
+from sklearn_recsys.compose._reranker import FittedRerankers, Reranker, take
 from sklearn_recsys.utils._labels import item_labels
 from sklearn_recsys.utils._sklearn import Interval, fit_context
 from sklearn_recsys.utils._state import (
@@ -20,9 +20,7 @@ from sklearn_recsys.utils._state import (
     Interactions,
     Labels,
     Optional,
-    Rule,
     Size,
-    check_state,
 )
 from sklearn_recsys.utils._threads import row_blocks
 from sklearn_recsys.utils._warnings import warn
@@ -85,7 +83,8 @@ class RerankedRecommender(UserFeaturesMixin, _BaseComposition):
 
     Notes
     -----
-    `return_scores` gives the recommender's scores, which do not descend along a reranked list.
+    `return_scores` gives the recommender's scores, which do not descend along a reranked list. What
+    reads scores, such as a blend or a switch, sees those: rerank it rather than its members.
 
     Examples
     --------
@@ -126,7 +125,7 @@ class RerankedRecommender(UserFeaturesMixin, _BaseComposition):
             "feature_names_in_": Optional(Labels("n_items", strings=True)),
             "item_labels_": Optional(Labels("n_items")),
             "estimator_": Instance(RecommenderMixin, shared=True),
-            "rerankers_": _FittedRerankers(),
+            "rerankers_": FittedRerankers(),
         }
 
     def get_params(self, deep=True):
@@ -358,6 +357,26 @@ class RerankedRecommender(UserFeaturesMixin, _BaseComposition):
         """
         return self.estimator_.similar_items(items, n)
 
+    @available_if(_estimator_has("similar_users"))
+    def similar_users(self, users=None, n=10):
+        """Return the training users most similar to each of `users`, as the recommender does.
+
+        Parameters
+        ----------
+        users : None, int, 1-D array-like of int or bool, or matrix, default=None
+            As in `recommend`.
+        n : int, default=10
+            Users per row.
+
+        Returns
+        -------
+        ids : ndarray of int64 of shape (n_rows, n)
+            Training rows, nearest first, except the user; −1 in empty slots.
+        similarities : ndarray of float32 of shape (n_rows, n)
+            Their similarities, −inf in empty slots.
+        """
+        return self.estimator_.similar_users(users, n)
+
 
 def _fitted(estimator, X, labels, user_labels, **params):
     """Return a clone, fitted to `X` while it knows the labels of the columns and the rows."""
@@ -368,17 +387,3 @@ def _fitted(estimator, X, labels, user_labels, **params):
     finally:
         del estimator._item_labels, estimator._user_labels
     return estimator
-
-
-class _FittedRerankers(Rule):
-    """A list of named rerankers, fitted to the same items."""
-
-    def check(self, value, sizes):
-        if not isinstance(value, list):
-            raise ValueError(f"is a {type(value).__name__}, not a list of rerankers")
-        for pair in value:
-            if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[1], Reranker):
-                raise ValueError("is not a list of pairs of a name and a reranker")
-            own = {name: sizes[name] for name in ("n_items", "n_users") if name in sizes}
-            if not check_state(pair[1], own):
-                raise ValueError("holds a reranker that is not fitted")

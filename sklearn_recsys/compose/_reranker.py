@@ -11,7 +11,7 @@ from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import is_default_index, row_order
 from sklearn_recsys.utils._sklearn import fit_context
-from sklearn_recsys.utils._state import Size
+from sklearn_recsys.utils._state import Rule, Size, check_state
 from sklearn_recsys.utils.validation import check_csr, check_length
 
 
@@ -212,6 +212,20 @@ class Reranker(BaseEstimator):
                 f"got {n_rows}."
             )
         return values
+
+
+class FittedRerankers(Rule):
+    """A list of named rerankers, fitted to the same items."""
+
+    def check(self, value, sizes):
+        if not isinstance(value, list):
+            raise ValueError(f"is a {type(value).__name__}, not a list of rerankers")
+        for pair in value:
+            if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[1], Reranker):
+                raise ValueError("is not a list of pairs of a name and a reranker")
+            own = {name: sizes[name] for name in ("n_items", "n_users") if name in sizes}
+            if not check_state(pair[1], own):
+                raise ValueError("holds a reranker that is not fitted")
 
 
 def take(values, positions, empty):

@@ -420,6 +420,9 @@ def test_the_methods_of_the_model_are_there_if_it_has_them():
     knn = RerankedRecommender(ItemKNN(), []).fit(R)
     assert_array_equal(knn.similar_items(3), knn.estimator_.similar_items(3))
     assert not hasattr(model, "similar_items")
+    als = RerankedRecommender(ALS(n_factors=4), []).fit(R)
+    assert_array_equal(als.similar_users([3]), als.estimator_.similar_users([3]))
+    assert not hasattr(model, "similar_users")
 
 
 @pytest.mark.parametrize(
