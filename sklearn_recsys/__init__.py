@@ -54,6 +54,7 @@ _PUBLIC = {
         "Reranker",
         "StackingRecommender",
         "SwitchRecommender",
+        "TwoStageRecommender",
         "VotingRecommender",
         "cap_exposure",
     ],
@@ -203,6 +204,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
         RerankedRecommender as RerankedRecommender,
         StackingRecommender as StackingRecommender,
         SwitchRecommender as SwitchRecommender,
+        TwoStageRecommender as TwoStageRecommender,
         VotingRecommender as VotingRecommender,
     )
     from sklearn_recsys.content import (

@@ -12,8 +12,9 @@ import pytest
 import scipy._lib._array_api as array_api
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfTransformer
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.preprocessing import Binarizer
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval
@@ -35,6 +36,7 @@ from sklearn_recsys import (
     RP3beta,
     StackingRecommender,
     SwitchRecommender,
+    TwoStageRecommender,
     UserKNN,
     UserKNNBaseline,
     VotingRecommender,
@@ -84,6 +86,7 @@ EXEMPT = {
             "BackfillRecommender",
             "StackingRecommender",
             "SwitchRecommender",
+            "TwoStageRecommender",
             "VotingRecommender",
         ),
         "has no default estimators; instances are checked by name",
@@ -240,9 +243,20 @@ COMPOSITES = [
     BackfillRecommender([("knn", ItemKNN()), ("ease", EASE())]),
     StackingRecommender([("ease", EASE()), ("knn", ItemKNN())]),
     StackingRecommender([("ease", EASE()), ("knn", ItemKNN())], LogisticRegression()),
+    StackingRecommender([("ease", EASE()), ("knn", ItemKNN())], held_out="users"),
     StackingRecommender([("bias", BiasRecommender()), ("knn", ItemKNNBaseline())]),
     StackingRecommender([("bias", BiasRecommender()), ("knn", ItemKNNBaseline())], Ridge()),
     SwitchRecommender([("popular", PopularityRecommender()), ("knn", ItemKNN()), ("ease", EASE())]),
+    TwoStageRecommender(
+        [("ease", EASE()), ("knn", ItemKNN())], HistGradientBoostingClassifier(max_iter=5)
+    ),
+    TwoStageRecommender(
+        [("ease", EASE()), ("recent", RecentNeighbors())],
+        LinearRegression(),
+        ["scores", "recency", "recent_scores"],
+        n_candidates=30,
+        held_out="users",
+    ),
     VotingRecommender([("ease", EASE()), ("knn", ItemKNN())]),
     VotingRecommender([("ease", EASE()), ("knn", ItemKNN())], normalization="rank"),
     VotingRecommender([("bias", BiasRecommender()), ("knn", ItemKNNBaseline())], weights=[1, 2]),

@@ -10,6 +10,7 @@ from sklearn_recsys.compose._rerank_rules import ItemRules
 from sklearn_recsys.compose._reranker import Reranker
 from sklearn_recsys.compose._stacking import StackingRecommender
 from sklearn_recsys.compose._switch import SwitchRecommender
+from sklearn_recsys.compose._two_stage import TwoStageRecommender
 from sklearn_recsys.compose._voting import VotingRecommender
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Reranker",
     "StackingRecommender",
     "SwitchRecommender",
+    "TwoStageRecommender",
     "VotingRecommender",
     "cap_exposure",
 ]

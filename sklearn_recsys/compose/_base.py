@@ -166,12 +166,15 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
         return RecommenderMixin._fit_interactions(self, X, user_features=user_features)
 
     def _fit(self, X, user_features=None):
-        if user_features is not None and not any(map(_reads_features, self._members())):
+        if user_features is not None and not self._reads_user_features():
             raise ValueError(f"No recommender of {type(self).__name__} reads user_features.")
         self._learn(X, user_features)
         self._fit_members(X, user_features)
         if not self._has_features:  # or no user counts as one without a history
             self._fallback_ = self._score_items(sp.csr_array((1, X.shape[1]), dtype=np.float32))[0]
+
+    def _reads_user_features(self):
+        return any(map(_reads_features, self._members()))
 
     def _learn(self, X, user_features):
         """Set the fitted attributes that are learned from the scores of the members.

@@ -9,13 +9,16 @@ from scipy.optimize import minimize
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LinearRegression
 
+from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.compose._base import BaseComposite
-from sklearn_recsys.compose._normalize import standardized
+from sklearn_recsys.compose._normalize import min_max, standardized
 from sklearn_recsys.compose._training import (
+    candidate_pairs,
     fitted_to_pairs,
     pair_scores,
+    ranked_first,
     retrieved,
-    sampled,
+    standardized_pairs,
 )
 from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils._rating_scale import RatingScale
@@ -41,7 +44,7 @@ class StackingRecommender(BaseComposite):
         Of scikit-learn's interface; a clone is fitted to pairs of users and items. Its features are
         the recommenders' scores, its target is 1 for a held-out interaction and 0 for any other
         item; the score is its decision function, its probability of 1, or its prediction. None:
-        weights that are not negative.
+        weights that are not negative. See Notes.
     holdout : float, default=0.2
         The share of each user's interactions to hold out, at least one of two or more: sampled by
         a hash of the user's history, or the latest ones if a recommender reads their order.
@@ -50,9 +53,9 @@ class StackingRecommender(BaseComposite):
         suits recommendations for training users. ``"users"``: the share is also that of the users
         whose interactions are held out, and the recommenders are first fitted to the others, which
         suits new users.
-    n_candidates : int, default=100
-        The pairs that are not held out are the `n_candidates` best items of each recommender, and
-        as many others, sampled.
+    n_candidates : int, default=20
+        The pairs to learn from are the `n_candidates` best unseen items of each recommender: what
+        matters is the order at the top of the lists.
 
     Attributes
     ----------
@@ -81,6 +84,7 @@ class StackingRecommender(BaseComposite):
 
     See Also
     --------
+    TwoStageRecommender : Learns from other features than scores, too.
     VotingRecommender : A blend with given weights.
     sklearn.ensemble.StackingRegressor : The same for regressors.
 
@@ -92,12 +96,15 @@ class StackingRecommender(BaseComposite):
 
     The scores of a ranking are standardized over the items of each user, as in
     :class:`VotingRecommender`. The weights maximize the likelihood of the held-out items under a
-    softmax over all items that the user has not interacted with (a conditional logit),
+    softmax over the candidates of a user, C_u, those of them that are held out being H_u (a
+    conditional logit),
 
     .. math:: \sum_u \frac{1}{|H_u|} \sum_{i \in H_u} \log
-        \frac{\exp w^\top s_{ui}}{\sum_j \exp w^\top s_{uj}},
+        \frac{\exp w^\top s_{ui}}{\sum_{j \in C_u} \exp w^\top s_{uj}}.
 
-    whose denominator is the exact sum over the best items and an unbiased estimate of the rest.
+    A `final_estimator` learns from the same pairs, and orders the candidates of a user before all
+    other items, which follow in the order of their mean standardized scores. Its features are
+    standardized over the candidates: between users, scores differ for other reasons than taste.
 
     If all recommenders predict ratings, the held-out cells alone are the pairs, their ratings the
     target, and the default is a linear regression without negative coefficients: the stack predicts
@@ -139,7 +146,7 @@ class StackingRecommender(BaseComposite):
         *,
         holdout=0.2,
         held_out="cells",
-        n_candidates=100,
+        n_candidates=20,
     ):
         self.estimators = estimators
         self.final_estimator = final_estimator
@@ -171,7 +178,13 @@ class StackingRecommender(BaseComposite):
             features = self._rating_features(histories.X, *pairs, histories.user_features)
             target = self._rating_scale.apply(y.data)
         else:
-            features, target, rows, log_weights = self._ranking_pairs(histories, y)
+            columns = [
+                (self._ranking_features(scores, rows, items), target, rows + block.start)
+                for block, _, scores, rows, items, target in candidate_pairs(
+                    histories, y, self._standardized_scores, self.n_candidates
+                )
+            ]
+            features, target, rows = map(np.concatenate, zip(*columns, strict=True))
         if values != "rating" and target.all():  # every user has every item
             self.weights_ = np.full(features.shape[1], 1 / features.shape[1])
         elif self.final_estimator is not None:
@@ -180,39 +193,13 @@ class StackingRecommender(BaseComposite):
             linear = LinearRegression(positive=True).fit(features, target)
             self.weights_, self.intercept_ = linear.coef_, float(linear.intercept_)
         else:
-            self.weights_ = softmax_weights(features, target, rows, log_weights)
-
-    def _ranking_pairs(self, histories, y):
-        """Return features, targets, rows and logarithms of the weights of the pairs."""
-        columns = []
-        for block, users in histories.blocks():
-            scores = self._standardized_scores(users.X, users.user_features)
-            candidates = retrieved(scores, users.X, self.n_candidates)
-            is_held_out = np.zeros(users.X.shape, dtype=bool)
-            held_out = y[block]
-            is_held_out[cell_rows(held_out), held_out.indices] = True
-            others = ~(candidates | is_held_out)
-            others[cell_rows(users.X), users.X.indices] = False
-            others, share = sampled(others, users.X, self.n_candidates)
-            rows, items = np.nonzero(candidates | is_held_out | others)
-            log_weights = np.where(others[rows, items], -np.log(share[rows]), 0)
-            columns.append(
-                (
-                    np.column_stack([own[rows, items] for own in scores]),
-                    is_held_out[rows, items].astype(np.float64),
-                    rows + block.start,
-                    log_weights,
-                )
-            )
-        return [np.concatenate(column) for column in zip(*columns, strict=True)]
+            self.weights_ = softmax_weights(features, target, rows)
 
     # ---------------------------------------------------------------- scores
 
-    def _standardized_scores(self, X, user_features=None):
-        return [
-            standardized(model._scores(histories))
-            for model, histories in self._histories_of_members(X, user_features)
-        ]
+    def _standardized_scores(self, histories):
+        members = self._histories_of_members(histories.X, histories.user_features)
+        return [standardized(model._scores(own)) for model, own in members]
 
     @property
     def _rating_scale(self):
@@ -237,11 +224,24 @@ class StackingRecommender(BaseComposite):
             scale = self._rating_scale
             features = [scale.apply(model._scores(own)).ravel() for model, own in members]
             return scale.undo(self._combined(np.column_stack(features))).reshape(X.shape)
-        scores = self._standardized_scores(X, user_features)
+        histories = Histories(X, user_features)
+        scores = self._standardized_scores(histories)
         if self.final_estimator_ is None:
             weights = self.weights_.astype(np.float32)
             return sum(weight * own for weight, own in zip(weights, scores, strict=True))
-        return self._combined(np.stack(scores, axis=-1).reshape(-1, len(scores))).reshape(X.shape)
+        rest = sum(scores)
+        candidates = retrieved(scores, X, self.n_candidates)
+        candidates[histories.is_cold] = False  # it has not learned from such users
+        rows, items = np.nonzero(candidates)
+        if not len(rows):
+            return min_max(rest) / 2
+        ranked = pair_scores(self.final_estimator_, self._ranking_features(scores, rows, items))
+        return ranked_first(rest, rows, items, ranked)
+
+    def _ranking_features(self, scores, rows, items):
+        if self.final_estimator is None:
+            return np.column_stack([own[rows, items] for own in scores])
+        return standardized_pairs(scores, rows, items)
 
     def _score_pairs(self, X, rows, items, user_features=None):
         if self._values != "rating":  # standardized over all items
@@ -250,7 +250,7 @@ class StackingRecommender(BaseComposite):
         return self._rating_scale.undo(self._combined(features))
 
 
-def softmax_weights(features, target, rows, log_weights):
+def softmax_weights(features, target, rows):
     """Return the weights of a conditional logit, not negative, scaled to sum to one.
 
     Parameters
@@ -258,33 +258,30 @@ def softmax_weights(features, target, rows, log_weights):
     features : ndarray of float of shape (n_pairs, n_features)
         The pairs of a row stand together.
     target : ndarray of float of shape (n_pairs,)
-        1 for the pairs whose likelihood is maximized, of those of their row.
+        1 for the pairs whose likelihood is maximized, of those of their row: at least one.
     rows : ndarray of int of shape (n_pairs,)
         The row of each pair, in ascending order.
-    log_weights : ndarray of float of shape (n_pairs,)
-        The logarithm of how many items a pair stands for in the denominator.
 
     Returns
     -------
     weights : ndarray of float64 of shape (n_features,)
         All equal if no feature helps.
     """
-    n_held_out = np.bincount(rows, target)
-    used = n_held_out[rows] > 0
-    features, target, rows = features[used].astype(np.float64), target[used], rows[used]
+    features = features.astype(np.float64)
     starts = np.flatnonzero(np.diff(rows, prepend=-1))
-    group = np.cumsum(np.diff(rows, prepend=rows[0]) > 0)
-    shares = target / n_held_out[rows] / len(starts)
-    wanted = shares @ features
+    lengths = np.diff(starts, append=len(rows))
+    n_rows = len(starts)
+    wanted = target / np.repeat(np.add.reduceat(target, starts), lengths) @ features
 
     def loss(weights):
-        logits = features @ weights + log_weights[used]
+        logits = features @ weights
         greatest = np.maximum.reduceat(logits, starts)
-        exponentials = np.exp(logits - greatest[group])
+        exponentials = np.exp(logits - np.repeat(greatest, lengths))
         sums = np.add.reduceat(exponentials, starts)
-        expected = (exponentials / sums[group]) @ features / len(starts)
-        value = (np.log(sums) + greatest).mean() - wanted @ weights
-        return value + _PENALTY / 2 * weights @ weights, expected - wanted + _PENALTY * weights
+        expected = exponentials / np.repeat(sums, lengths) @ features
+        value = (np.log(sums) + greatest).sum() - wanted @ weights
+        gradient = (expected - wanted) / n_rows + _PENALTY * weights
+        return value / n_rows + _PENALTY / 2 * weights @ weights, gradient
 
     n = features.shape[1]
     start = np.full(n, 1 / n)

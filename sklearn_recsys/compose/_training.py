@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import is_classifier
 
+from sklearn_recsys.compose._normalize import min_max
 from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells
 from sklearn_recsys.utils._content_split import hold_out_by_content
 from sklearn_recsys.utils._history_index import item_hashes, mix, row_hashes
@@ -35,6 +37,9 @@ class HeldOut:
     rows: np.ndarray
     X_input: sp.csr_array
     y: sp.csr_array
+
+
+_STEP = 2.0**10  # standardized scores are rounded to its inverse
 
 
 def hold_out(X, share, *, of, latest, name):
@@ -104,12 +109,12 @@ def retrieved(scores, seen, n):
     mask : ndarray of bool of shape (n_rows, n_items)
     """
     mask = np.zeros(seen.shape, dtype=bool)
-    rows = np.arange(len(mask))[:, None]
     for own in scores:
         own = own.copy()
         own[cell_rows(seen), seen.indices] = -np.inf
         ids, values = top_n(own, min(n, own.shape[1]))
-        mask[rows, ids] |= values > -np.inf
+        rows, slots = np.nonzero(values > -np.inf)
+        mask[rows, ids[rows, slots]] = True
     return mask
 
 
@@ -130,17 +135,75 @@ def sampled(eligible, X, n):
     Returns
     -------
     mask : ndarray of bool of shape (n_rows, n_items)
-    share : ndarray of float64 of shape (n_rows,)
-        The probability of each eligible item to be sampled.
     """
     share = np.minimum(n / np.maximum(eligible.sum(axis=1), 1), 1)
     hashes = mix(row_hashes(X)[:, None] + item_hashes(np.arange(X.shape[1])))
-    return eligible & (hashes < (share * 2.0**64)[:, None]), share
+    return eligible & (hashes < (share * 2.0**64)[:, None])
+
+
+def candidate_pairs(histories, y, scores_of, n_candidates, n_negatives=None):
+    """Yield the pairs to learn from, block by block of users.
+
+    These are the candidates of the users of whom a candidate is held out. A held-out item that is
+    no candidate is none of them: it would never be ranked.
+
+    Parameters
+    ----------
+    histories : Histories
+        Those of the users with interactions held out, without these.
+    y : csr_array of shape (n_rows, n_items)
+        The held-out cells.
+    scores_of : callable
+        Returns the members' scores of histories, a list.
+    n_candidates : int
+        Number of candidates of each member.
+    n_negatives : int, default=None
+        Number of pairs with the target 0 for each with the target 1; None: all.
+
+    Yields
+    ------
+    block : slice of int
+        Rows of `histories`.
+    part : Histories
+        Theirs.
+    scores : list of ndarray of float32 of shape (n_block, n_items)
+        The members' scores.
+    rows, items : ndarray of int64 of shape (n_pairs,)
+        The pairs of the block, row by row.
+    target : ndarray of float64 of shape (n_pairs,)
+        1 for the held-out cells, 0 for the others.
+
+    Raises
+    ------
+    ValueError
+        If there is no pair.
+    """
+    n_pairs = 0
+    for block, part in histories.blocks():
+        scores = scores_of(part)
+        candidates = retrieved(scores, part.X, n_candidates)
+        is_held_out = np.zeros(candidates.shape, dtype=bool)
+        held_out = y[block]
+        is_held_out[cell_rows(held_out), held_out.indices] = True
+        is_held_out &= candidates
+        found = is_held_out.sum(axis=1)
+        negatives = candidates & ~is_held_out & (found > 0)[:, None]
+        if n_negatives is not None:
+            negatives = sampled(negatives, part.X, n_negatives * found)
+        rows, items = np.nonzero(is_held_out | negatives)
+        n_pairs += len(rows)
+        if len(rows):
+            yield block, part, scores, rows, items, is_held_out[rows, items].astype(np.float64)
+    if not n_pairs:
+        raise ValueError(
+            f"No held-out interaction is among the {n_candidates} best items of any recommender, "
+            "so there is nothing to learn from: raise n_candidates."
+        )
 
 
 def fitted_to_pairs(estimator, features, target, **params):
-    """Fit a classifier or regressor to pairs, in place, and return it."""
-    if is_classifier(estimator):
+    """Fit an estimator to pairs, in place, and return it; classifiers and rankers get integers."""
+    if is_classifier(estimator) or params:
         target = target.astype(np.int64)
     return estimator.fit(features, target, **params)
 
@@ -168,3 +231,80 @@ def pair_scores(estimator, features):
     else:
         scores = estimator.predict(features)
     return np.asarray(scores, dtype=np.float32).reshape(len(features))
+
+
+def ranked_first(rest, rows, items, ranked):
+    """Return the scores of all items when some of them are ranked before the others.
+
+    Parameters
+    ----------
+    rest : ndarray of float32 of shape (n_rows, n_items)
+        Scores that order the others; overwritten.
+    rows, items : ndarray of int64 of shape (n_pairs,)
+        The pairs to rank first, row by row.
+    ranked : ndarray of float32 of shape (n_pairs,)
+        Their scores.
+
+    Returns
+    -------
+    scores : ndarray of float32 of shape (n_rows, n_items)
+        From 1 to 2 for the given pairs, from 0 to ½ for the others.
+    """
+    scores = min_max(rest) / 2
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    lengths = np.diff(starts, append=len(rows))
+    low = np.repeat(np.minimum.reduceat(ranked, starts), lengths)
+    span = np.repeat(np.maximum.reduceat(ranked, starts), lengths) - low
+    scores[rows, items] = 1 + (ranked - low) / np.where(span > 0, span, 1)
+    return scores
+
+
+def standardized_pairs(scores, rows, items):
+    """Return columns of scores with mean 0 and standard deviation 1 over the pairs of each row.
+
+    How far the scores of different users go is no matter of which items they want.
+
+    Parameters
+    ----------
+    scores : list of ndarray of float32 of shape (n_rows, n_items)
+        Those of each member.
+    rows, items : ndarray of int64 of shape (n_pairs,)
+        The pairs, row by row.
+
+    Returns
+    -------
+    columns : ndarray of float32 of shape (n_pairs, n_members)
+        Rounded, so that rounding errors of the scores hardly ever move one past a split of a tree.
+    """
+    columns = np.column_stack([own[rows, items] for own in scores]).astype(np.float64)
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    lengths = np.diff(starts, append=len(rows))[:, None]
+    rounding = 1e-6 * np.maximum.reduceat(np.abs(columns), starts)  # of float32
+    columns -= np.repeat(np.add.reduceat(columns, starts) / lengths, lengths[:, 0], axis=0)
+    deviations = np.sqrt(np.add.reduceat(columns**2, starts) / lengths)
+    deviations = np.where(deviations > rounding, deviations, np.inf)  # all equal: 0
+    columns /= np.repeat(deviations, lengths[:, 0], axis=0)
+    return (np.rint(columns * _STEP) / _STEP).astype(np.float32)
+
+
+def group_params(estimator, rows):
+    """Return the arguments of `fit` that tell a learning-to-rank model which pairs go together.
+
+    Parameters
+    ----------
+    estimator : classifier, regressor or ranker
+        One whose `fit` has a parameter ``qid`` (XGBoost), ``group_id`` (CatBoost) or ``group``
+        (LightGBM).
+    rows : ndarray of int of shape (n_pairs,)
+        The user of each pair, in ascending order.
+
+    Returns
+    -------
+    params : dict
+        {} for all other estimators.
+    """
+    accepted = signature(estimator.fit).parameters
+    for name in ("qid", "group_id"):
+        if name in accepted:
+            return {name: rows}
+    return {"group": np.unique(rows, return_counts=True)[1]} if "group" in accepted else {}
