@@ -20,6 +20,7 @@ from benchmarks import (
     autorec,
     batch,
     clusters,
+    cold_start,
     contrastive,
     deep_autoencoder,
     defaults,
@@ -114,6 +115,8 @@ SECTIONS = {
         two_tower.neighbors,
         "genres that an item shares with its nearest neighbors",
     ),
+    "cold-users": (cold_start.users, "a tenth of ml-1m's users without a history: a switch"),
+    "cold-items": (cold_start.items, "a tenth of ml-1m's items without interactions: a blend"),
     "two-tower-speed": (two_tower.speed, "an epoch against a bare loop, top-10 against a product"),
     "defaults": (defaults.default_fits, "every model's default fit on ml-1m: seconds, accuracy"),
     "defaults-ml-100k": (partial(defaults.default_fits, "100k"), "the same on ml-100k"),
@@ -174,6 +177,7 @@ NEURAL = (
 LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
 LONG |= {"ease-relatives", "ease-density", "ease-new-users", "elsa"}
+LONG |= {"cold-users", "cold-items"}
 LONG |= {"contrastive", "contrastive-new-users", "warp"}
 LONG |= {"explain", "explain-leave-one-out"}
 LONG |= {"slim", "slim-speed", "ratings", "ratings-ml-1m"}
