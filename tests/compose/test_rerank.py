@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import Binarizer
-from sklearn.utils import estimator_html_repr
+from sklearn.utils import estimator_html_repr, get_tags
 from sklearn.utils.estimator_checks import check_estimator
 
 from sklearn_recsys import (
@@ -450,3 +450,21 @@ def test_rerankers_that_make_no_sense(rerankers, match):
 def test_an_estimator_is_needed():
     with pytest.raises(ValueError, match="The 'estimator' parameter"):
         RerankedRecommender(Binarizer(), []).fit(R)
+
+
+class Careless(RerankedRecommender):
+    """Lists other items than those that were chosen, whatever the caller excludes."""
+
+    def _rank_block(self, histories, n, eligible):
+        ids, scores = super()._rank_block(histories, n, eligible)
+        return (ids + 1) % histories.X.shape[1], scores
+
+
+@pytest.mark.parametrize(
+    "check", ["check_recommend_shape_and_order", "check_candidates_and_exclude"]
+)
+def test_the_contract_is_checked_for_reranked_lists_too(check):
+    assert not get_tags(Careless(EASE(), [MMR])).recommender_tags.ranks_by_score
+    (run,) = [c for c in recommender_checks(Careless(EASE(), [MMR])) if c.func.__name__ == check]
+    with pytest.raises(AssertionError):
+        run()
