@@ -24,6 +24,7 @@ from sklearn_recsys import (
     ItemKNN,
     RecommenderPipeline,
     RerankedRecommender,
+    VotingRecommender,
     load,
     make_recommender_pipeline,
 )
@@ -56,6 +57,7 @@ CHECKED = [
     RerankedRecommender(BiasRecommender(), [CAP, MMR], n_candidates=5),
     RerankedRecommender(make_recommender_pipeline(Binarizer(), ItemKNN()), [MMR, CAP]),
     RerankedRecommender(RerankedRecommender(EASE(), [MMR]), [CAP]),
+    RerankedRecommender(VotingRecommender([("ease", EASE()), ("knn", ItemKNN())]), [CAP]),
     make_recommender_pipeline(Binarizer(), RerankedRecommender(EASE(), [MMR])),
 ]
 

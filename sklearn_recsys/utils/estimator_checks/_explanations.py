@@ -88,6 +88,9 @@ def check_why_not(estimator):
 def _scores_of(model, histories):
     """Return the scores of all items, not clipped."""
     n_items = histories.shape[1]
+    tags = get_tags(model).recommender_tags
+    if not (tags.ranks_by_score or tags.values == "rating"):  # lists may lack items
+        return model.predict(histories)
     ids, scores = model.recommend(histories, n_items, exclude_seen=False, return_scores=True)
     in_order = np.full(scores.shape, -np.inf, dtype=np.float32)
     np.put_along_axis(in_order, ids, scores, axis=1)
