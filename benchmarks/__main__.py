@@ -21,6 +21,7 @@ from benchmarks import (
     batch,
     clusters,
     cold_start,
+    compose,
     contrastive,
     deep_autoencoder,
     defaults,
@@ -128,6 +129,10 @@ SECTIONS = {
     "contrastive": (contrastive.yelp2018_test, "SimpleX and LightGCN on Yelp2018"),
     "contrastive-new-users": (contrastive.new_users, "SimpleX for 500 users held out of ml-1m"),
     "warp": (contrastive.warp, "WARP against BPR on ml-1m after equal times"),
+    "compose": (compose.movielens, "stacks and two stages on ml-1m, against their members"),
+    "compose-new-users": (compose.new_users, "the same for new users alone"),
+    "compose-ncf": (compose.ncf, "the same in NCF's split alone"),
+    "compose-yelp2018": (compose.yelp2018_blend, "a stack on Yelp2018, against its members"),
     "elsa": (elsa.accuracy, "ELSA in NCF's split of ml-1m"),
     "explain": (explain.additive, "explanations that sum to the scores: ml-1m, 1,000 users"),
     "explain-leave-one-out": (
@@ -180,6 +185,7 @@ LONG |= {"ease-relatives", "ease-density", "ease-new-users", "elsa"}
 LONG |= {"cold-users", "cold-items"}
 LONG |= {"contrastive", "contrastive-new-users", "warp"}
 LONG |= {"explain", "explain-leave-one-out"}
+LONG |= {name for name in SECTIONS if name.startswith("compose")}
 LONG |= {"slim", "slim-speed", "ratings", "ratings-ml-1m"}
 LONG |= {"graphs", "graphs-new-users", "yelp2018"}
 LONG |= {name for name in SECTIONS if name.startswith("scale-")}

@@ -190,7 +190,7 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
         held = hold_out(
             X,
             self.holdout,
-            of=self.held_out,
+            of="users" if self.held_out == "users" else "cells",
             latest=self._values == "order",
             name=type(self).__name__,
         )

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy.optimize import minimize
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.linear_model import LinearRegression
 
 from sklearn_recsys.base._histories import Histories
@@ -14,6 +14,7 @@ from sklearn_recsys.compose._base import BaseComposite
 from sklearn_recsys.compose._normalize import min_max, standardized
 from sklearn_recsys.compose._training import (
     candidate_pairs,
+    check_can_predict,
     fitted_to_pairs,
     pair_scores,
     ranked_first,
@@ -23,7 +24,7 @@ from sklearn_recsys.compose._training import (
 from sklearn_recsys.utils._cells import cell_rows
 from sklearn_recsys.utils._rating_scale import RatingScale
 from sklearn_recsys.utils._sklearn import HasMethods, Interval, StrOptions
-from sklearn_recsys.utils._state import Array, Instance, Maybe, Number
+from sklearn_recsys.utils._state import Array, Check, Maybe, Number
 
 _PENALTY = 1e-4  # on the squared weights: keeps them finite where members make no mistake
 
@@ -48,11 +49,12 @@ class StackingRecommender(BaseComposite):
     holdout : float, default=0.2
         The share of each user's interactions to hold out, at least one of two or more: sampled by
         a hash of the user's history, or the latest ones if a recommender reads their order.
-    held_out : {"cells", "users"}, default="cells"
+    held_out : {"cells", "latest", "users"}, default="cells"
         ``"cells"``: the recommenders are first fitted to the other interactions of all users, which
-        suits recommendations for training users. ``"users"``: the share is also that of the users
-        whose interactions are held out, and the recommenders are first fitted to the others, which
-        suits new users.
+        suits recommendations for training users. ``"latest"``: the same, and the values of `X` are
+        positions or times, the latest of which are held out. ``"users"``: the share is also that of
+        the users whose interactions are held out, and the recommenders are first fitted to the
+        others, which suits new users.
     n_candidates : int, default=20
         The pairs to learn from are the `n_candidates` best unseen items of each recommender: what
         matters is the order at the top of the lists.
@@ -106,6 +108,9 @@ class StackingRecommender(BaseComposite):
     other items, which follow in the order of their mean standardized scores. Its features are
     standardized over the candidates: between users, scores differ for other reasons than taste.
 
+    With ``held_out="latest"``, recommenders that do not read an order need a
+    :class:`~sklearn.preprocessing.Binarizer` in a pipeline.
+
     If all recommenders predict ratings, the held-out cells alone are the pairs, their ratings the
     target, and the default is a linear regression without negative coefficients: the stack predicts
     ratings, too.
@@ -135,7 +140,7 @@ class StackingRecommender(BaseComposite):
         "estimators": [list],
         "final_estimator": [HasMethods(["fit", "predict"]), None],
         "holdout": [Interval(Real, 0, 1, closed="neither")],
-        "held_out": [StrOptions({"cells", "users"})],
+        "held_out": [StrOptions({"cells", "latest", "users"})],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
     }
 
@@ -156,6 +161,8 @@ class StackingRecommender(BaseComposite):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        if self.held_out == "latest":
+            tags.recommender_tags.values = "order"
         tags.recommender_tags.exact = False  # which cells are held out depends on the item indices
         return tags
 
@@ -164,7 +171,7 @@ class StackingRecommender(BaseComposite):
             **super()._fitted_state(),
             "weights_": Maybe(Array(len(self.estimators), low=0)),
             "intercept_": Number(),
-            "final_estimator_": Maybe(Instance(BaseEstimator)),
+            "final_estimator_": Maybe(Check(check_can_predict)),
         }
 
     # ---------------------------------------------------------------- learning

@@ -208,6 +208,12 @@ def fitted_to_pairs(estimator, features, target, **params):
     return estimator.fit(features, target, **params)
 
 
+def check_can_predict(estimator):
+    """Raise ValueError unless a value predicts; CatBoost's models are no BaseEstimator."""
+    if not callable(getattr(estimator, "predict", None)):
+        raise ValueError(f"is a {type(estimator).__name__}, which does not predict")
+
+
 def pair_scores(estimator, features):
     """Return the scores of pairs: greater is better, for classifiers that of class 1.
 

@@ -24,6 +24,7 @@ from sklearn_recsys.compose._pair_features import (
 )
 from sklearn_recsys.compose._training import (
     candidate_pairs,
+    check_can_predict,
     fitted_to_pairs,
     group_params,
     pair_scores,
@@ -35,7 +36,7 @@ from sklearn_recsys.preprocessing._features import fit_encoder
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._sklearn import HasMethods, Interval, StrOptions
 from sklearn_recsys.utils._sparse import as_csr
-from sklearn_recsys.utils._state import Array, Instance, Maybe, Sparse
+from sklearn_recsys.utils._state import Array, Check, Instance, Maybe, Sparse
 
 _RANKER = HistGradientBoostingClassifier(
     learning_rate=0.05, max_leaf_nodes=15, early_stopping=False, random_state=0
@@ -78,11 +79,12 @@ class TwoStageRecommender(BaseComposite):
     holdout : float, default=0.2
         The share of each user's interactions to hold out, at least one of two or more: sampled by
         a hash of the user's history, or the latest ones if an order is read.
-    held_out : {"cells", "users"}, default="cells"
+    held_out : {"cells", "latest", "users"}, default="cells"
         ``"cells"``: the retrievers are first fitted to the other interactions of all users, which
-        suits recommendations for training users. ``"users"``: the share is also that of the users
-        whose interactions are held out, and the retrievers are first fitted to the others, which
-        suits new users.
+        suits recommendations for training users. ``"latest"``: the same, and the values of `X` are
+        positions or times, the latest of which are held out. ``"users"``: the share is also that of
+        the users whose interactions are held out, and the retrievers are first fitted to the
+        others, which suits new users.
 
     Attributes
     ----------
@@ -140,9 +142,9 @@ class TwoStageRecommender(BaseComposite):
       :func:`~sklearn_recsys.save` refuses a model with one, which pickle accepts if it can be
       imported.
 
-    With ``"recency"`` or ``"recent_scores"``, the values of `X` are positions or times, as for a
-    retriever that reads the order of interactions. Other retrievers then need a
-    :class:`~sklearn.preprocessing.Binarizer` in a pipeline.
+    With ``"recency"``, ``"recent_scores"`` or ``held_out="latest"``, the values of `X` are
+    positions or times, as for a retriever that reads the order of interactions. Other retrievers
+    then need a :class:`~sklearn.preprocessing.Binarizer` in a pipeline.
 
     Candidates are scored from 1 to 2, in the order of the ranker. All other items follow in the
     order of the first retriever, from 0 to ½, seen items among them, and so do all items of a user
@@ -184,7 +186,7 @@ class TwoStageRecommender(BaseComposite):
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "n_negatives": [Interval(Integral, 1, None, closed="left")],
         "holdout": [Interval(Real, 0, 1, closed="neither")],
-        "held_out": [StrOptions({"cells", "users"})],
+        "held_out": [StrOptions({"cells", "latest", "users"})],
     }
 
     def __init__(
@@ -217,7 +219,7 @@ class TwoStageRecommender(BaseComposite):
         own = tags.recommender_tags
         if own.values == "rating":
             own.values = "weight"  # the scores are not ratings
-        if OF_ORDER & self._feature_names():
+        if OF_ORDER & self._feature_names() or self.held_out == "latest":
             own.values = "order"
         own.exact = False  # which cells are held out depends on the item indices
         return tags
@@ -231,7 +233,7 @@ class TwoStageRecommender(BaseComposite):
         encoder = Maybe(Instance(BaseEstimator))
         return {
             **super()._fitted_state(),
-            "ranker_": encoder,
+            "ranker_": Maybe(Check(check_can_predict)),
             "popularity_": Array("n_items"),
             "recency_": Maybe(Array("n_items")),
             "item_features_": Maybe(Sparse("n_items", "n_item_features")),

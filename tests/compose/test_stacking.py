@@ -110,6 +110,27 @@ def test_the_latest_interactions_are_held_out_of_an_order():
     assert_array_equal(hold_out(X, 0.5, of="cells", latest=True, name="S").y.indices, [0, 2, 3, 4])
 
 
+def test_latest_makes_a_model_of_an_order():
+    rng = np.random.default_rng(0)
+    X = make_interactions(n_users=60, n_items=30, density=0.3, random_state=0)
+    X.data = rng.permutation(X.nnz).astype(np.float64) + 1
+    popular = PopularityRecommender()
+    pipe = RecommenderPipeline([("binary", Binarizer()), ("ease", EASE(l2=5))])
+    stack = StackingRecommender([("popular", popular), ("ease", pipe)], held_out="latest")
+    seen = []
+
+    class Spy(StackingRecommender):
+        def _fit_members(self, X, user_features=None):
+            seen.append(X)
+            super()._fit_members(X, user_features)
+
+    Spy(**stack.get_params(deep=False)).fit(X)
+    first, last = seen
+    assert_array_equal(last.max(axis=1).toarray().ravel(), np.diff(X.indptr))
+    assert (first.max(axis=1).toarray().ravel() == np.diff(first.indptr)).all()
+    assert first.nnz < last.nnz == X.nnz
+
+
 def test_nothing_to_hold_out():
     with pytest.raises(ValueError, match="StackingRecommender learns"):
         StackingRecommender(PAIR).fit(sp.csr_array(np.eye(5)))
