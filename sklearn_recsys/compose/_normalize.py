@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import rankdata
 
 _RANK_OFFSET = 60  # of reciprocal rank fusion, as in its paper
 
@@ -23,21 +24,7 @@ def min_max(scores):
 
 def reciprocal_ranks(scores):
     """Return 1 / (60 + rank) of each item in its row; equal scores have their mean rank."""
-    order = np.argsort(scores, axis=1, kind="stable")
-    rows = np.arange(len(scores))[:, None]
-    ordered = scores[rows, order]
-    n_items = scores.shape[1]
-    # the first and the last position of each run of equal scores
-    positions = np.broadcast_to(np.arange(n_items), scores.shape)
-    starts = np.ones(scores.shape, dtype=bool)
-    starts[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    first = np.maximum.accumulate(np.where(starts, positions, 0), axis=1)
-    ends = np.ones(scores.shape, dtype=bool)
-    ends[:, :-1] = starts[:, 1:]
-    last = np.minimum.accumulate(np.where(ends, positions, n_items)[:, ::-1], axis=1)[:, ::-1]
-    ranks = np.empty(scores.shape, dtype=np.float32)
-    ranks[rows, order] = n_items - (first + last) / 2  # from 1, the best one
-    return 1 / (_RANK_OFFSET + ranks)
+    return 1 / (_RANK_OFFSET + rankdata(-scores, axis=1).astype(np.float32))
 
 
 NORMALIZATIONS = {

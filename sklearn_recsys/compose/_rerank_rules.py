@@ -127,14 +127,14 @@ class ItemRules(Reranker):
         self._refuse_conflicts()
 
     def _refuse_conflicts(self):
-        both = self.must_ & self.must_not_
-        both[self.user_must_.indices[in_cells(self.user_must_, self.user_must_not_)]] = True
-        both[self.user_must_.indices[self.must_not_[self.user_must_.indices]]] = True
-        both[self.user_must_not_.indices[self.must_[self.user_must_not_.indices]]] = True
-        if both.any():
+        conflicts = self.must_ & self.must_not_
+        conflicts[self.user_must_.indices[in_cells(self.user_must_, self.user_must_not_)]] = True
+        conflicts[self.user_must_.indices[self.must_not_[self.user_must_.indices]]] = True
+        conflicts[self.user_must_not_.indices[self.must_[self.user_must_not_.indices]]] = True
+        if conflicts.any():
             raise ValueError(
                 "rules say of an item that it must and that it must not be in a list: the items of "
-                f"the columns {missing_ids(np.flatnonzero(both))}."
+                f"the columns {missing_ids(np.flatnonzero(conflicts))}."
             )
 
     def _holds(self, rule, ids, histories):

@@ -128,8 +128,8 @@ class Exchange:
         for work in works:
             work.wait()
         if small:
-            parts = sums.pop().split([tensor.numel() for tensor in small])
-            sums += [part.view_as(tensor) for part, tensor in zip(parts, small, strict=True)]
+            totals = sums.pop().split([tensor.numel() for tensor in small])
+            sums += [total.view_as(tensor) for total, tensor in zip(totals, small, strict=True)]
         for tensor, total in zip([*large, *small], sums, strict=True):
             if total is not tensor:
                 tensor.copy_(total)
