@@ -79,9 +79,8 @@ class EmbeddingNetModule(PairModule):
         items, item_of = items.unique(return_inverse=True)
         u, v = self.user_vectors.index_select(0, users), self.item_vectors.index_select(0, items)
         dropped = (dropout(x, self.embedding_dropout, self.training) for x in (u, v))
-        user_terms, item_terms = self.tower.terms(*dropped)
-        sums = user_terms.index_select(0, user_of) + item_terms.index_select(0, item_of)
-        scores = self.output(self.tower.after_sums(sums)).squeeze(-1).sigmoid()
+        hidden = self.tower.at_pairs(*dropped, user_of, item_of)
+        scores = self.output(hidden).squeeze(-1).sigmoid()
         loss = (self.unit * (scores - targets)).square().mean()
         if not self.training:
             return loss

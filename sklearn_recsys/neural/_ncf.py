@@ -91,9 +91,7 @@ class NCFModule(PairModule):
         u, v, n = self.user_vectors, self.item_vectors, self.n_factors
         if 2 * len(users) < len(u) + len(v) or not self._has_tower_layers:
             return super().loss(users, items, targets)
-        user_terms, item_terms = self.tower.terms(u[:, -n:], v[:, -n:])
-        sums = user_terms.index_select(0, users) + item_terms.index_select(0, items)
-        hidden = [self.tower.after_sums(sums)]
+        hidden = [self.tower.at_pairs(u[:, -n:], v[:, -n:], users, items)]
         if "gmf" in self.branches:
             p, q = u[:, :n].index_select(0, users), v[:, :n].index_select(0, items)
             hidden.insert(0, p * q)

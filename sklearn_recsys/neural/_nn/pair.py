@@ -213,14 +213,22 @@ class PairMLP(nn.Module):
         """Return the last layer of pairs of vectors, of shape (n_pairs, width)."""
         if not self.layers:
             return torch.cat([u, v], dim=-1)
-        return self.after_sums(self.layers[0](torch.cat([u, v], dim=-1)))
+        return self._after_sums(self.layers[0](torch.cat([u, v], dim=-1)))
 
-    def terms(self, u, v):
-        """Return the two parts, of users and of items, whose sums the first layer activates."""
+    def at_pairs(self, u, v, users, items):
+        """Return the last layer of the pairs of the rows `users` of `u` and `items` of `v`.
+
+        The products of the first layer, which must exist, are computed once for each row, not for
+        each pair.
+        """
         weight, bias = self.layers[0].weight, self.layers[0].bias
-        return torch.addmm(bias, u, weight[:, : self.size].T), v @ weight[:, self.size :].T
+        user_terms = torch.addmm(bias, u, weight[:, : self.size].T)
+        item_terms = v @ weight[:, self.size :].T
+        return self._after_sums(
+            user_terms.index_select(0, users) + item_terms.index_select(0, items)
+        )
 
-    def after_sums(self, hidden):
+    def _after_sums(self, hidden):
         """Return the last layer, given what the first one activates."""
         hidden = dropout(hidden.relu(), self.dropout, self.training)
         for layer in self.layers[1:]:
