@@ -16,6 +16,13 @@ __all__ = [
 class RecommenderWarning(UserWarning):
     """Base class of all warnings of this package.
 
+    See Also
+    --------
+    ConvergenceWarning : Training diverged, or stopped too early.
+    LeakWarning : A score is too optimistic.
+    ValuesWarning : The values of a matrix look wrong.
+    VersionWarning : A model was saved with other versions.
+
     Examples
     --------
     >>> import warnings
@@ -30,6 +37,10 @@ class ConvergenceWarning(RecommenderWarning, _ConvergenceWarning):
 
     It is also a :class:`sklearn.exceptions.ConvergenceWarning`: a filter for either one applies.
 
+    See Also
+    --------
+    RecommenderWarning : The base class of all warnings.
+
     Examples
     --------
     >>> import sklearn.exceptions
@@ -41,6 +52,11 @@ class ConvergenceWarning(RecommenderWarning, _ConvergenceWarning):
 
 class LeakWarning(RecommenderWarning):
     """A score is too optimistic: the model was fitted on the data that it is scored on.
+
+    See Also
+    --------
+    RecommenderWarning : The base class of all warnings.
+    sklearn_recsys.model_selection.HoldoutSplit : Splits that leak nothing.
 
     Examples
     --------
@@ -54,6 +70,11 @@ class LeakWarning(RecommenderWarning):
 class ValuesWarning(RecommenderWarning):
     """The stored values of a matrix do not look like the kind that the model expects.
 
+    See Also
+    --------
+    RecommenderWarning : The base class of all warnings.
+    sklearn.preprocessing.Binarizer : Turns ratings into likes.
+
     Examples
     --------
     >>> import warnings
@@ -65,6 +86,11 @@ class ValuesWarning(RecommenderWarning):
 
 class VersionWarning(RecommenderWarning):
     """A model was saved with other versions of the package or its dependencies.
+
+    See Also
+    --------
+    RecommenderWarning : The base class of all warnings.
+    sklearn_recsys.persistence.load : The function that warns.
 
     Examples
     --------

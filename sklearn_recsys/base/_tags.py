@@ -28,6 +28,11 @@ class RecommenderTags:
     ranks_by_score : bool, default=True
         Whether lists are the items of the highest scores, best first; False if they are reranked.
 
+    See Also
+    --------
+    RecommenderMixin : Reads these tags.
+    sklearn.utils.Tags : The tags of every estimator, to which these are added.
+
     Examples
     --------
     >>> from sklearn.utils import get_tags

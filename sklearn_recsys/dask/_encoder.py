@@ -108,6 +108,7 @@ class DaskInteractionEncoder(InteractionEncoder):
         Returns
         -------
         self : DaskInteractionEncoder
+            The fitted encoder.
         """
         import dask
 

@@ -58,17 +58,17 @@ class DaskSLIM(DaskMixin, SLIM):
     n_features_in_ : int
         Number of items.
 
-    Warns
-    -----
-    ConvergenceWarning
-        If the weights of some items are not optimal after `max_iter` rounds.
-
     Raises
     ------
     ValueError
         In `fit`, if `low_pass` or `checkpoint` is given, or no client is found.
     MemoryError
         In `fit`, before it is summed up, if a worker may not hold the Gram matrix.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the weights of some items are not optimal after `max_iter` rounds.
 
     See Also
     --------

@@ -115,7 +115,7 @@ def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None
 
     See Also
     --------
-    fetch_ncf_split : ml-1m as He et al. (2017) split it.
+    fetch_ncf_split : MovieLens-1M as He et al. (2017) split it.
     make_movies : Synthetic data in the same format.
 
     Notes
@@ -227,6 +227,11 @@ def fetch_ncf_split(name="ml-1m", data_home=None):
     ------
     OSError
         If the files are missing; they cannot be downloaded.
+
+    See Also
+    --------
+    fetch_movielens : The data sets themselves.
+    sklearn_recsys.model_selection.sample_negatives : Samples such negatives for any data.
 
     References
     ----------

@@ -163,10 +163,11 @@ def make_ratings(
     R : csr_array of shape (n_users, n_items)
         The ratings. Every user has at least two.
     user_factors : ndarray of shape (n_users, n_factors + 2)
-        Only with `return_factors`, together with
+        Only with `return_factors`: the vectors of the users.
     item_factors : ndarray of shape (n_items, n_factors + 2)
-        such that ``user_factors @ item_factors.T`` are the expected ratings before noise, rounding
-        and clipping; the last two columns carry the biases.
+        Only with `return_factors`: the vectors of the items. ``user_factors @ item_factors.T`` are
+        the expected ratings before noise, rounding and clipping; the last two columns carry the
+        biases.
 
     See Also
     --------

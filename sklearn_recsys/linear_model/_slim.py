@@ -111,16 +111,16 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
     item_labels_ : ndarray of shape (n_items,)
         Labels of the items, of any type, if `X` was a DataFrame whose columns had some.
 
+    Raises
+    ------
+    MemoryError
+        In `fit`, before anything is allocated, if the Gram matrix does not fit.
+
     Warns
     -----
     ConvergenceWarning
         If the weights of some items are not optimal after `max_iter` rounds. The message names the
         first of them.
-
-    Raises
-    ------
-    MemoryError
-        In `fit`, before anything is allocated, if the Gram matrix does not fit.
 
     See Also
     --------

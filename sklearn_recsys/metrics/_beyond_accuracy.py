@@ -324,6 +324,11 @@ def intra_list_diversity_at_k(y_pred, item_features, k=10, *, average="mean"):
         In [0, 2], or in [0, 1] if no feature is negative; greater is more diverse. With
         ``average=None``, NaN where the list has fewer than two items.
 
+    See Also
+    --------
+    sklearn_recsys.compose.MaximalMarginalRelevance : Reranks lists for diversity.
+    coverage_at_k : How much of the catalog the lists of all users show.
+
     Notes
     -----
     A row's value is the mean of :math:`1 - \cos(f_i, f_j)` over all pairs of different items in its

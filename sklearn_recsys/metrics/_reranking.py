@@ -192,6 +192,11 @@ def relevance_loss_at_k(scores, best_scores, k=10, *, average="mean"):
         The mean over the items of a list, in the unit of the scores; 0 if none is lost. With
         ``average=None``, NaN where the list is empty.
 
+    See Also
+    --------
+    sklearn_recsys.compose.RerankedRecommender : Makes such lists.
+    ndcg_at_k : What a list is worth by held-out items, instead of by the model's scores.
+
     Notes
     -----
     The order within a list does not matter. A list with empty slots is compared with the best ones

@@ -102,6 +102,11 @@ def make_recommender_scorer(metrics="ndcg@10", *, exclude_seen=True, candidates=
         with user features it takes ``user_features``, which searches pass on after
         ``scorer.set_score_request(user_features=True)``.
 
+    See Also
+    --------
+    sklearn_recsys.model_selection.evaluate : The metrics of several fitted models, as a table.
+    sklearn_recsys.base.RecommenderMixin.score : One metric of one model.
+
     Examples
     --------
     >>> from sklearn.model_selection import GridSearchCV

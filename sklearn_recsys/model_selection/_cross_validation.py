@@ -86,6 +86,7 @@ class HoldoutSplit(BaseCrossValidator):
         Returns
         -------
         n_splits : int
+            Always 1.
         """
         return 1
 

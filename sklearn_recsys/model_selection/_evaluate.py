@@ -78,6 +78,13 @@ def cross_validate(
         ``test_score`` (or ``test_<name>`` for each name if the scorer returns a dict), and, with
         `return_estimator`, the list ``estimator``.
 
+    See Also
+    --------
+    evaluate : Scores several models on one split, as a table.
+    cell_kfold : Folds over ratings instead of users.
+    HoldoutSplit : One split of the interactions of the same users.
+    sklearn.model_selection.GridSearchCV : Takes these splits as they are.
+
     Examples
     --------
     >>> from sklearn_recsys import EASE
@@ -175,6 +182,11 @@ def evaluate(
     -------
     table : DataFrame
         A row for each model, a column for each metric.
+
+    See Also
+    --------
+    cross_validate : One model on several splits.
+    sklearn_recsys.metrics.make_recommender_scorer : Several metrics in one pass of a search.
 
     Examples
     --------

@@ -64,10 +64,11 @@ class AutoRec(RatingAutoencoder):
     n_factors : int, default=500
         Number of hidden units.
     encoder_activation : str, default="sigmoid"
-        g in eq. 1: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"relu6"``,
+        The function g in eq. 1: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"relu6"``,
         ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"swish"`` or ``"softplus"``.
     decoder_activation : str, default="identity"
-        f in eq. 1, from the same names. With ``"sigmoid"`` ratings are scaled to [0, 1].
+        The function f in eq. 1, from the same names. With ``"sigmoid"`` ratings are scaled to
+        [0, 1].
     cold_value : {"midpoint", "mean"} or float, default="midpoint"
         The prediction for items without a training rating: the middle of the rating range (the
         paper's 3), the mean rating, or a rating.
@@ -84,7 +85,7 @@ class AutoRec(RatingAutoencoder):
         A name or class of :mod:`torch.optim`; ``"lbfgs"`` uses all rows at once, and an epoch is
         20 of its iterations.
     l2 : float, default=50.0
-        λ in eq. 2, the penalty on both weight matrices: λ/2 · (‖W‖² + ‖V‖²), added to the sum of
+        The penalty λ of eq. 2 on both weight matrices: λ/2 · (‖W‖² + ‖V‖²), added to the sum of
         squared errors over all observed ratings.
     early_stopping : bool, default=True
         Whether to stop when the loss on held-out ratings stops falling, and keep the best weights.
@@ -127,6 +128,12 @@ class AutoRec(RatingAutoencoder):
         Names of the items, if `X` was a DataFrame with string columns.
     item_labels_ : ndarray of shape (n_items,)
         Labels of the items, of any type, if `X` was a DataFrame whose columns had some.
+
+    See Also
+    --------
+    DeepAutoencoder : Any number of hidden layers, and dense re-feeding.
+    MatrixFactorization : Ratings by dot products and biases.
+    sklearn_recsys.dummy.BiasRecommender : The baseline for ratings.
 
     Notes
     -----

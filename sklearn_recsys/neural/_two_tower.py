@@ -462,7 +462,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
 
         Parameters
         ----------
-        X, y, user_features
+        X, y, user_features : object
             As in `fit`.
 
         Returns

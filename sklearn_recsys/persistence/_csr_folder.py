@@ -73,6 +73,7 @@ def load_csr(folder, *, mmap_mode="r"):
     Returns
     -------
     X : csr_array of shape (n_users, n_items)
+        The matrix, as it was saved.
 
     Raises
     ------

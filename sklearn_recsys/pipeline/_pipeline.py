@@ -26,7 +26,7 @@ from sklearn_recsys.utils.validation import check_csr
 
 
 class RecommenderPipeline(RawIdsMixin, Pipeline):
-    """scikit-learn's Pipeline with a recommender at its end.
+    """Pipeline of scikit-learn with a recommender at its end.
 
     Raw `X` decides what a user has seen, and `score` holds out raw interactions before anything is
     transformed. Every step keeps the shape (n_users, n_items).

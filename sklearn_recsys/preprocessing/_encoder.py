@@ -181,6 +181,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         Returns
         -------
         self : InteractionEncoder
+            The fitted encoder.
         """
         self._fit(events, encode=False)
         return self
@@ -200,6 +201,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         Returns
         -------
         X : csr_array of shape (n_users, n_items)
+            The matrix, as `transform` returns it.
         """
         return self._fit(events, folder=folder)
 
@@ -333,6 +335,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         Returns
         -------
         rows : ndarray of int64 of shape (n,)
+            The rows, in the order of `raw_ids`.
         """
         check_is_fitted(self)
         return find(index_of(self, self.user_ids_), as_index(raw_ids, "user"), "user", "error")
@@ -348,6 +351,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         Returns
         -------
         columns : ndarray of int64 of shape (n,)
+            The columns, in the order of `raw_ids`.
         """
         check_is_fitted(self)
         return find(index_of(self, self.item_ids_), as_index(raw_ids, "item"), "item", "error")
@@ -439,6 +443,7 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         Returns
         -------
         feature_names_out : ndarray of object of shape (n_items,)
+            The names, in the order of the columns.
         """
         check_is_fitted(self)
         return np.array([str(item) for item in self.item_ids_], dtype=object)

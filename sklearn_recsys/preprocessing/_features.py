@@ -207,6 +207,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         Returns
         -------
         self : FeatureEncoder
+            The fitted encoder.
         """
         if is_frame(X):
             X = as_pandas_frame(X, "X")

@@ -51,6 +51,10 @@ def filter_k_core(events, *, user="user", item="item", min_user=5, min_item=5, m
     ValueError
         If nothing remains.
 
+    See Also
+    --------
+    InteractionEncoder : Turns the remaining events into a matrix.
+
     Notes
     -----
     Distinct (user, item) pairs are counted, so repeated events of one pair count once. The result

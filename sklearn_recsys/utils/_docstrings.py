@@ -37,7 +37,7 @@ def documented_like(other: Callable, entry: str) -> Callable[[_Function], _Funct
             raise ValueError(
                 f"The docstring of {other.__qualname__} has no position for {entry!r}."
             )
-        method.__doc__ = text.replace(next_text, f"\n{entry}{next_text}")
+        method.__doc__ = text.replace(next_text, f"\n{entry}{next_text}") + "\n"
         return method
 
     return decorate

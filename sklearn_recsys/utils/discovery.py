@@ -14,6 +14,11 @@ def all_recommenders():
     recommenders : list of tuple of (str, type)
         Names and classes, in alphabetical order.
 
+    See Also
+    --------
+    sklearn.utils.all_estimators : The same for scikit-learn.
+    sklearn_recsys.base.is_recommender : Whether an object is a recommender.
+
     Examples
     --------
     >>> from sklearn_recsys.utils.discovery import all_recommenders

@@ -39,8 +39,8 @@ def test_the_entry_is_where_the_parameter_is():
         pass
 
     text = inspect.getdoc(original)
-    assert between.__doc__ == text.replace("second : int", f"{ENTRY}\nsecond : int")
-    assert last.__doc__ == text.replace("\n\nReturns", f"\n{ENTRY}\n\nReturns")
+    assert inspect.getdoc(between) == text.replace("second : int", f"{ENTRY}\nsecond : int")
+    assert inspect.getdoc(last) == text.replace("\n\nReturns", f"\n{ENTRY}\n\nReturns")
 
 
 def test_a_docstring_without_a_place_for_the_entry_is_refused():

@@ -21,9 +21,9 @@ class InductiveRanker(NeuralRecommender):
 
     Parameters
     ----------
-    lr, max_epochs, batch_size, optimizer, l2, early_stopping, validation_fraction
+    lr, max_epochs, batch_size, optimizer, l2, early_stopping, validation_fraction : object
         See :class:`NeuralRecommender`.
-    n_iter_no_change, callbacks, checkpoint, device, random_state, verbose, net_params
+    n_iter_no_change, callbacks, checkpoint, device, random_state, verbose, net_params : object
         See :class:`NeuralRecommender`.
 
     See Also

@@ -43,9 +43,9 @@ class TransductiveRecommender(NeuralRecommender):
     ----------
     schedule : {"constant", "one_cycle"}, default="constant"
         The learning rate: `lr`, or rising to it and falling to zero over all epochs.
-    lr, max_epochs, batch_size, optimizer, l2, early_stopping, validation_fraction
+    lr, max_epochs, batch_size, optimizer, l2, early_stopping, validation_fraction : object
         See :class:`NeuralRecommender`.
-    n_iter_no_change, callbacks, checkpoint, device, random_state, verbose, net_params
+    n_iter_no_change, callbacks, checkpoint, device, random_state, verbose, net_params : object
         See :class:`NeuralRecommender`.
 
     See Also

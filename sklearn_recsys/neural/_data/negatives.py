@@ -30,6 +30,10 @@ class NegativeSampler:
     alpha : float, default=0.0
         An item's weight is its number of interactions to this power; 0: all are equally likely.
 
+    See Also
+    --------
+    sklearn_recsys.model_selection.sample_negatives : Samples negatives for evaluation, as a matrix.
+
     Examples
     --------
     >>> import torch

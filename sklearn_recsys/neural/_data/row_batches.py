@@ -30,6 +30,11 @@ class RowDataset(Dataset):
     features : ndarray of float32 of shape (n_rows, n_features) or None
         Features of the rows: None, unless assigned.
 
+    See Also
+    --------
+    SparseRows : The minibatches that it becomes.
+    NeuralRecommender : Makes data sets of the training and the held-out rows.
+
     Examples
     --------
     >>> from scipy.sparse import csr_array

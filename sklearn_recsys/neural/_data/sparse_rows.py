@@ -40,6 +40,11 @@ class SparseRows:
     features : Tensor of float32 of shape (n_rows, n_features), default=None
         Features of the rows.
 
+    See Also
+    --------
+    RankingModule : The base of modules that read such rows.
+    RowDataset : The rows that minibatches are taken from.
+
     Examples
     --------
     >>> import torch
@@ -78,6 +83,7 @@ class SparseRows:
         Returns
         -------
         rows : SparseRows
+            The rows on the device.
         """
         X = as_csr(X)
         order = sp.csr_array((np.arange(X.nnz), X.indices, X.indptr), shape=X.shape).tocsc()
@@ -113,6 +119,7 @@ class SparseRows:
         Returns
         -------
         rows : SparseRows
+            With the same indices, which are not copied.
         """
         return replace(self, values=values)
 
@@ -122,6 +129,7 @@ class SparseRows:
         Returns
         -------
         rows : SparseRows
+            With scaled values.
         """
         rows = self.rows
         squares = self.values.new_zeros(len(self)).index_add_(0, rows, self.values.square())
@@ -138,6 +146,7 @@ class SparseRows:
         Returns
         -------
         product : Tensor of shape (n_rows, n_outputs)
+            Dense, on the device of the rows.
         """
         return _SparseMatmul.apply(self, weight)
 

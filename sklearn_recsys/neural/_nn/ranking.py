@@ -35,6 +35,9 @@ class RankingModule(torch.nn.Module):
     [[2.0, 2.0, 2.0]]
     """
 
+    def __init__(self):
+        super().__init__()
+
     def validate(self, inputs, held_out):
         """Return NDCG@100 of the held-out items, as Liang et al. (2018) do.
 

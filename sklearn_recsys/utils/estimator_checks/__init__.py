@@ -84,6 +84,11 @@ def expected_failed_checks(estimator):
         Names of checks and the reasons, for
         :func:`sklearn.utils.estimator_checks.parametrize_with_checks`.
 
+    See Also
+    --------
+    check_recommender : The checks of the contract itself, all of which must pass.
+    sklearn.utils.estimator_checks.check_estimator : Takes these names and reasons.
+
     Examples
     --------
     >>> from sklearn_recsys import EASE
@@ -185,7 +190,7 @@ def check_recommender(estimator):
     See Also
     --------
     parametrize_with_checks : Make a pytest test of each check.
-    sklearn.utils.estimator_checks.check_estimator : scikit-learn's own checks; see
+    sklearn.utils.estimator_checks.check_estimator : The checks of scikit-learn; see
         :func:`expected_failed_checks`.
 
     Examples
