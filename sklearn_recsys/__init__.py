@@ -78,7 +78,12 @@ _PUBLIC = {
         "temporal_split",
         "user_split",
     ],
-    "sklearn_recsys.inspection": ["ExplanationDisplay"],
+    "sklearn_recsys.inspection": [
+        "Comparison",
+        "ExplanationDisplay",
+        "LeaderboardDisplay",
+        "compare",
+    ],
     "sklearn_recsys.metrics": [
         "calibration_error_at_k",
         "coverage_at_k",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.metadata_routing import UNUSED
@@ -12,6 +14,7 @@ from sklearn_recsys.base._leaks import leaked_share
 from sklearn_recsys.base._ranking import EligibleItems
 from sklearn_recsys.exceptions import LeakWarning
 from sklearn_recsys.metrics import _scorer
+from sklearn_recsys.metrics._outcome import Outcome
 from sklearn_recsys.utils._cells import cell_rows, in_cells
 from sklearn_recsys.utils._content_split import hold_out_by_content
 from sklearn_recsys.utils._items import check_held_out
@@ -75,13 +78,10 @@ class ScoringMixin:
             rating = self._values == "rating" and not _is_one_each(y)
             metrics = ["neg_rmse" if rating else "ndcg"]
         parsed = [_scorer.parse_metric(metric, k) for metric in metrics]
-        return self._evaluate(X, y, parsed, **options)[0]
+        return self._evaluate(X, y, parsed, **options).scores(parsed)
 
     def _evaluate(self, X, y, parsed, *, exclude_seen=True, candidates=None, user_features=None):
-        """Return a dict of scores, the histories, and the ranked items.
-
-        The latter are None without a ranking metric.
-        """
+        """Return the `Outcome` of predicting what the metrics need."""
         rating = any(depth is None for *_, depth in parsed)
         one_each = _is_one_each(y)
         if rating and (self._values != "rating" or one_each or candidates is not None):
@@ -106,20 +106,20 @@ class ScoringMixin:
         X_given, held_out = self._given_and_held_out(X, y, warn_overlap=exclude_seen and ranking)
         histories = self._with_features(Histories(X_given), user_features)
         self._warn_of_leaks(X_given, held_out, given=y is not None)
-        values, ids = {}, None
+        outcome = Outcome(X_given, held_out)
+        start = time.perf_counter()
         if rating:
             predicted = self._scores_at(histories, cell_rows(held_out), held_out.indices)
-            predicted = self._in_rating_range(predicted)
-            values.update(_scorer.rating_scores(parsed, held_out.data, predicted))
+            outcome.ratings = self._in_rating_range(predicted)
         if ranking:
             candidates = self._checked_sets(candidates, X_given.shape, "candidates", X)
             depth = min(depth, X_given.shape[1])  # longer lists would only add empty slots
             eligible = EligibleItems(exclude_seen, candidates, held_out=held_out)
-            ids, _ = self._rank(histories, depth, eligible)
-            if candidates is not None:
-                _warn_if_all_fit(parsed, held_out, ids)
-            values.update(_scorer.ranking_scores(parsed, held_out, ids))
-        return {label: values.get(label) for label, *_ in parsed}, X_given, ids
+            outcome.ids, _ = self._rank(histories, depth, eligible)
+        outcome.seconds = time.perf_counter() - start
+        if ranking and candidates is not None:
+            _warn_if_all_fit(parsed, held_out, outcome.ids)
+        return outcome
 
     def _given_and_held_out(self, X, y, *, warn_overlap):
         """Return canonical matrices of the given and the held-out interactions."""

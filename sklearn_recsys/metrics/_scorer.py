@@ -13,6 +13,7 @@ from sklearn_recsys.metrics._rating import mae, rmse
 from sklearn_recsys.utils._suggest import did_you_mean
 
 _RATING = {"neg_rmse": rmse, "neg_mae": mae}
+CELL_ERRORS = {"neg_rmse": np.square, "neg_mae": np.abs}  # of which they are means
 
 
 def parse_metric(metric, k=10, *, also=()):
@@ -59,20 +60,26 @@ def check_is_recommender(estimator):
         )
 
 
-def ranking_scores(parsed, y, ids):
-    """Return a dict of the ranking metrics in `parsed`, averaged over rows with held-out cells."""
-    rows = np.diff(y.indptr) > 0
+def ranking_values(parsed, y, ids):
+    """Return a dict of the ranking metrics in `parsed`, a value per row, NaN if none is defined."""
     hits, n_relevant = padded_hits(y, ids, ids.shape[1])
-    scores = {
-        label: float(PER_ROW[name](hits[rows], n_relevant[rows], depth).mean())
+    values = {
+        label: PER_ROW[name](hits, n_relevant, depth)
         for label, name, depth in parsed
-        if depth is not None and name in PER_ROW
+        if name in PER_ROW
     }
     for label, name, depth in parsed:
         if name in GRADED:
-            values = graded_ndcg(*find_gains(y, ids, depth, GRADED[name]))
-            scores[label] = average_rows(values, "mean", NO_GAIN)
-    return scores
+            values[label] = graded_ndcg(*find_gains(y, ids, depth, GRADED[name]))
+    return values
+
+
+def ranking_scores(parsed, y, ids):
+    """Return a dict of the ranking metrics in `parsed`, averaged over rows with held-out cells."""
+    return {
+        label: average_rows(values, "mean", NO_GAIN)
+        for label, values in ranking_values(parsed, y, ids).items()
+    }
 
 
 def rating_scores(parsed, y_true, y_pred):

@@ -154,6 +154,7 @@ def evaluate(
     exclude_seen=True,
     candidates=None,
     user_features=None,
+    standard_error=False,
 ):
     """Evaluate fitted models on held-out interactions; return a frame with a row for each model.
 
@@ -177,6 +178,10 @@ def evaluate(
         Rank only these items, together with the row's held-out ones, as in `score`.
     user_features : array-like of shape (n_rows, n_user_features), default=None
         The features of the rows of `X`, for models that were fitted with user features.
+    standard_error : bool, default=False
+        Whether to add the column ``"<metric> s.e."`` after each metric of `score`: the standard
+        error over the users, for ratings by the delta method. Beyond-accuracy metrics, which depend
+        on all lists at once, have none.
 
     Returns
     -------
@@ -187,6 +192,7 @@ def evaluate(
     --------
     cross_validate : One model on several splits.
     sklearn_recsys.metrics.make_recommender_scorer : Several metrics in one pass of a search.
+    sklearn_recsys.inspection.compare : Differences of models, with intervals and tests.
 
     Examples
     --------
@@ -198,10 +204,36 @@ def evaluate(
     >>> models = {"EASE": EASE(l2=10).fit(train), "popular": PopularityRecommender().fit(train)}
     >>> evaluate(models, train, test, metrics=["ndcg", "coverage@5"]).columns.tolist()
     ['ndcg@10', 'coverage@5']
+    >>> evaluate(models, train, test, "ndcg", standard_error=True).round(2)
+             ndcg@10  ndcg@10 s.e.
+    EASE        0.09          0.03
+    popular     0.23          0.04
     """
     if isinstance(model, (list, tuple)):
         raise TypeError("Pass several models by name: a dict of str to estimator.")
     models = model if isinstance(model, dict) else {type(model).__name__: model}
+    parsed = parse_metrics(metrics, k)
+    for fitted in models.values():
+        _scorer.check_is_recommender(fitted)
+    rows = {}
+    for label, fitted in models.items():
+        features = user_features if fitted._has_features else None
+        options = {"exclude_seen": exclude_seen, "candidates": candidates}
+        outcome = fitted._evaluate(X, y, parsed, user_features=features, **options)
+        values = {**outcome.scores(parsed), **beyond_accuracy(parsed, outcome, fitted)}
+        if standard_error:
+            sums = outcome.row_sums(parsed)
+            values = {
+                column: value
+                for name, score in values.items()
+                for column, value in _with_standard_error(name, score, sums)
+            }
+        rows[label] = values
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def parse_metrics(metrics, k=10):
+    """Return the label, the name and the length of each metric of `evaluate` once."""
     metrics = [metrics] if isinstance(metrics, str) else metrics
     parsed = [
         _scorer.parse_metric(metric, 10 if "@" in str(metric) else k, also=_BEYOND_ACCURACY)
@@ -209,15 +241,20 @@ def evaluate(
     ]
     if not parsed:
         raise ValueError("metrics must name at least one metric; got none.")
-    for fitted in models.values():
-        _scorer.check_is_recommender(fitted)
-    rows = {}
-    for label, fitted in models.items():
-        features = user_features if fitted._has_features else None
-        options = {"exclude_seen": exclude_seen, "candidates": candidates}
-        values, histories, ids = fitted._evaluate(X, y, parsed, user_features=features, **options)
-        for name, metric, depth in parsed:
-            if metric in _BEYOND_ACCURACY:
-                values[name] = _BEYOND_ACCURACY[metric](ids, histories, fitted, depth)
-        rows[label] = values
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return parsed
+
+
+def beyond_accuracy(parsed, outcome, model):
+    """Return a dict of the beyond-accuracy metrics in `parsed` of a model's `Outcome`."""
+    return {
+        label: _BEYOND_ACCURACY[name](outcome.ids, outcome.X, model, depth)
+        for label, name, depth in parsed
+        if name in _BEYOND_ACCURACY
+    }
+
+
+def _with_standard_error(name, score, sums):
+    """Yield the columns of a metric."""
+    yield name, score
+    if name in sums:
+        yield f"{name} s.e.", sums[name].standard_error

@@ -1,0 +1,78 @@
+"""Resampling of users: bootstrap intervals, paired tests, and Holm's correction."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.utils import gen_batches
+
+_BLOCK_VALUES = 2**22  # of the weights that are drawn at once, 32 MiB
+_TIES = 1e-9  # sums that differ by less, relatively, are equal but for rounding
+
+
+def bootstrap_sums(values, n_resamples, rng):
+    """Return the sums of the rows of `values` over samples of as many rows, with replacement.
+
+    Parameters
+    ----------
+    values : ndarray of float64 of shape (n_rows, n_columns)
+        The values of each user. All columns see the same samples.
+    n_resamples : int
+        Number of samples.
+    rng : numpy.random.Generator
+        What draws them.
+
+    Returns
+    -------
+    sums : ndarray of float64 of shape (n_resamples, n_columns)
+    """
+    n_rows = len(values)
+    sums = np.empty((n_resamples, values.shape[1]))
+    for block in gen_batches(n_resamples, max(1, _BLOCK_VALUES // n_rows)):
+        size = block.stop - block.start
+        drawn = rng.integers(n_rows, size=(size, n_rows)) + n_rows * np.arange(size)[:, np.newaxis]
+        counts = np.bincount(drawn.ravel(), minlength=size * n_rows).reshape(size, n_rows)
+        sums[block] = counts.astype(np.float64) @ values
+    return sums
+
+
+def sign_flip_test(differences, n_resamples, rng):
+    """Test whether paired differences have mean zero, by flipping their signs at random.
+
+    Parameters
+    ----------
+    differences : ndarray of float64 of shape (n_rows, n_columns)
+        The differences of each user. All columns see the same signs.
+    n_resamples : int
+        Number of random flips.
+    rng : numpy.random.Generator
+        What draws them.
+
+    Returns
+    -------
+    p_values : ndarray of float64 of shape (n_columns,)
+        Two-sided; at least 1 / (n_resamples + 1), as the observed signs count as one flip.
+    """
+    n_rows = len(differences)
+    threshold = np.abs(differences.sum(axis=0))
+    threshold = threshold - _TIES * np.abs(differences).sum(axis=0)
+    n_extreme = np.ones(differences.shape[1])
+    for block in gen_batches(n_resamples, max(1, _BLOCK_VALUES // n_rows)):
+        signs = 2.0 * rng.integers(2, size=(block.stop - block.start, n_rows), dtype=np.int8) - 1
+        n_extreme += np.count_nonzero(np.abs(signs @ differences) >= threshold, axis=0)
+    return n_extreme / (n_resamples + 1)
+
+
+def holm(p_values):
+    """Return Holm's adjusted p-values of a family of tests; NaN is no test.
+
+    S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+    Statistics 6 (1979): the i-th smallest of m is multiplied by m − i + 1, and is no less than the
+    ones before it.
+    """
+    p_values = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(p_values.shape, np.nan)
+    tested = np.flatnonzero(~np.isnan(p_values))
+    order = tested[np.argsort(p_values[tested], kind="stable")]
+    scaled = p_values[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
+    return adjusted
