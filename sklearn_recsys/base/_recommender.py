@@ -19,6 +19,7 @@ from sklearn_recsys.utils._cells import all_equal, item_counts, support, take_ce
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import row_order
 from sklearn_recsys.utils._items import check_item_features
+from sklearn_recsys.utils._labels import item_labels
 from sklearn_recsys.utils._on_disk import cell_slices, column_sums
 from sklearn_recsys.utils._sklearn import fit_context
 from sklearn_recsys.utils._state import Array, Interactions, Labels, Maybe, Optional, Range, Size
@@ -179,6 +180,12 @@ class RecommenderMixin(
     _item_labels = None
     _user_labels = None
     _item_order_ = None
+
+    def _labels_for_members(self):
+        """Return `_item_labels` for models that are fitted to the same matrix, without labels."""
+        if self._item_labels is None and item_labels(self) is not None:
+            return item_labels(self), "item"
+        return self._item_labels
 
     def _align_item_features(self, n_items, labels):
         """Set the row of `item_features` for each item; raise if they cannot be matched."""

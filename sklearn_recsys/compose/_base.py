@@ -198,23 +198,30 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
         if user_features is not None:
             own = safe_indexing(user_features, held.rows)
             user_features = safe_indexing(user_features, held.fit_rows)
-        self._fit_members(held.X_fit, user_features)
+        self._fit_members(held.X_fit, user_features, held.fit_rows)
         return self._with_features(Histories(held.X_input), own), held.y
 
-    def _fit_members(self, X, user_features=None):
-        self.estimators_ = [self._fit_member(model, X, user_features) for model in self._members()]
+    def _fit_members(self, X, user_features=None, rows=None):
+        """Fit the members to a matrix with these rows of the training matrix; None: all."""
+        self.estimators_ = [
+            self._fit_member(model, X, user_features, rows) for model in self._members()
+        ]
 
-    def _fit_member(self, model, X, user_features=None):
+    def _fit_member(self, model, X, user_features=None, rows=None):
         """Return a clone of a recommender, fitted to `X`, whose arrays it shares if it can."""
         model = clone(model)
         params = {}
         if user_features is not None and _reads_features(model):
             params["user_features"] = user_features
-        model._item_labels = self._item_labels
+        model._item_labels = self._labels_for_members()
+        model._user_labels = self._user_labels
+        if rows is not None and self._user_labels is not None:
+            ids, column = self._user_labels
+            model._user_labels = ids if ids is None else ids[rows], column
         try:
             model.fit(X, **params)
         finally:
-            del model._item_labels
+            del model._item_labels, model._user_labels
         own = model.interactions_
         if own.nnz == X.nnz and own.dtype == X.dtype and np.array_equal(own.data, X.data):
             model._set_interactions(X)

@@ -13,7 +13,6 @@ from sklearn_recsys.base import RecommenderMixin, UserFeaturesMixin
 from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.base._why_not import Stage
 from sklearn_recsys.compose._reranker import FittedRerankers, Reranker, take
-from sklearn_recsys.utils._labels import item_labels
 from sklearn_recsys.utils._sklearn import Interval, fit_context
 from sklearn_recsys.utils._state import (
     Instance,
@@ -190,9 +189,7 @@ class RerankedRecommender(UserFeaturesMixin, _BaseComposition):
 
     def _fit_interactions(self, X, user_features=None):
         self._check_rerankers()
-        labels = self._item_labels
-        if labels is None and item_labels(self) is not None:
-            labels = item_labels(self), "item"
+        labels = self._labels_for_members()
         params = {} if user_features is None else {"user_features": user_features}
         self.estimator_ = _fitted(self.estimator, X, labels, self._user_labels, **params)
         own = self.estimator_.interactions_

@@ -282,10 +282,10 @@ class TwoStageRecommender(BaseComposite):
     def _reads_user_features(self):
         return "user_features" in self.features or super()._reads_user_features()
 
-    def _fit_members(self, X, user_features=None):
+    def _fit_members(self, X, user_features=None, rows=None):
         if not super()._reads_user_features():
             user_features = None
-        super()._fit_members(X, user_features)
+        super()._fit_members(X, user_features, rows)
         # of the same interactions, so that they do not tell of the held-out ones
         self.popularity_ = popularity(X)
         self.recency_ = recency(X) if "recency" in self.features else None

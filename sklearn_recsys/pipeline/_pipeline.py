@@ -383,8 +383,8 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
     def _item_labels_of(self, X):
         """Return the raw ids of the columns and their name, to match frames of `item_features`."""
         ids = getattr(self.encoder, "item_ids_", None)
-        if self.encoder is None:  # of the pipeline that this one is a part of
-            return self._item_labels
+        if self.encoder is None:  # of a frame, or of the pipeline that this one is a part of
+            return self._labels_for_members()
         if ids is None or len(ids) != X.shape[1]:
             return None
         return ids, self.encoder.item

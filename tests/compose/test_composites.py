@@ -26,10 +26,13 @@ from sklearn_recsys import (
     MultDAE,
     PopularityRecommender,
     RecommenderPipeline,
+    RerankedRecommender,
+    StackingRecommender,
     SwitchRecommender,
     VotingRecommender,
     load,
 )
+from sklearn_recsys.compose import ItemRules
 from sklearn_recsys.datasets import make_interactions, make_movies, make_ratings
 from sklearn_recsys.model_selection import HoldoutSplit, random_holdout
 from sklearn_recsys.preprocessing import InteractionEncoder
@@ -290,3 +293,36 @@ def test_raw_ids_align_the_features_of_a_member():
         pipe = RecommenderPipeline([("blend", blend)], encoder=encoder).fit(X)
         predicted.append(pipe.recommend(encoder.user_ids_[:10], n=5))
     pd.testing.assert_frame_equal(*predicted)
+
+
+def test_the_columns_of_a_frame_align_the_features_of_a_member():
+    movies = make_movies(n_users=40, n_items=30, random_state=0)
+    encoder = InteractionEncoder()
+    X = encoder.fit_transform(movies.interactions)
+    features = pd.get_dummies(movies["items"]["genres"], dtype=float).loc[encoder.item_ids_]
+    frame = pd.DataFrame(X.toarray(), columns=encoder.item_ids_)
+    expected = ContentRecommender(features).fit(frame).predict(frame)
+    shuffled = ContentRecommender(features.sample(frac=1, random_state=0))
+    pipe = RecommenderPipeline([("content", shuffled)])
+    blend = VotingRecommender([("content", shuffled)], normalization="none")
+    nested = VotingRecommender([("content", pipe)], normalization="none")
+    for model in (pipe, blend, nested):
+        assert_allclose(model.fit(frame).predict(frame), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_raw_user_ids_reach_the_rules_of_a_member(R):
+    """The ids are integers, which could be mistaken for rows."""
+    users, items = R.nonzero()
+    events = pd.DataFrame({"user": 2 * users, "item": items})
+    encoder = InteractionEncoder(values="one")
+    X = encoder.fit_transform(events)
+    rules = pd.DataFrame({"user": [14, None], "item": [3, 4], "rule": ["must", "must_not"]})
+    ruled = RerankedRecommender(EASE(), [("rules", ItemRules(rules))])
+    member = VotingRecommender([("ruled", ruled)])
+    stack = StackingRecommender([("member", member), ("knn", ItemKNN())])
+    pipe = RecommenderPipeline([("stack", stack)], encoder=encoder).fit(X)
+    fitted = pipe["stack"].named_estimators_["member"].named_estimators_["ruled"]
+    required = dict(fitted.rerankers_)["rules"].user_must_
+    (row,), (column,) = encoder.encode_users([14]), encoder.encode_items([3])
+    assert_array_equal(np.column_stack(required.nonzero()), [[row, column]])
+    assert row != 14
