@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.feature_extraction.text import TfidfTransformer
 
-from sklearn_recsys import ALS, ELSA, MatrixFactorization, TwoTower
+from sklearn_recsys import ALS, EASE, ELSA, MatrixFactorization, RecommenderPipeline, TwoTower
 from sklearn_recsys.base import FactorsMixin
-from sklearn_recsys.datasets import make_interactions, make_ratings
+from sklearn_recsys.datasets import make_interactions, make_movies, make_ratings
+from sklearn_recsys.preprocessing import InteractionEncoder
 from sklearn_recsys.utils.discovery import all_recommenders
 
 QUICK = {"max_epochs": 2, "n_factors": 6, "random_state": 0, "batch_size": 64}
@@ -62,3 +65,27 @@ def test_features_of_users():
     assert_allclose(users @ items.T, expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="user_features"):
         ALS(n_factors=3).fit(R).export_vectors(R, user_features=features)
+
+
+def test_pipelines_translate_raw_ids():
+    movies = make_movies(n_users=50, n_items=30, random_state=0)
+    encoder = InteractionEncoder()
+    R = encoder.fit_transform(movies.interactions)
+    steps = [("tfidf", TfidfTransformer()), ("als", ALS(n_factors=4, random_state=0))]
+    pipe = RecommenderPipeline(steps, encoder=encoder).fit(R)
+    ids = encoder.user_ids_[[7, 2]]
+    users, items = pipe.export_vectors(ids)
+    expected = pipe.predict(ids)
+    pd.testing.assert_frame_equal(users @ items.T, expected, atol=1e-5)
+    assert users.index.name == "user" and items.index.name == "item"
+    of_all, same_items = pipe.export_vectors()
+    assert of_all.index.tolist() == encoder.user_ids_.tolist()
+    pd.testing.assert_frame_equal(items, same_items)
+    mine = movies.interactions[movies.interactions["user"] == ids[0]].assign(user="stranger")
+    stranger, _ = pipe.export_vectors(mine)
+    assert stranger.index.tolist() == ["stranger"]
+    assert_allclose(stranger, users[:1], rtol=1e-4, atol=1e-5)
+    assert pipe.export_vectors([])[0].shape == (0, users.shape[1])
+    arrays = RecommenderPipeline(pipe.steps).fit(R).export_vectors(np.array([7, 2]))
+    assert_allclose(arrays[0] @ arrays[1].T, expected, rtol=1e-4, atol=1e-5)
+    assert not hasattr(RecommenderPipeline([("ease", EASE())]), "export_vectors")

@@ -124,8 +124,9 @@ class RawIdsMixin(RawExplanationsMixin):
         scores = self._predict(self._histories_of(raw, users, user_features))
         if users.name == "row" and not is_frame(X):
             return scores
-        rows = index(users.labels).rename(users.name if users.name != "row" else None)
-        return pd.DataFrame(scores, rows, index(raw.item_ids).rename(self.encoder.item))
+        return pd.DataFrame(
+            scores, _row_labels(users), index(raw.item_ids).rename(self.encoder.item)
+        )
 
     def predict_pairs(self, X, rows=None, items=None, *, user_features=None):
         """Predict the scores of the given pairs only.
@@ -313,13 +314,73 @@ class RawIdsMixin(RawExplanationsMixin):
         return _tidy(users.name, users.labels, ranked, scores)
 
     def _similar_users(self, users, n, features):
+        options = {} if features is None else {"user_features": features}
+        return self._model.similar_users(self._users_of_model(users), n, **options)
+
+    # ---------------------------------------------------------------- vectors
+
+    @available_if(_model_has("export_vectors"))
+    def export_vectors(self, users=None, *, user_features=None):
+        """Return vectors of users and items whose inner products are the scores.
+
+        They are for indexes of approximate nearest neighbors by the inner product, and hold all
+        that the model adds to the products, such as biases.
+
+        Parameters
+        ----------
+        users : None, raw ids, matrix or DataFrame, default=None
+            As in `recommend`.
+        user_features : array-like of shape (n_rows, n_user_features), default=None
+            As in `recommend`.
+
+        Returns
+        -------
+        user_vectors : ndarray of float32 of shape (n_rows, n_factors + 3), or DataFrame
+            A vector for each user; with an encoder, a frame whose index holds the raw user ids.
+        item_vectors : ndarray of float32 of shape (n_items, n_factors + 3), or DataFrame
+            A vector for each item, the same in every call; with an encoder, a frame whose index
+            holds the raw item ids.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_recsys import ALS, RecommenderPipeline
+        >>> from sklearn_recsys.datasets import make_movies
+        >>> from sklearn_recsys.preprocessing import InteractionEncoder
+        >>> encoder = InteractionEncoder()
+        >>> R = encoder.fit_transform(make_movies(n_users=50, random_state=0).interactions)
+        >>> als = ALS(n_factors=4, random_state=0)
+        >>> pipe = RecommenderPipeline([("als", als)], encoder=encoder).fit(R)
+        >>> users, items = pipe.export_vectors(encoder.user_ids_[:2])
+        >>> scores = users @ items.T  # a frame of raw ids, as of predict
+        >>> np.allclose(scores, pipe.predict(encoder.user_ids_[:2]), atol=1e-5)
+        True
+        """
+        check_is_fitted(self)
+        if self.encoder is None:
+            return self._vectors(users, user_features)
+        raw = RawIds(self)
+        users = raw.users(users)
+        vectors = self._vectors(users.argument, raw.features(user_features, users))
+        labels = _row_labels(users), index(raw.item_ids).rename(self.encoder.item)
+        return tuple(pd.DataFrame(*side) for side in zip(vectors, labels, strict=True))
+
+    def _vectors(self, users, features):
+        options = {} if features is None else {"user_features": features}
+        return self._model.export_vectors(self._users_of_model(users), **options)
+
+    def _users_of_model(self, users):
+        """Return the users as an argument of the model at the end."""
         histories = self._users(users)
         if not len(histories):
-            return np.empty((0, n), dtype=np.int64), np.empty((0, n), dtype=np.float32)
-        options = {} if features is None else {"user_features": features}
+            return np.empty(0, dtype=np.int64)  # steps may refuse a matrix without rows
         rows = histories.training_rows
-        users = self._transformed(histories.X) if rows is None else rows
-        return self._model.similar_users(users, n, **options)
+        return self._transformed(histories.X) if rows is None else rows
+
+
+def _row_labels(users):
+    """Return the labels of users as the index of a frame."""
+    return index(users.labels).rename(users.name if users.name != "row" else None)
 
 
 def _tidy(name, labels, ranked, scores):
