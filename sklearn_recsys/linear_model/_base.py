@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from sklearn_recsys.base import ExplainMixin, RecommenderMixin
 from sklearn_recsys.base._explain import weights_at
+from sklearn_recsys.base._onnx import LinearOnnxMixin
 from sklearn_recsys.utils._state import Array, Sparse
 from sklearn_recsys.utils._threads import sparse_dot
 
 
-class LinearMixin(ExplainMixin, RecommenderMixin):
+class LinearMixin(LinearOnnxMixin, ExplainMixin, RecommenderMixin):
     """Mixin for models that learn an items × items matrix W and score a history x as x W.
 
     A model's `_fit` sets `coef_`, which is W in float32: dense, or a csr_array if

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from sklearn_recsys.base import ExplainMixin, RecommenderMixin
+from sklearn_recsys.base._onnx import LinearOnnxMixin
 from sklearn_recsys.linear_model._low_pass import of_unit_size, singular_vectors
 from sklearn_recsys.utils._cells import item_degrees, normalized, with_values
 from sklearn_recsys.utils._neighbors import is_sparse_enough
@@ -23,7 +24,7 @@ from sklearn_recsys.utils._state import Array, Sparse
 from sklearn_recsys.utils._threads import map_blocks, n_threads, rows_per_block, sparse_dot
 
 
-class GraphFilter(ExplainMixin, RecommenderMixin, BaseEstimator):
+class GraphFilter(LinearOnnxMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
     r"""Filter of histories over the graph of users and items.
 
     A history is a signal on the items of a graph, and its scores are the signal after a low-pass

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 
 from sklearn_recsys.base import ExplainMixin, RecommenderMixin
 from sklearn_recsys.base._explain import weights_at
+from sklearn_recsys.base._onnx import LinearOnnxMixin
 from sklearn_recsys.base._similar import SimilarItemsMixin, SimilarUsersMixin
 from sklearn_recsys.neighbors._contributions import shared_votes, values_of_neighbors
 from sklearn_recsys.neighbors._similarity import METRICS, RowSimilarity, warn_if_constant
@@ -32,7 +33,7 @@ _CONSTRAINTS: dict = {
 }
 
 
-class ItemKNN(SimilarItemsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
+class ItemKNN(LinearOnnxMixin, SimilarItemsMixin, ExplainMixin, RecommenderMixin, BaseEstimator):
     """Item-based nearest neighbors.
 
     The score of an item is the sum of its similarities to the items of the history, weighted by

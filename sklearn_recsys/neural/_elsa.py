@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from sklearn_recsys.base import ExplainMixin, FactorsMixin
+from sklearn_recsys.base._onnx import OnnxMixin
 from sklearn_recsys.neural._base.inductive import InductiveRanker
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._data.row_batches import RowBatches, RowDataset
@@ -102,6 +103,17 @@ class ELSAModule(RankingModule):
         return 2 - 2 * cosines.mean()
 
 
+class _Scores(torch.nn.Module):
+    """The scores of dense rows."""
+
+    def __init__(self, item_factors):
+        super().__init__()
+        self.register_buffer("item_factors", torch.from_numpy(item_factors))
+
+    def forward(self, rows):
+        return rows @ self.item_factors @ self.item_factors.T - rows
+
+
 class ValidationBatches(RowBatches):
     """Batches of so few rows that their scores of all items fit in little memory."""
 
@@ -111,7 +123,7 @@ class ValidationBatches(RowBatches):
 
 
 @parameters
-class ELSA(ExplainMixin, FactorsMixin, InductiveRanker):
+class ELSA(OnnxMixin, ExplainMixin, FactorsMixin, InductiveRanker):
     r"""ELSA, a scalable linear shallow autoencoder.
 
     The weights of a linear autoencoder like :class:`~sklearn_recsys.linear_model.EASE`, factorized:
@@ -278,6 +290,9 @@ class ELSA(ExplainMixin, FactorsMixin, InductiveRanker):
         cells = cell_rows(X), X.indices
         scores[cells] = _less_own(scores[cells], X.data)
         return scores
+
+    def _onnx_module(self):
+        return _Scores(self.item_factors_)
 
     def _score_pairs(self, X, rows, items):
         scores = products_at(self._user_factors(X), self.item_factors_, rows, items)

@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY
 from numbers import Integral, Real
 
 from sklearn_recsys.neural._base.inductive import InductiveRanker
+from sklearn_recsys.neural._base.onnx import NetOnnxMixin
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._nn.layers import (
     ACTIVATIONS,
@@ -118,7 +119,7 @@ class MultVAEModule(Annealed, MultDAEModule):
 
 
 @parameters
-class MultDAE(InductiveRanker):
+class MultDAE(NetOnnxMixin, InductiveRanker):
     """MultDAE, a denoising autoencoder with a multinomial likelihood.
 
     A user's row, scaled to a norm of one and corrupted by dropout, is encoded and decoded to a
@@ -230,7 +231,7 @@ class MultDAE(InductiveRanker):
 
 
 @parameters
-class MultVAE(InductiveRanker):
+class MultVAE(NetOnnxMixin, InductiveRanker):
     """MultVAE, a variational autoencoder with a multinomial likelihood.
 
     A user's row, scaled to a norm of one and corrupted by dropout, is encoded to the mean and the

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.functional import silu
 
 from sklearn_recsys.neural._base.inductive import InductiveRanker
+from sklearn_recsys.neural._base.onnx import NetOnnxMixin
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._nn.layers import corrupted
 from sklearn_recsys.neural._nn.losses import multinomial_loss, sample_codes
@@ -192,7 +193,7 @@ def _log_normal(x, mean, log_variance):
 
 
 @parameters
-class RecVAE(InductiveRanker):
+class RecVAE(NetOnnxMixin, InductiveRanker):
     """RecVAE, a variational autoencoder with a composite prior and alternating training.
 
     A user's row, scaled to a norm of one, is encoded by five densely connected layers to a Gaussian

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_STEP = 2.0**-14  # grid that scaled ratings are rounded to: 1 / 65,536 of their range
+STEP = 2.0**-14  # grid that scaled ratings are rounded to: 1 / 65,536 of their range
 
 
 @dataclass
@@ -55,8 +55,8 @@ class RatingScale:
         Ratings in another unit differ by float32 rounding errors, which training would amplify;
         after rounding to the grid they are bit-identical, and so is the trained model.
         """
-        scaled = np.rint(self.apply(ratings) / _STEP) * _STEP
-        scaled[scaled == 0] = _STEP  # a stored zero would mean "not observed"
+        scaled = np.rint(self.apply(ratings) / STEP) * STEP
+        scaled[scaled == 0] = STEP  # a stored zero would mean "not observed"
         return scaled.astype(np.float32)
 
     def undo(self, scaled):

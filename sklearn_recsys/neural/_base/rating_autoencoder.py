@@ -8,10 +8,12 @@ from numbers import Real
 import numpy as np
 import torch
 
+from sklearn_recsys.base._onnx import OnnxMixin
 from sklearn_recsys.neural._base.parameters import parameters
 from sklearn_recsys.neural._base.recommender import NeuralRecommender
 from sklearn_recsys.neural._base.ridge_users import RidgeUsersMixin
 from sklearn_recsys.neural._base.validation import hold_out_cells
+from sklearn_recsys.neural._data.dense_rows import OfDenseRows
 from sklearn_recsys.neural._data.row_batches import RowDataset
 from sklearn_recsys.neural._data.sparse_rows import SparseRows
 from sklearn_recsys.utils._cells import item_counts, with_values
@@ -27,8 +29,24 @@ def _standardized(X, offset, unit):
     return with_values(X, (X.data - np.float32(offset)) / np.float32(unit))
 
 
+class _Ratings(OfDenseRows):
+    """Ratings, given the module and its inputs and outputs in other units."""
+
+    def __init__(self, module, scale, cold, cold_value):
+        super().__init__(module)
+        self.offset, self.unit = scale
+        self.cold_value = cold_value
+        self.register_buffer("cold", torch.from_numpy(cold))
+
+    def forward(self, rows):
+        """Return the ratings that `RatingAutoencoder` predicts for a tensor of rows."""
+        inputs = torch.where(rows != 0, (rows - self.offset) / self.unit, 0.0)
+        ratings = self.offset + self.unit * super().forward(inputs)
+        return torch.where(self.cold, self.cold_value, ratings)
+
+
 @parameters
-class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
+class RatingAutoencoder(OnnxMixin, RidgeUsersMixin, NeuralRecommender):
     """Base of the autoencoders that reconstruct the ratings of a user, or of an item.
 
     Early stopping holds out a share of the ratings. A user-based model predicts by a forward pass.
@@ -156,6 +174,19 @@ class RatingAutoencoder(RidgeUsersMixin, NeuralRecommender):
         offset, scale = self._scale_
         cold = self._cold_[items]
         return np.where(cold, self._cold_value_, offset + scale * outputs).astype(np.float32)
+
+    def _onnx_module(self):
+        if self._item_based:
+            raise ValueError(
+                f"Item-based {type(self).__name__} solves a ridge regression for each user, which "
+                "is no ONNX graph: use kind='user'."
+            )
+        if getattr(self, "user_features_", None) is not None:
+            raise ValueError(
+                f"This {type(self).__name__} was fitted with user_features, which an ONNX file of "
+                "histories does not take."
+            )
+        return _Ratings(self.net_.module_, self._scale_, self._cold_, self._cold_value_)
 
     def _score_items(self, X, user_features=None):
         if self._item_based:
