@@ -15,13 +15,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sklearn_recsys import EASE, InteractionEncoder, ItemKNN, RecommenderPipeline, VotingRecommender
+from sklearn_recsys import (
+    EASE,
+    InteractionEncoder,
+    ItemKNN,
+    RecommenderPipeline,
+    TwoStageRecommender,
+)
 from sklearn_recsys.datasets import fetch_movielens
 
 REQUESTS = int(os.environ.get("REQUESTS", 100_000))
 _AT_ONCE = 8  # requests in flight
 _EXAMPLES = Path(__file__).parents[1] / "examples"
-_BLEND = VotingRecommender([("ease", EASE()), ("knn", ItemKNN())])
+_TWO_STAGES = TwoStageRecommender([("ease", EASE()), ("knn", ItemKNN())])  # a gradient boosting
 
 
 def service():
@@ -32,7 +38,7 @@ def service():
     rows = {}
     for name, first, second in (
         ("EASE", EASE(), EASE(l2=1000)),
-        ("blend of EASE and ItemKNN", _BLEND, _BLEND),
+        ("two stages: EASE and ItemKNN, 100 trees", _TWO_STAGES, _TWO_STAGES),
     ):
         models = [
             RecommenderPipeline([("model", model)], encoder=encoder).fit(X)
