@@ -75,7 +75,7 @@ def test_members_have_not_seen_what_the_weights_are_learned_from(held_out):
     assert first.nnz < last.nnz == R.nnz
 
     class Leaking(StackingRecommender):
-        def _fit_members(self, X, user_features=None):
+        def _fit_members(self, X, user_features=None, rows=None):
             super()._fit_members(R, user_features)
 
     assert Leaking(members, held_out=held_out, n_candidates=60).fit(R).weights_[1] > 0.8
@@ -120,9 +120,9 @@ def test_latest_makes_a_model_of_an_order():
     seen = []
 
     class Spy(StackingRecommender):
-        def _fit_members(self, X, user_features=None):
+        def _fit_members(self, X, user_features=None, rows=None):
             seen.append(X)
-            super()._fit_members(X, user_features)
+            super()._fit_members(X, user_features, rows)
 
     Spy(**stack.get_params(deep=False)).fit(X)
     first, last = seen

@@ -124,7 +124,7 @@ def test_retrievers_have_not_seen_the_target(held_out):
     model = TwoStageRecommender(members, Recorder(), **params).fit(R)
 
     class Leaking(TwoStageRecommender):
-        def _fit_members(self, X, user_features=None):
+        def _fit_members(self, X, user_features=None, rows=None):
             super()._fit_members(R, user_features)
 
     leaking = Leaking(members, Recorder(), **params).fit(R)
