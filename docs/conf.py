@@ -1,7 +1,14 @@
-"""Sphinx configuration; the API reference is made from the package's table of public names."""
+"""Sphinx configuration; the API reference is made from the package's table of public names.
 
+Pages need no network, neither when they are built nor when they are read.
+"""
+
+import sys
+import zlib
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from shutil import copy, copytree
 
 import sklearn_recsys
 
@@ -15,8 +22,12 @@ version = release = sklearn_recsys.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
     "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
@@ -26,18 +37,47 @@ default_role = "literal"
 html_theme = "pydata_sphinx_theme"
 html_title = f"sklearn_recsys {version}"
 html_show_sourcelink = False
-html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
+html_theme_options = {
+    "logo": {"text": project},
+    "show_prev_next": False,
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": [], "getting_started": [], "changelog": []}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+mathjax_path = "mathjax/tex-chtml.js"  # a copy, see copy_mathjax
 
-# No intersphinx: it would fetch inventories, and the build has to work (and warn) offline.
+# what is copied is what one types
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_exclude = ".linenos, .gp, .go"
+
+# Links to other projects: the names that we mention, a line for each in _inventories/PROJECT.txt.
+OTHER_PROJECTS = {
+    "python": "https://docs.python.org/3/",
+    "numpy": "https://numpy.org/doc/stable/",
+    "scipy": "https://docs.scipy.org/doc/scipy/",
+    "pandas": "https://pandas.pydata.org/docs/",
+    "matplotlib": "https://matplotlib.org/stable/",
+    "sklearn": "https://scikit-learn.org/stable/",
+    "torch": "https://docs.pytorch.org/docs/stable/",
+    "skorch": "https://skorch.readthedocs.io/en/stable/",
+}
 
 autosummary_generate = True
 numpydoc_show_class_members = False  # the class template shows them, with their documentation
 
+sys.path.insert(0, str(HERE))  # for _gallery.py
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
+    "within_subsection_order": "_gallery.order",
+    "backreferences_dir": "api/examples",
     "doc_module": ("sklearn_recsys",),
-    "reference_url": {"sklearn_recsys": None},
+    "inspect_global_variables": False,
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
@@ -45,6 +85,19 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "parallel": True,  # as many examples at once as sphinx has processes
 }
+
+
+def write_inventory(project):
+    """Compress a list of names, as intersphinx reads it; return the path."""
+    names = (HERE / "_inventories" / f"{project}.txt").read_bytes()
+    path = HERE / "_build" / "inventories" / f"{project}.inv"
+    header = f"# Sphinx inventory version 2\n# Project: {project}\n# Version: \n# zlib\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(header.encode() + zlib.compress(names))
+    return str(path)
+
+
+intersphinx_mapping = {name: (url, write_inventory(name)) for name, url in OTHER_PROJECTS.items()}
 
 
 def write_api_reference(folder):
@@ -81,7 +134,21 @@ def skip_inherited(app, what, name, obj, skip, options):
     return True if inherited and name not in {"get_params", "set_params"} else None
 
 
+def copy_mathjax(app, exception):
+    """Copy what the pages need of the 24 MB in the package sphinx-mathjax-offline.
+
+    It is not in the extensions: Sphinx would read the pages in one process.
+    """
+    if exception is None:
+        source = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+        target = Path(app.outdir) / "_static" / "mathjax"
+        for part in ("input/tex/extensions", "output/chtml"):
+            copytree(source / part, target / part, dirs_exist_ok=True)
+        copy(source / "tex-chtml.js", target)
+
+
 def setup(app):
     """Register our hooks with Sphinx."""
     write_api_reference(HERE / "api")
     app.connect("autodoc-skip-member", skip_inherited)
+    app.connect("build-finished", copy_mathjax)

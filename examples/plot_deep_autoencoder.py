@@ -6,7 +6,7 @@ Predict ratings, compare variants of the model on validation ratings (an ablatio
 once. Then predict for new users from few ratings or none, with age, gender and occupation as user
 features.
 
-The script runs on synthetic movies; with the argument ``ml-100k`` or ``ml-1m`` it runs on
+The data is synthetic; with ``MOVIELENS=100k`` or ``1m`` in the environment, this page runs on
 MovieLens, which takes minutes.
 """
 
@@ -17,8 +17,7 @@ MovieLens, which takes minutes.
 # out as a new user. A tenth of the ratings of the others is the test set, used once; variants are
 # compared on ``X_valid``, held out of the training data.
 
-import argparse
-from pathlib import Path
+import os
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,14 +33,13 @@ from sklearn_recsys.metrics import rmse
 from sklearn_recsys.model_selection import random_holdout
 from sklearn_recsys.preprocessing import InteractionEncoder
 
-parser = argparse.ArgumentParser()
-parser.add_argument("data", nargs="?", help="an edition of MovieLens, as in ml-100k")
-parser.add_argument("--save", type=Path, help="where to save the plot")
-args = parser.parse_args()
-if args.data:
-    data = fetch_movielens(args.data.removeprefix("ml-"))
+edition = os.environ.get("MOVIELENS")
+if edition:
+    data = fetch_movielens(edition)
 else:
-    data = make_movies(n_users=900, n_items=200, density=0.15, random_state=0)
+    data = make_movies(
+        n_users=900, n_items=200, density=0.15, random_state=0
+    )
 
 encoder = InteractionEncoder()
 R = encoder.fit_transform(data.interactions)
@@ -49,7 +47,9 @@ new = np.arange(R.shape[0]) % 6 == 0
 X, X_new = R[~new], R[new]
 X_train, X_test = random_holdout(X, 0.1, random_state=0)
 X_fit, X_valid = random_holdout(X_train, 0.1, random_state=1)
-print(f"{X.shape[0]} users x {X.shape[1]} items, {X.nnz} ratings, {X_test.nnz} held out")
+print(
+    f"{X.shape[0]} users x {X.shape[1]} items, {X.nnz} ratings, {X_test.nnz} held out"
+)
 
 # %%
 # One change at a time
@@ -64,7 +64,9 @@ print(f"{X.shape[0]} users x {X.shape[1]} items, {X.nnz} ratings, {X_test.nnz} h
 # fitted with one seed, so small differences may be due to chance.
 
 small = {"hidden_layer_sizes": (32, 32), "l2": 50.0, "lr": 5e-3}
-base = DeepAutoencoder(random_state=0).set_params(**{} if args.data else small)
+base = DeepAutoencoder(random_state=0).set_params(
+    **{} if edition else small
+)
 width = base.hidden_layer_sizes[0]
 changes = {
     "unchanged": {},
@@ -77,10 +79,15 @@ changes = {
     "no re-feeding": {"n_refeeds": 0},
     "re-fed twice": {"n_refeeds": 2},
 }
-fitted = {name: clone(base).set_params(**params).fit(X_fit) for name, params in changes.items()}
+fitted = {
+    name: clone(base).set_params(**params).fit(X_fit)
+    for name, params in changes.items()
+}
 ablation = pd.DataFrame(
     {
-        "RMSE on validation": {name: -m.score(X_fit, X_valid) for name, m in fitted.items()},
+        "RMSE on validation": {
+            name: -m.score(X_fit, X_valid) for name, m in fitted.items()
+        },
         "epochs": {name: len(m.history_) for name, m in fitted.items()},
     }
 )
@@ -96,7 +103,8 @@ best = ablation["RMSE on validation"].idxmin()
 model = clone(fitted[best])
 users = data.users.loc[encoder.user_ids_]
 to_numbers = make_column_transformer(
-    (OneHotEncoder(sparse_output=False), ["gender", "occupation"]), (StandardScaler(), ["age"])
+    (OneHotEncoder(sparse_output=False), ["gender", "occupation"]),
+    (StandardScaler(), ["age"]),
 )
 features = to_numbers.fit(users[~new]).transform(users)
 F, F_new = features[~new], features[new]
@@ -104,7 +112,9 @@ F, F_new = features[~new], features[new]
 with_features = clone(model).fit(X_fit, user_features=F)
 print(f"best on validation: {best}")
 print(f"RMSE on validation: {-fitted[best].score(X_fit, X_valid):.4f}")
-print(f"with features: {-with_features.score(X_fit, X_valid, user_features=F):.4f}")
+print(
+    f"with features: {-with_features.score(X_fit, X_valid, user_features=F):.4f}"
+)
 
 # %%
 # Test
@@ -115,16 +125,20 @@ print(f"with features: {-with_features.score(X_fit, X_valid, user_features=F):.4
 alone = clone(model).fit(X_train)
 with_features = clone(model).fit(X_train, user_features=F)
 autorec = AutoRec("user", random_state=0)
-if not args.data:
+if not edition:
     autorec.set_params(n_factors=32, l2=20, lr=5e-3)
 autorec.fit(X_train)
 counts = np.bincount(X_train.indices, minlength=X.shape[1])
-item_means = np.where(counts, X_train.sum(axis=0) / np.maximum(counts, 1), X_train.data.mean())
+item_means = np.where(
+    counts, X_train.sum(axis=0) / np.maximum(counts, 1), X_train.data.mean()
+)
 table = {
     "item means": rmse(X_test.data, item_means[X_test.indices]),
     "AutoRec, user-based": -autorec.score(X_train, X_test),
     "DeepAutoencoder": -alone.score(X_train, X_test),
-    "DeepAutoencoder, with features": -with_features.score(X_train, X_test, user_features=F),
+    "DeepAutoencoder, with features": -with_features.score(
+        X_train, X_test, user_features=F
+    ),
 }
 print(pd.DataFrame({"RMSE on test": table}).round(4).to_string())
 
@@ -141,10 +155,14 @@ curves = {}
 for n in (0, 1, 2, 5, 10, 20):
     few = csr_array(given.shape)
     if n:  # at most n ratings per user
-        few, _ = random_holdout(given, 0.9999, per_user=True, min_train=n, random_state=0)
+        few, _ = random_holdout(
+            given, 0.9999, per_user=True, min_train=n, random_state=0
+        )
     curves[n] = {
         "ratings alone": -alone.score(few, held_out),
-        "with features": -with_features.score(few, held_out, user_features=F_new),
+        "with features": -with_features.score(
+            few, held_out, user_features=F_new
+        ),
     }
 curves = pd.DataFrame(curves).T.rename_axis("ratings in the history")
 print(curves.round(4).to_string())
@@ -153,7 +171,9 @@ print(curves.round(4).to_string())
 # Plot
 # ----
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+fig, (left, right) = plt.subplots(
+    1, 2, figsize=(9, 3.5), layout="constrained"
+)
 errors = ablation["RMSE on validation"][::-1]
 left.plot(errors, errors.index, "o")
 left.axvline(errors["unchanged"], color="gray", linewidth=1)
@@ -163,10 +183,6 @@ for name, curve in curves.items():
 right.set_xticks(range(len(curves)), curves.index)
 right.set(title="New users", xlabel="ratings in the history", ylabel="RMSE")
 right.legend()
-if args.save:
-    args.save.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(args.save, dpi=120)
-    print(f"saved {args.save}")
 
 # %%
 # Users without ratings
@@ -174,11 +190,17 @@ if args.save:
 # Two users aged 30 have no history yet, and differ only in occupation. The mean prediction by
 # genre:
 
-engineer = "technician/engineer" if args.data == "ml-1m" else "engineer"
-people = pd.DataFrame({"gender": "F", "occupation": ["artist", engineer], "age": 30})
+engineer = "technician/engineer" if edition == "1m" else "engineer"
+people = pd.DataFrame(
+    {"gender": "F", "occupation": ["artist", engineer], "age": 30}
+)
 no_history = csr_array((len(people), X.shape[1]))
-predicted = with_features.predict(no_history, user_features=to_numbers.transform(people))
-predicted = pd.DataFrame(predicted.T, encoder.item_ids_, people["occupation"])
+predicted = with_features.predict(
+    no_history, user_features=to_numbers.transform(people)
+)
+predicted = pd.DataFrame(
+    predicted.T, encoder.item_ids_, people["occupation"]
+)
 genres = data.items.loc[encoder.item_ids_, "genres"].str.get_dummies("|")
 by_genre = (genres.T @ predicted).div(genres.sum(), axis=0)
 by_genre["difference"] = by_genre["artist"] - by_genre[engineer]

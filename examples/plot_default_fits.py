@@ -5,7 +5,7 @@ What a default fit costs
 Every model has defaults, and the first question is what they cost. Fit each model without naming a
 parameter, and plot its accuracy against the seconds of the fit.
 
-The script runs on synthetic movies; with the argument ``ml-100k`` or ``ml-1m`` it runs on
+The data is synthetic; with ``MOVIELENS=100k`` or ``1m`` in the environment, this page runs on
 MovieLens, which takes minutes.
 """
 
@@ -15,9 +15,8 @@ MovieLens, which takes minutes.
 # A tenth of each user's ratings is the test part. Rating models read the ratings and are compared
 # by RMSE; the others read which movies a user has rated, and rank all movies that are left.
 
-import argparse
+import os
 import time
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -27,18 +26,19 @@ from sklearn_recsys.datasets import fetch_movielens, make_movies
 from sklearn_recsys.model_selection import random_holdout
 from sklearn_recsys.preprocessing import InteractionEncoder
 
-parser = argparse.ArgumentParser()
-parser.add_argument("data", nargs="?", help="an edition of MovieLens, as in ml-100k")
-parser.add_argument("--save", type=Path, help="where to save the plot")
-args = parser.parse_args()
-if args.data:
-    data = fetch_movielens(args.data.removeprefix("ml-"))
+edition = os.environ.get("MOVIELENS")
+if edition:
+    data = fetch_movielens(edition)
 else:
-    data = make_movies(n_users=300, n_items=150, density=0.1, random_state=0)
+    data = make_movies(
+        n_users=300, n_items=150, density=0.1, random_state=0
+    )
 
 ratings = InteractionEncoder().fit_transform(data.interactions)
 train, test = random_holdout(ratings, 0.1, per_user=True, random_state=0)
-print(f"{train.shape[0]} users, {train.shape[1]} items, {train.nnz} ratings to train on")
+print(
+    f"{train.shape[0]} users, {train.shape[1]} items, {train.nnz} ratings to train on"
+)
 
 # %%
 # Fits
@@ -46,9 +46,30 @@ print(f"{train.shape[0]} users, {train.shape[1]} items, {train.nnz} ratings to t
 # :class:`~sklearn_recsys.neural.SVAE` and other sequential models are omitted: they read the order
 # of a history, and predict what comes next.
 
-rankers = ["PopularityRecommender", "ItemKNN", "RP3beta", "GraphFilter", "EASE", "ELSA", "ALS"]
-rankers += ["ImplicitMatrixFactorization", "NCF", "MultDAE", "MultVAE", "RecVAE", "CDAE"]
-raters = ["BiasRecommender", "MatrixFactorization", "EmbeddingNet", "AutoRec", "DeepAutoencoder"]
+rankers = [
+    "PopularityRecommender",
+    "ItemKNN",
+    "RP3beta",
+    "GraphFilter",
+    "EASE",
+    "ELSA",
+    "ALS",
+]
+rankers += [
+    "ImplicitMatrixFactorization",
+    "NCF",
+    "MultDAE",
+    "MultVAE",
+    "RecVAE",
+    "CDAE",
+]
+raters = [
+    "BiasRecommender",
+    "MatrixFactorization",
+    "EmbeddingNet",
+    "AutoRec",
+    "DeepAutoencoder",
+]
 rows = {}
 for name in rankers + raters:
     model = getattr(sklearn_recsys, name)()
@@ -88,7 +109,3 @@ for ax, metric in zip(axes, ("NDCG@10", "RMSE"), strict=True):
     ax.margins(0.25, 0.1)
 axes[0].set(title="Ranking: higher is better")
 axes[1].set(title="Ratings: lower is better")
-if args.save:
-    args.save.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(args.save, dpi=120)
-    print(f"saved {args.save}")

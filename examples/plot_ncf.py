@@ -6,8 +6,8 @@ The protocol of many tutorials: every rating is an interaction (implicit feedbac
 of each user is held out, training samples four negatives for each interaction, and the held-out
 item is ranked among 99 sampled negatives. Then the same protocol for simple dot-product models.
 
-The script runs on synthetic movies; with the argument ``ml-1m`` (or ``ml-20m``, if it can be
-downloaded) it runs on MovieLens.
+The data is synthetic; with ``MOVIELENS=1m`` or ``20m`` in the environment, this page runs on
+MovieLens, which takes minutes.
 """
 
 # %%
@@ -15,33 +15,44 @@ downloaded) it runs on MovieLens.
 # -------------------
 # The values are ones; the encoder's ``position`` tells which interaction was the last.
 
-import argparse
+import os
 import time
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from sklearn_recsys import ALS, NCF, ImplicitMatrixFactorization, PopularityRecommender
+from sklearn_recsys import (
+    ALS,
+    NCF,
+    ImplicitMatrixFactorization,
+    PopularityRecommender,
+)
 from sklearn_recsys.datasets import fetch_movielens, make_movies
-from sklearn_recsys.model_selection import evaluate, leave_last_out, sample_negatives
+from sklearn_recsys.model_selection import (
+    evaluate,
+    leave_last_out,
+    sample_negatives,
+)
 from sklearn_recsys.preprocessing import InteractionEncoder
 
-parser = argparse.ArgumentParser()
-parser.add_argument("data", nargs="?", help="an edition of MovieLens, as in ml-1m")
-parser.add_argument("--save", type=Path, help="where to save the plot")
-args = parser.parse_args()
-if args.data:
-    data = fetch_movielens(args.data.removeprefix("ml-"))
+edition = os.environ.get("MOVIELENS")
+if edition:
+    data = fetch_movielens(edition)
 else:
-    data = make_movies(n_users=1000, n_items=300, density=0.1, random_state=0)
+    data = make_movies(
+        n_users=1000, n_items=300, density=0.1, random_state=0
+    )
 
 encoder = InteractionEncoder(values="one")
 R = encoder.fit_transform(data.interactions)
-order = InteractionEncoder(values="position").fit_transform(data.interactions)
+order = InteractionEncoder(values="position").fit_transform(
+    data.interactions
+)
 train, test = leave_last_out(R, order)
 negatives = sample_negatives(train, n=99, exclude=test, random_state=0)
-print(f"{train.shape[0]} users, {train.shape[1]} items, {train.nnz} interactions to train on")
+print(
+    f"{train.shape[0]} users, {train.shape[1]} items, {train.nnz} interactions to train on"
+)
 
 # %%
 # The tutorial's network
@@ -60,7 +71,9 @@ models = {
         early_stopping=False,
         random_state=0,
     ),
-    "dot product": ImplicitMatrixFactorization(n_factors=32, random_state=0),
+    "dot product": ImplicitMatrixFactorization(
+        n_factors=32, random_state=0
+    ),
     "ALS": ALS(n_factors=32, random_state=0),
 }
 seconds = {}
@@ -69,7 +82,9 @@ for name, model in models.items():
     model.fit(train)
     seconds[name] = time.perf_counter() - start
 
-table = evaluate(models, train, test, ["hr@10", "ndcg@10"], candidates=negatives)
+table = evaluate(
+    models, train, test, ["hr@10", "ndcg@10"], candidates=negatives
+)
 table["fit seconds"] = pd.Series(seconds)
 print(table.round(3).to_string())
 
@@ -81,10 +96,6 @@ print(table.round(3).to_string())
 fig, axis = plt.subplots(figsize=(7, 3), layout="constrained")
 table[["hr@10", "ndcg@10"]].plot.barh(ax=axis)
 axis.set(title="The latest item among 99 sampled negatives")
-if args.save:
-    args.save.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(args.save, dpi=120)
-    print(f"saved {args.save}")
 
 # %%
 # Recommend to a new user
@@ -108,4 +119,8 @@ for name in ("MLP of the tutorial", "dot product", "ALS"):
 
 ids, cosines = models["dot product"].similar_items([0, 1], n=3)
 for item, near in enumerate(ids):
-    print(titles[encoder.item_ids_[item]], "is near", ", ".join(titles[encoder.item_ids_[near]]))
+    print(
+        titles[encoder.item_ids_[item]],
+        "is near",
+        ", ".join(titles[encoder.item_ids_[near]]),
+    )

@@ -6,7 +6,7 @@ Split users, not ratings (strong generalization): fit on some users, and recomme
 part of their history. Compare autoencoders with a multinomial likelihood with EASE, plot their
 training curves, and recommend to one of the new users.
 
-The script runs on synthetic movies; with the argument ``ml-100k`` or ``ml-1m`` it runs on
+The data is synthetic; with ``MOVIELENS=100k`` or ``1m`` in the environment, this page runs on
 MovieLens, which takes minutes.
 """
 
@@ -16,33 +16,47 @@ MovieLens, which takes minutes.
 # A rating of 4 or 5 is a like. A fifth of the users are test users, none of whom is in ``fit``:
 # 80 % of their likes are the history, the rest is held out.
 
-import argparse
+import os
 import time
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from sklearn.preprocessing import Binarizer
 
-from sklearn_recsys import EASE, MultDAE, MultVAE, PopularityRecommender, RecVAE
+from sklearn_recsys import (
+    EASE,
+    MultDAE,
+    MultVAE,
+    PopularityRecommender,
+    RecVAE,
+)
 from sklearn_recsys.datasets import fetch_movielens, make_movies
 from sklearn_recsys.model_selection import evaluate, user_split
 from sklearn_recsys.preprocessing import InteractionEncoder
 
-parser = argparse.ArgumentParser()
-parser.add_argument("data", nargs="?", help="an edition of MovieLens, as in ml-100k")
-parser.add_argument("--save", type=Path, help="where to save the plot")
-args = parser.parse_args()
-if args.data:
-    data = fetch_movielens(args.data.removeprefix("ml-"))
+edition = os.environ.get("MOVIELENS")
+if edition:
+    data = fetch_movielens(edition)
 else:
-    data = make_movies(n_users=1500, n_items=400, density=0.08, random_state=0)
+    data = make_movies(
+        n_users=1500, n_items=400, density=0.08, random_state=0
+    )
 
 encoder = InteractionEncoder()
-likes = Binarizer(threshold=3.5).transform(encoder.fit_transform(data.interactions))
-split = user_split(likes, test_size=0.2, valid_size=None, min_interactions=5, random_state=0)
-print(f"{split.X_train.shape[0]} users to train on, {split.X_test.shape[0]} new ones")
+likes = Binarizer(threshold=3.5).transform(
+    encoder.fit_transform(data.interactions)
+)
+split = user_split(
+    likes,
+    test_size=0.2,
+    valid_size=None,
+    min_interactions=5,
+    random_state=0,
+)
+print(
+    f"{split.X_train.shape[0]} users to train on, {split.X_test.shape[0]} new ones"
+)
 
 # %%
 # Fit
@@ -52,7 +66,7 @@ print(f"{split.X_train.shape[0]} users to train on, {split.X_test.shape[0]} new 
 # training users and stops when the NDCG of these stops rising. So the number of epochs is not
 # chosen by hand, nor on the test users.
 
-small = {} if args.data == "ml-1m" else {"n_factors": 50, "lr": 5e-3}
+small = {} if edition == "1m" else {"n_factors": 50, "lr": 5e-3}
 models = {
     "popularity": PopularityRecommender(),
     "EASE": EASE(),
@@ -77,17 +91,17 @@ print(table.round(3).to_string())
 # On the left, the NDCG of each model's own held-out users by epoch; RecVAE trains its encoder and
 # decoder in alternation.
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+fig, (left, right) = plt.subplots(
+    1, 2, figsize=(9, 3.5), layout="constrained"
+)
 for name in ("MultDAE", "MultVAE", "RecVAE"):
     left.plot(models[name].history_["valid_ndcg"], label=name)
-left.set(title="Training", xlabel="epoch", ylabel="NDCG@100 of held-out users")
+left.set(
+    title="Training", xlabel="epoch", ylabel="NDCG@100 of held-out users"
+)
 left.legend()
 table["ndcg@100"].plot.barh(ax=right)
 right.set(title="New users", xlabel="NDCG@100 on test")
-if args.save:
-    args.save.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(args.save, dpi=120)
-    print(f"saved {args.save}")
 
 # %%
 # Recommend to a new user

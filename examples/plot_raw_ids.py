@@ -17,7 +17,13 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import Binarizer
 
-from sklearn_recsys import ALS, EASE, ContentRecommender, DeepAutoencoder, RecommenderPipeline
+from sklearn_recsys import (
+    ALS,
+    EASE,
+    ContentRecommender,
+    DeepAutoencoder,
+    RecommenderPipeline,
+)
 from sklearn_recsys.datasets import make_movies
 from sklearn_recsys.model_selection import evaluate, temporal_split
 from sklearn_recsys.preprocessing import InteractionEncoder
@@ -39,9 +45,13 @@ print(events.head())
 
 cutoff = events["timestamp"].quantile(0.8).strftime("%Y-%m-%d")
 past, future = temporal_split(events, cutoff=cutoff)
-encoder = InteractionEncoder(items=movies.index.to_numpy(), unknown="ignore")
+encoder = InteractionEncoder(
+    items=movies.index.to_numpy(), unknown="ignore"
+)
 X = encoder.fit_transform(past)
-print(f"{X.shape[0]} users x {X.shape[1]} movies before {cutoff}, {len(future)} events after it")
+print(
+    f"{X.shape[0]} users x {X.shape[1]} movies before {cutoff}, {len(future)} events after it"
+)
 
 # %%
 # Fit
@@ -65,7 +75,9 @@ print(len(pipe.recommend(n=5)), "rows for all users")
 # For a new user: their events are enough.
 
 watched = past.loc[past["user"] == carol, "item"].tolist()
-new = pd.DataFrame({"user": "you", "item": watched[:4], "rating": 5, "timestamp": cutoff})
+new = pd.DataFrame(
+    {"user": "you", "item": watched[:4], "rating": 5, "timestamp": cutoff}
+)
 new["timestamp"] = pd.to_datetime(new["timestamp"])
 print(pipe.recommend(new, n=3))
 
@@ -77,8 +89,16 @@ print(pipe.recommend(new, n=3))
 
 top = pipe.recommend(alice, n=4)["item"].tolist()
 print(pipe.recommend(alice, n=2, exclude=set(top[:2])))
-print(pipe.recommend([bob, alice], n=2, candidates={alice: top[:3], bob: movies.index[:40]}))
-stock = pd.DataFrame({"user": [alice, alice, bob], "item": [top[0], top[1], movies.index[0]]})
+print(
+    pipe.recommend(
+        [bob, alice],
+        n=2,
+        candidates={alice: top[:3], bob: movies.index[:40]},
+    )
+)
+stock = pd.DataFrame(
+    {"user": [alice, alice, bob], "item": [top[0], top[1], movies.index[0]]}
+)
 print(pipe.recommend([bob, alice], n=1, exclude=stock))
 
 # %%
@@ -95,7 +115,9 @@ print(pipe.predict_pairs([alice, bob], [top[0], top[0]]))
 
 print(pipe.explain(alice, top[0]).head(3))
 
-factors = RecommenderPipeline([("als", ALS(8, random_state=0))], encoder=encoder).fit(X)
+factors = RecommenderPipeline(
+    [("als", ALS(8, random_state=0))], encoder=encoder
+).fit(X)
 print(factors.similar_items(top[0], n=3))
 print(factors.similar_users(alice, n=3))
 
@@ -106,7 +128,14 @@ print(factors.similar_users(alice, n=3))
 
 held_out = future[future["user"].isin(encoder.user_ids_)]
 print(f"NDCG@10: {pipe.score(None, held_out):.3f}")
-print(evaluate({"EASE": pipe, "ALS": factors}, past, held_out, metrics=["hr", "ndcg"]).round(3))
+print(
+    evaluate(
+        {"EASE": pipe, "ALS": factors},
+        past,
+        held_out,
+        metrics=["hr", "ndcg"],
+    ).round(3)
+)
 
 # %%
 # Features
@@ -114,13 +143,17 @@ print(evaluate({"EASE": pipe, "ALS": factors}, past, held_out, metrics=["hr", "n
 # Frames of features are aligned by their index, in any order.
 
 features = movies[["genres", "year"]].sample(frac=1, random_state=0)
-content = RecommenderPipeline([("model", ContentRecommender(features))], encoder=encoder).fit(X)
+content = RecommenderPipeline(
+    [("model", ContentRecommender(features))], encoder=encoder
+).fit(X)
 print(content.recommend(alice, n=3))
 
 ages = data.users[["age"]].set_axis("user-" + data.users.index.astype(str))
 ages = (ages - ages.mean()) / ages.std()
 deep = DeepAutoencoder(hidden_layer_sizes=[8], max_epochs=3, random_state=0)
-deep = RecommenderPipeline([("model", deep)], encoder=encoder).fit(X, user_features=ages)
+deep = RecommenderPipeline([("model", deep)], encoder=encoder).fit(
+    X, user_features=ages
+)
 print(deep.recommend([bob, alice], n=1))
 print(deep.predict_pairs([bob, alice], [top[0], top[0]]).round(1))
 

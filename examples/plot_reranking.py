@@ -5,7 +5,7 @@ What diversity, calibration and caps cost
 Rerankers change the lists of a recommender: for diversity, for the proportions of genres in a
 user's history, or for a cap on a provider. Plot what each gains against the accuracy that it costs.
 
-The script runs on synthetic movies; with the argument ``ml-100k`` or ``ml-1m`` it runs on
+The data is synthetic; with ``MOVIELENS=100k`` or ``1m`` in the environment, this page runs on
 MovieLens.
 """
 
@@ -15,13 +15,16 @@ MovieLens.
 # A fifth of each user's likes is the test part. The data has no providers of movies: the years of
 # release stand in for them.
 
-import argparse
-from pathlib import Path
+import os
 
 import matplotlib.pyplot as plt
 
 from sklearn_recsys import EASE, RerankedRecommender
-from sklearn_recsys.compose import Calibration, CategoryQuota, MaximalMarginalRelevance
+from sklearn_recsys.compose import (
+    Calibration,
+    CategoryQuota,
+    MaximalMarginalRelevance,
+)
 from sklearn_recsys.datasets import fetch_movielens, make_movies
 from sklearn_recsys.metrics import (
     calibration_error_at_k,
@@ -32,14 +35,13 @@ from sklearn_recsys.metrics import (
 from sklearn_recsys.model_selection import random_holdout
 from sklearn_recsys.preprocessing import FeatureEncoder, InteractionEncoder
 
-parser = argparse.ArgumentParser()
-parser.add_argument("data", nargs="?", help="an edition of MovieLens, as in ml-100k")
-parser.add_argument("--save", type=Path, help="where to save the plot")
-args = parser.parse_args()
-if args.data:
-    data = fetch_movielens(args.data.removeprefix("ml-"))
+edition = os.environ.get("MOVIELENS")
+if edition:
+    data = fetch_movielens(edition)
 else:
-    data = make_movies(n_users=500, n_items=300, density=0.1, random_state=0)
+    data = make_movies(
+        n_users=500, n_items=300, density=0.1, random_state=0
+    )
 
 likes = data.interactions[data.interactions["rating"] >= 4]
 encoder = InteractionEncoder(values="one")
@@ -47,7 +49,7 @@ train, test = random_holdout(encoder.fit_transform(likes), random_state=0)
 movies = data.items.loc[encoder.item_ids_]
 genres = FeatureEncoder().fit_transform(movies[["genres"]])
 years = movies["year"].to_numpy(dtype=object)
-model = EASE(l2=1000 if args.data else 100)
+model = EASE(l2=1000 if edition else 100)
 
 # %%
 # Curves
@@ -57,11 +59,17 @@ model = EASE(l2=1000 if args.data else 100)
 
 curves = {
     "diversity": (
-        [MaximalMarginalRelevance(genres, trade_off=t) for t in (0.1, 0.2, 0.3, 0.5, 0.7)],
+        [
+            MaximalMarginalRelevance(genres, trade_off=t)
+            for t in (0.1, 0.2, 0.3, 0.5, 0.7)
+        ],
         lambda lists: intra_list_diversity_at_k(lists, genres),
     ),
     "calibration error": (
-        [Calibration(genres, trade_off=t) for t in (0.1, 0.2, 0.3, 0.5, 0.7)],
+        [
+            Calibration(genres, trade_off=t)
+            for t in (0.1, 0.2, 0.3, 0.5, 0.7)
+        ],
         lambda lists: calibration_error_at_k(lists, train, genres),
     ),
     "largest share of a year": (
@@ -71,20 +79,39 @@ curves = {
 }
 
 alone = model.fit(train).recommend()
-figure, axes = plt.subplots(1, 3, figsize=(12, 4), sharey=True, layout="constrained")
-for axis, (gain, (rerankers, measure)) in zip(axes, curves.items(), strict=True):
+figure, axes = plt.subplots(
+    1, 3, figsize=(12, 4), sharey=True, layout="constrained"
+)
+for axis, (gain, (rerankers, measure)) in zip(
+    axes, curves.items(), strict=True
+):
     points = []
     for reranker in rerankers:
-        lists = RerankedRecommender(model, [("reranker", reranker)]).fit(train).recommend()
+        lists = (
+            RerankedRecommender(model, [("reranker", reranker)])
+            .fit(train)
+            .recommend()
+        )
         points.append((measure(lists), ndcg_at_k(test, lists)))
         changed = getattr(reranker, "trade_off", None) or reranker.maximum
-        axis.annotate(f"{changed:g}", points[-1], xytext=(4, 4), textcoords="offset points")
-    axis.plot(*zip(*points, strict=True), marker="o", label=type(reranker).__name__)
-    axis.plot(measure(alone), ndcg_at_k(test, alone), "*", markersize=14, label="EASE alone")
+        axis.annotate(
+            f"{changed:g}",
+            points[-1],
+            xytext=(4, 4),
+            textcoords="offset points",
+        )
+    axis.plot(
+        *zip(*points, strict=True),
+        marker="o",
+        label=type(reranker).__name__,
+    )
+    axis.plot(
+        measure(alone),
+        ndcg_at_k(test, alone),
+        "*",
+        markersize=14,
+        label="EASE alone",
+    )
     axis.set_xlabel(gain)
     axis.legend()
 axes[0].set_ylabel("NDCG@10")
-if args.save:
-    args.save.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.save, dpi=120)
-    print(f"saved {args.save}")

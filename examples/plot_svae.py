@@ -6,8 +6,8 @@ Split users, and hold out the last interactions of the test users. Compare SVAE,
 order of a history, with models that read a history as a set. Then recommend for the same history
 in two orders.
 
-The script runs on synthetic sequences of movies; with the argument ``ml-100k`` or ``ml-1m`` it runs
-on MovieLens, which takes minutes.
+The data is synthetic; with ``MOVIELENS=100k`` or ``1m`` in the environment, this page runs on
+MovieLens, which takes minutes.
 """
 
 # %%
@@ -17,26 +17,28 @@ on MovieLens, which takes minutes.
 # the same genre, always the same three; on average, every fifth step jumps to a random movie. On
 # MovieLens, the histories are the ratings of 4 and 5, ordered by time.
 
-import argparse
+import os
 import time
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from sklearn.preprocessing import Binarizer
 
-from sklearn_recsys import EASE, SVAE, MultVAE, PopularityRecommender, RecommenderPipeline
+from sklearn_recsys import (
+    EASE,
+    SVAE,
+    MultVAE,
+    PopularityRecommender,
+    RecommenderPipeline,
+)
 from sklearn_recsys.datasets import fetch_movielens, make_movies
 from sklearn_recsys.model_selection import evaluate, user_split
 from sklearn_recsys.preprocessing import InteractionEncoder
 
-parser = argparse.ArgumentParser()
-parser.add_argument("data", nargs="?", help="an edition of MovieLens, as in ml-1m")
-parser.add_argument("--save", type=Path, help="where to save the plot")
-args = parser.parse_args()
-if args.data:
-    data = fetch_movielens(args.data.removeprefix("ml-"))
+edition = os.environ.get("MOVIELENS")
+if edition:
+    data = fetch_movielens(edition)
     events = data.interactions[data.interactions["rating"] > 3.5]
 else:
     n_users, n_steps = 1250, 25
@@ -44,11 +46,17 @@ else:
     rng = np.random.default_rng(0)
     genres = data.items["genres"].str.split("|").str[0].to_numpy()
     members = [np.flatnonzero(genres == genre) for genre in genres]
-    following = np.array([rng.choice(movies, 3, replace=False) for movies in members])
+    following = np.array(
+        [rng.choice(movies, 3, replace=False) for movies in members]
+    )
     walks = rng.integers(len(genres), size=(n_users, n_steps))
     for step in range(1, n_steps):
-        next_ones = following[walks[:, step - 1], rng.integers(3, size=n_users)]
-        walks[:, step] = np.where(rng.random(n_users) < 0.8, next_ones, walks[:, step])
+        next_ones = following[
+            walks[:, step - 1], rng.integers(3, size=n_users)
+        ]
+        walks[:, step] = np.where(
+            rng.random(n_users) < 0.8, next_ones, walks[:, step]
+        )
     events = pd.DataFrame(
         {
             "user": np.repeat(data.users.index, n_steps),
@@ -67,9 +75,17 @@ else:
 encoder = InteractionEncoder(values="position")
 X = encoder.fit_transform(events)
 split = user_split(
-    X, test_size=0.2, valid_size=None, holdout=5, order=X, min_interactions=10, random_state=0
+    X,
+    test_size=0.2,
+    valid_size=None,
+    holdout=5,
+    order=X,
+    min_interactions=10,
+    random_state=0,
 )
-print(f"{split.X_train.shape[0]} users to train on, {split.X_test.shape[0]} new ones")
+print(
+    f"{split.X_train.shape[0]} users to train on, {split.X_test.shape[0]} new ones"
+)
 
 # %%
 # Fit
@@ -82,7 +98,7 @@ print(f"{split.X_train.shape[0]} users to train on, {split.X_test.shape[0]} new 
 # networks. Early stopping: each model holds out a tenth of its own training users and stops when
 # the NDCG of these stops rising. SVAE ranks their latest movies, MultVAE randomly sampled ones.
 
-large = args.data == "ml-1m"
+large = edition == "1m"
 multvae_params = {} if large else {"n_factors": 50, "lr": 5e-3}
 svae_params = {} if large else {"n_recurrent": 100, "lr": 2e-3}
 models = {
@@ -109,10 +125,14 @@ print(table.round(3).to_string())
 # how often the one after it, and so on? In other data the order may matter less: try ``ml-100k``.
 
 ahead = split.y_test.copy()
-ahead.data -= np.repeat(np.diff(split.X_test.indptr), np.diff(ahead.indptr))  # 1 is the next one
+ahead.data -= np.repeat(
+    np.diff(split.X_test.indptr), np.diff(ahead.indptr)
+)  # 1 is the next one
 by_step = pd.DataFrame(
     {
-        step: evaluate(models, split.X_test, ahead * (ahead == step), ["hr@10"])["hr@10"]
+        step: evaluate(
+            models, split.X_test, ahead * (ahead == step), ["hr@10"]
+        )["hr@10"]
         for step in range(1, 6)
     }
 )
@@ -123,15 +143,17 @@ print(by_step.round(3).to_string())
 # ----
 # On the left, the training curve, from ``history_``, a frame with a row for each epoch.
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+fig, (left, right) = plt.subplots(
+    1, 2, figsize=(9, 3.5), layout="constrained"
+)
 models["SVAE"].history_["valid_ndcg"].plot(ax=left, marker="o")
-left.set(title="Training of SVAE", xlabel="epoch", ylabel="NDCG@100 of held-out users")
+left.set(
+    title="Training of SVAE",
+    xlabel="epoch",
+    ylabel="NDCG@100 of held-out users",
+)
 by_step.T.plot(ax=right, marker="o", xticks=by_step.columns)
 right.set(title="New users", xlabel="movies ahead", ylabel="HR@10 on test")
-if args.save:
-    args.save.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(args.save, dpi=120)
-    print(f"saved {args.save}")
 
 # %%
 # The same movies in two orders
@@ -150,14 +172,21 @@ histories = pd.concat(
 )
 two_rows, names = encoder.transform_histories(histories)
 for model in ("MultVAE", "SVAE"):
-    for name, ids in zip(names, models[model].recommend(two_rows, n=3), strict=True):
-        print(f"{model}, {name}:", ", ".join(titles[encoder.item_ids_[ids]]))
+    for name, ids in zip(
+        names, models[model].recommend(two_rows, n=3), strict=True
+    ):
+        print(
+            f"{model}, {name}:", ", ".join(titles[encoder.item_ids_[ids]])
+        )
 
 # %%
 # In the synthetic data, each movie has three successors. A movie that is already in the history is
 # not recommended again.
 
-if not args.data:
+if not edition:
     for name, items in orders.items():
         three = following[data.items.index.get_loc(items[-1])]
-        print(f"after {titles[items[-1]]}, {name}:", ", ".join(titles.iloc[three]))
+        print(
+            f"after {titles[items[-1]]}, {name}:",
+            ", ".join(titles.iloc[three]),
+        )

@@ -7,7 +7,7 @@ gender, age and occupation of a user. This page shows how much these features im
 ratings, how the model handles cold start, that is, users and movies without any ratings, and how
 to use the embeddings.
 
-The script runs on synthetic movies; with the argument ``ml-100k`` or ``ml-1m`` it runs on
+The data is synthetic; with ``MOVIELENS=100k`` or ``1m`` in the environment, this page runs on
 MovieLens, which takes minutes.
 """
 
@@ -17,7 +17,7 @@ MovieLens, which takes minutes.
 # Two frames: user features with a row for each row of the matrix, and item features with a row for
 # each column. The titles end with the year, which already is a separate column.
 
-import argparse
+import os
 import tempfile
 from pathlib import Path
 
@@ -42,20 +42,21 @@ from sklearn_recsys.datasets import fetch_movielens, make_movies
 from sklearn_recsys.model_selection import evaluate, random_holdout
 from sklearn_recsys.preprocessing import FeatureEncoder, InteractionEncoder
 
-parser = argparse.ArgumentParser()
-parser.add_argument("data", nargs="?", help="an edition of MovieLens, as in ml-100k")
-parser.add_argument("--save", type=Path, help="where to save the plot")
-args = parser.parse_args()
-if args.data:
-    data = fetch_movielens(args.data.removeprefix("ml-"))
+edition = os.environ.get("MOVIELENS")
+if edition:
+    data = fetch_movielens(edition)
 else:
-    data = make_movies(n_users=1000, n_items=400, density=0.08, random_state=0)
+    data = make_movies(
+        n_users=1000, n_items=400, density=0.08, random_state=0
+    )
 
 encoder = InteractionEncoder()
 R = encoder.fit_transform(data.interactions)
 titles = data.items.loc[encoder.item_ids_, "title"].to_numpy()
 items = data.items.loc[encoder.item_ids_, ["title", "genres", "year"]]
-items["title"] = items["title"].str.replace(r"\s*\(\d{4}\)$", "", regex=True)
+items["title"] = items["title"].str.replace(
+    r"\s*\(\d{4}\)$", "", regex=True
+)
 users = data.users.loc[encoder.user_ids_, ["gender", "age", "occupation"]]
 print(f"{R.shape[0]} users, {R.shape[1]} movies, {R.nnz} ratings")
 print(items.head(3).to_string())
@@ -69,7 +70,9 @@ print(users.head(3).to_string())
 # ``TwoTower(items, user_encoder=FeatureEncoder({"age": "category"}))``.
 
 for frame in (items, users):
-    for name, kind, start, stop, n_codes in FeatureEncoder().fit(frame).slots_:
+    for name, kind, start, stop, n_codes in (
+        FeatureEncoder().fit(frame).slots_
+    ):
         print(f"{name}: {kind}, {stop - start} column(s), {n_codes} codes")
 
 # %%
@@ -112,20 +115,29 @@ small = {
     "item_encoder": FeatureEncoder(max_length=3),
     "lr": 5e-3,
 }
-params = {"random_state": 0, **({} if args.data else small)}
+params = {"random_state": 0, **({} if edition else small)}
 ratings = {
     "ratings alone": TwoTower(**params).fit(X_fit),
     "with item features": TwoTower(items, **params).fit(X_fit),
-    "with user features, too": TwoTower(items, **params).fit(X_fit, user_features=F),
+    "with user features, too": TwoTower(items, **params).fit(
+        X_fit, user_features=F
+    ),
 }
 table = pd.DataFrame(
     {
-        name: evaluate(ratings, X_fit, y, ["neg_rmse"], user_features=F)["neg_rmse"]
-        for name, y in {"validation": X_valid, "new movies": X_withheld}.items()
+        name: evaluate(ratings, X_fit, y, ["neg_rmse"], user_features=F)[
+            "neg_rmse"
+        ]
+        for name, y in {
+            "validation": X_valid,
+            "new movies": X_withheld,
+        }.items()
     }
 )
 table = -table
-table["epochs"] = pd.Series({name: len(model.history_) for name, model in ratings.items()})
+table["epochs"] = pd.Series(
+    {name: len(model.history_) for name, model in ratings.items()}
+)
 print("RMSE")
 print(table.round(4).to_string())
 
@@ -138,11 +150,19 @@ print(table.round(4).to_string())
 
 given, held_out = random_holdout(X_new, 0.5, per_user=True, random_state=0)
 no_history = csr_array(given.shape)
-five, _ = random_holdout(given, 0.9999, per_user=True, min_train=5, random_state=0)
+five, _ = random_holdout(
+    given, 0.9999, per_user=True, min_train=5, random_state=0
+)
 table = pd.DataFrame(
     {
-        name: evaluate(ratings, X, held_out, ["neg_rmse"], user_features=F_new)["neg_rmse"]
-        for name, X in {"none": no_history, "five": five, "all": given}.items()
+        name: evaluate(
+            ratings, X, held_out, ["neg_rmse"], user_features=F_new
+        )["neg_rmse"]
+        for name, X in {
+            "none": no_history,
+            "five": five,
+            "all": given,
+        }.items()
     }
 )
 print("RMSE")
@@ -165,7 +185,9 @@ rankers = {
     "popularity": PopularityRecommender(),
     "content": ContentRecommender(items),
     "two towers": TwoTower(items, loss="softmax", **params),
-    "two towers, id_dropout=0.5": TwoTower(items, loss="softmax", id_dropout=0.5, **params),
+    "two towers, id_dropout=0.5": TwoTower(
+        items, loss="softmax", id_dropout=0.5, **params
+    ),
 }
 for name, model in rankers.items():
     model.fit(likes, **{"user_features": F} if "towers" in name else {})
@@ -179,7 +201,10 @@ table = pd.DataFrame(
             candidates=candidates,
             user_features=F,
         )["recall@20"]
-        for name, candidates in {"all": None, "new": np.flatnonzero(withheld)}.items()
+        for name, candidates in {
+            "all": None,
+            "new": np.flatnonzero(withheld),
+        }.items()
     }
 )
 print("recall@20 of new movies, among")
@@ -192,13 +217,24 @@ print(table.round(3).to_string())
 # recommends the same items to all. Then recommend to two users.
 
 ranker = rankers["two towers, id_dropout=0.5"]
-pair = {name: rankers[name] for name in ("popularity", "two towers, id_dropout=0.5")}
+pair = {
+    name: rankers[name]
+    for name in ("popularity", "two towers, id_dropout=0.5")
+}
 liked = only(X_new, X_new > 3.5)
-table = evaluate(pair, no_history, liked, ["ndcg@10", "recall@20"], user_features=F_new)
+table = evaluate(
+    pair, no_history, liked, ["ndcg@10", "recall@20"], user_features=F_new
+)
 print(table.round(3).to_string())
 
-engineer = "technician/engineer" if args.data == "ml-1m" else "engineer"
-people = pd.DataFrame({"gender": ["F", "M"], "age": [25, 50], "occupation": ["artist", engineer]})
+engineer = "technician/engineer" if edition == "1m" else "engineer"
+people = pd.DataFrame(
+    {
+        "gender": ["F", "M"],
+        "age": [25, 50],
+        "occupation": ["artist", engineer],
+    }
+)
 for (_, person), ids in zip(
     people.iterrows(),
     ranker.recommend(csr_array((2, R.shape[1])), n=5, user_features=people),
@@ -213,12 +249,18 @@ for (_, person), ids in zip(
 # MovieLens, or the three most popular synthetic ones; then for the new movie with the most ratings,
 # whose embedding comes from its features alone.
 
-famous_titles = ["Toy Story (1995)", "Star Wars (1977)", "Godfather, The (1972)"]
-if args.data == "ml-1m":
-    famous_titles[1] = "Star Wars: Episode V - The Empire Strikes Back (1980)"
+famous_titles = [
+    "Toy Story (1995)",
+    "Star Wars (1977)",
+    "Godfather, The (1972)",
+]
+if edition == "1m":
+    famous_titles[1] = (
+        "Star Wars: Episode V - The Empire Strikes Back (1980)"
+    )
 counts = R.sign().sum(axis=0)
 asked = np.flatnonzero(np.isin(titles, famous_titles))
-if not args.data:
+if not edition:
     asked = np.argsort(counts * ~withheld)[:-4:-1]
 asked = np.append(asked, np.argmax(counts * withheld))
 ids, cosines = ranker.similar_items(asked, n=5)
@@ -226,7 +268,9 @@ for item, near, cosine in zip(asked, ids, cosines, strict=True):
     mark = ", new" if withheld[item] else ""
     print(f"{titles[item]}, {items['genres'].iloc[item]}{mark}")
     for other, value in zip(near, cosine, strict=True):
-        print(f"    {value:.2f}  {titles[other]}, {items['genres'].iloc[other]}")
+        print(
+            f"    {value:.2f}  {titles[other]}, {items['genres'].iloc[other]}"
+        )
 
 # %%
 # A user's favorites
@@ -259,13 +303,17 @@ print(favorites.round(2).replace({"rated": {0: ""}}).to_string(index=False))
 # logistic regression predicts a user's gender on MovieLens, or occupation in the synthetic data,
 # from the embedding of the ratings; new users are the test set.
 
-target = "gender" if args.data else "occupation"
+target = "gender" if edition else "occupation"
 model = ratings["with item features"]  # has not read the target
-classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+classifier = make_pipeline(
+    StandardScaler(), LogisticRegression(C=0.1, max_iter=1000)
+)
 classifier.fit(model.transform(X_fit), F[target])
 accuracy = classifier.score(model.transform(X_new), F_new[target])
 most = (F_new[target] == F[target].mode()[0]).mean()
-print(f"{target} of new users: accuracy {accuracy:.3f}, the most frequent one {most:.3f}")
+print(
+    f"{target} of new users: accuracy {accuracy:.3f}, the most frequent one {most:.3f}"
+)
 
 # %%
 # Export embeddings
@@ -277,7 +325,13 @@ print(f"{target} of new users: accuracy {accuracy:.3f}, the most frequent one {m
 folder = tempfile.TemporaryDirectory()
 path = Path(folder.name)
 vectors = pd.DataFrame(ranker.item_factors_)
-vectors.to_csv(path / "vectors.tsv", sep="\t", header=False, index=False, float_format="%.5f")
+vectors.to_csv(
+    path / "vectors.tsv",
+    sep="\t",
+    header=False,
+    index=False,
+    float_format="%.5f",
+)
 labels = items.assign(new=withheld).rename_axis("item").reset_index()
 labels.to_csv(path / "metadata.tsv", sep="\t", index=False)
 for file in ("vectors.tsv", "metadata.tsv"):
@@ -299,17 +353,29 @@ points = plane.transform(ranker.item_factors_)
 first = items["genres"].str.split("|").str[0].to_numpy()
 frequent = pd.Series(first).value_counts().index[:6]
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+fig, (left, right) = plt.subplots(
+    1, 2, figsize=(10, 4), layout="constrained"
+)
 for name, model in ratings.items():
     left.plot(model.history_["valid_loss"], label=name)
-left.set(title="Training", xlabel="epoch", ylabel="held-out squared error per user")
+left.set(
+    title="Training",
+    xlabel="epoch",
+    ylabel="held-out squared error per user",
+)
 left.legend()
 right.scatter(*points[shown].T, s=4, color="lightgray")
 for number, genre in enumerate(frequent):
     for marker, group in (("o", ~withheld), ("x", withheld)):
         selected = shown & (first == genre) & group
         label = genre if marker == "o" else None
-        right.scatter(*points[selected].T, s=10, marker=marker, color=f"C{number}", label=label)
+        right.scatter(
+            *points[selected].T,
+            s=10,
+            marker=marker,
+            color=f"C{number}",
+            label=label,
+        )
 share = plane.explained_variance_ratio_
 right.set(
     title="Movies",
@@ -317,10 +383,6 @@ right.set(
     ylabel=f"second, {share[1]:.0%}",
 )
 fig.legend(*right.get_legend_handles_labels(), loc="outside right upper")
-if args.save:
-    args.save.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(args.save, dpi=120)
-    print(f"saved {args.save}")
 
 # %%
 # Training curves in TensorBoard
@@ -336,9 +398,14 @@ except ImportError:
     print("Not installed here: pip install tensorboard")
 else:
     watched = clone(ratings["with user features, too"])
-    watched.set_params(callbacks=[TensorBoard(SummaryWriter(path / "runs"))], max_epochs=3)
+    watched.set_params(
+        callbacks=[TensorBoard(SummaryWriter(path / "runs"))], max_epochs=3
+    )
     watched.fit(X_fit, user_features=F)
     watched.set_params(callbacks=None)
-    print("Written:", ", ".join(file.name for file in (path / "runs").iterdir()))
+    print(
+        "Written:",
+        ", ".join(file.name for file in (path / "runs").iterdir()),
+    )
     print("To look at it: tensorboard --logdir runs")
 folder.cleanup()

@@ -38,6 +38,8 @@ async def anyone(items: list[str], n: int = 10) -> list[str]:
 
 
 @app.post("/reload")
-def reload() -> str:  # not async: it runs in a thread of its own, and requests go on
+def reload() -> (
+    str
+):  # not async: it runs in a thread of its own, and requests go on
     app.state.model = load(os.environ["MODEL"])
     return "reloaded"
