@@ -3,6 +3,7 @@
 Pages need no network, neither when they are built nor when they are read.
 """
 
+import re
 import sys
 import zlib
 from importlib import import_module
@@ -25,6 +26,7 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
+    "matplotlib.sphinxext.plot_directive",
     "numpydoc",
     "sphinx_copybutton",
     "sphinx_design",
@@ -66,6 +68,10 @@ OTHER_PROJECTS = {
     "torch": "https://docs.pytorch.org/docs/stable/",
     "skorch": "https://skorch.readthedocs.io/en/stable/",
 }
+
+plot_html_show_formats = False  # one picture, without links to files
+plot_html_show_source_link = False
+plot_formats = [("png", 150)]
 
 autosummary_generate = True
 numpydoc_show_class_members = False  # the class template shows them, with their documentation
@@ -134,6 +140,22 @@ def skip_inherited(app, what, name, obj, skip, options):
     return True if inherited and name not in {"get_params", "set_params"} else None
 
 
+def read_markdown(app, path, docname, content):
+    """Turn an included Markdown file, the changelog, into reStructuredText.
+
+    Headings and links differ; names in backticks do not, because literals are the default role.
+    """
+    if path.suffix == ".md":
+        text = re.sub(r"\[([^]`]+)\]\((\S+?)\)", r"`\1 <\2>`__", content[0])
+        content[0] = re.sub(r"^(##|###) (.+)$", underline, text, flags=re.MULTILINE)
+
+
+def underline(heading):
+    """Return the heading of a match in reStructuredText."""
+    level, title = heading.groups()
+    return f"{title}\n{'-' * len(title) if level == '##' else '~' * len(title)}"
+
+
 def copy_mathjax(app, exception):
     """Copy what the pages need of the 24 MB in the package sphinx-mathjax-offline.
 
@@ -149,6 +171,7 @@ def copy_mathjax(app, exception):
 
 def setup(app):
     """Register our hooks with Sphinx."""
+    app.connect("include-read", read_markdown)
     write_api_reference(HERE / "api")
     app.connect("autodoc-skip-member", skip_inherited)
     app.connect("build-finished", copy_mathjax)
