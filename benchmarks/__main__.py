@@ -21,6 +21,7 @@ from benchmarks import (
     batch,
     clusters,
     cold_start,
+    compare,
     compose,
     contrastive,
     deep_autoencoder,
@@ -129,6 +130,13 @@ SECTIONS = {
     "contrastive": (contrastive.yelp2018_test, "SimpleX and LightGCN on Yelp2018"),
     "contrastive-new-users": (contrastive.new_users, "SimpleX for 500 users held out of ml-1m"),
     "warp": (contrastive.warp, "WARP against BPR on ml-1m after equal times"),
+    "compare": (compare.speed, "compare: ten models on all users of ml-1m, against evaluate"),
+    "compare-coverage": (
+        compare.coverage,
+        f"how often intervals of {compare.N_USERS} users hold the mean of all, ml-1m",
+    ),
+    "compare-splits": (compare.repeated_splits, "the same for the mean of 20 random splits"),
+    "compare-errors": (compare.errors, "how often tests find a difference by mistake, ml-1m"),
     "compose": (compose.movielens, "stacks and two stages on ml-1m, against their members"),
     "compose-new-users": (compose.new_users, "the same for new users alone"),
     "compose-ncf": (compose.ncf, "the same in NCF's split alone"),
@@ -183,6 +191,7 @@ LONG = {name for name in SECTIONS if name.startswith(NEURAL)}
 LONG |= {name for name in SECTIONS if name.startswith("als")}
 LONG |= {"ease-relatives", "ease-density", "ease-new-users", "elsa"}
 LONG |= {"cold-users", "cold-items"}
+LONG |= {name for name in SECTIONS if name.startswith("compare")}
 LONG |= {"contrastive", "contrastive-new-users", "warp"}
 LONG |= {"explain", "explain-leave-one-out"}
 LONG |= {name for name in SECTIONS if name.startswith("compose")}

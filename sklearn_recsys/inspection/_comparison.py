@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -70,19 +71,22 @@ class Comparison:
     users of the same kind; the fitted models, their seeds and the split stay as they are. From
     fewer than about fifty users they are a little too short.
 
-    *Tests* flip signs at random: if two models are equally good, each user's two values could as
-    well be swapped. The p-value is the share of random swaps (the observed one included) after
-    which the scores differ by as much as they do. It holds exactly, for any number of users, if
-    the values are exchangeable; and with many users if only the means are equal. That is why it is
-    used here: values of users are often zero, or equal for both models, which the test of Wilcoxon
-    drops, so that it tests another hypothesis; and with few users that differ, a t-test is
-    approximate. `p_holm` is the chance to find a difference by mistake for any of the models.
+    *Tests* flip signs at random [1]_: if two models are equally good, each user's two values could
+    as well be swapped. The p-value is the share of swaps after which the scores differ by more than
+    they do, and half of those after which they differ by as much; of hits, that is McNemar's test
+    with mid-p-values [2]_. It needs no assumption but that the values are exchangeable, and with
+    many users none but that the means are equal. Most differences of users are zero, which the
+    test of Wilcoxon drops, so that it tests another hypothesis; a t-test needs many users who
+    differ. `p_holm` bounds the chance to find a difference by mistake for any of the models [3]_.
 
     References
     ----------
     .. [1] M. Smucker, J. Allan, B. Carterette, "A comparison of statistical significance tests for
        information retrieval evaluation", CIKM 2007.
-    .. [2] S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal
+    .. [2] M. Fagerland, S. Lydersen, P. Laake, "The McNemar test for binary matched-pairs data:
+       mid-p and asymptotic are better than exact conditional", BMC Medical Research Methodology
+       13:91, 2013.
+    .. [3] S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal
        of Statistics 6, 1979.
 
     Examples
@@ -99,9 +103,9 @@ class Comparison:
     popular    0.144
     EASE       0.303
     dtype: float64
-    >>> comparison.scores.loc[("ndcg@10", "EASE"), ["difference", "p_holm"]].round(4)
-    difference    0.1586
-    p_holm        0.0001
+    >>> comparison.scores.loc[("ndcg@10", "EASE"), ["difference", "p_holm"]].round(5)
+    difference    0.15861
+    p_holm        0.00005
     Name: (ndcg@10, EASE), dtype: float64
     """
 
@@ -184,6 +188,9 @@ class Comparison:
                 intervals = [f" [{a:.4f}, {b:.4f}]" for a, b in rows[["low", "high"]].to_numpy()]
                 cells += intervals + np.where(rows["p_holm"] < alpha, " *", "  ")
             table[metric] = cells
+            if rows["repeat_sd"].notna().any():
+                deviations = rows["repeat_sd"].map("{:.4f}".format, na_action="ignore")
+                table[f"{metric}, s.d. of repeats"] = deviations.fillna("")
         for column, (title, form) in _COSTS.items():
             if self.costs[column].notna().any():
                 table[title] = self.costs[column].map(form.format, na_action="ignore").fillna("")
@@ -200,7 +207,7 @@ class Comparison:
         )
 
     def __repr__(self):
-        return f"{self._table().to_string()}\n{self._caption()}"
+        return f"{self._table().to_string()}\n{fill(self._caption(), 100)}"
 
     def _repr_html_(self):
         return f"{self._table().to_html()}<p>{escape(self._caption())}</p>"

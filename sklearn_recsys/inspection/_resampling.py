@@ -50,16 +50,20 @@ def sign_flip_test(differences, n_resamples, rng):
     Returns
     -------
     p_values : ndarray of float64 of shape (n_columns,)
-        Two-sided; at least 1 / (n_resamples + 1), as the observed signs count as one flip.
+        Two-sided mid-p-values: of flips with as large a sum as the observed one, half count, and
+        the observed signs are one of them. 1 if the sum is zero.
     """
     n_rows = len(differences)
-    threshold = np.abs(differences.sum(axis=0))
-    threshold = threshold - _TIES * np.abs(differences).sum(axis=0)
-    n_extreme = np.ones(differences.shape[1])
+    observed = np.abs(differences.sum(axis=0))
+    ties = _TIES * np.abs(differences).sum(axis=0)
+    larger, as_large = np.zeros((2, differences.shape[1]))
     for block in gen_batches(n_resamples, max(1, _BLOCK_VALUES // n_rows)):
         signs = 2.0 * rng.integers(2, size=(block.stop - block.start, n_rows), dtype=np.int8) - 1
-        n_extreme += np.count_nonzero(np.abs(signs @ differences) >= threshold, axis=0)
-    return n_extreme / (n_resamples + 1)
+        sums = np.abs(signs @ differences)
+        larger += np.count_nonzero(sums > observed + ties, axis=0)
+        as_large += np.count_nonzero(np.abs(sums - observed) <= ties, axis=0)
+    p_values = (larger + (as_large + 1) / 2) / (n_resamples + 1)
+    return np.where(observed <= ties, 1.0, p_values)
 
 
 def holm(p_values):

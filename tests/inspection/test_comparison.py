@@ -73,11 +73,24 @@ def test_it_shows_as_a_table(comparison):
     assert "*" not in lines[4]
     assert "fit, s" in lines[0]
     assert "MiB" not in text
-    assert "80 users" in lines[-1]
-    assert "95 %" in lines[-1]
+    assert "repeats" not in text
+    assert "80 users" in lines[5]
+    assert "95 %" in lines[5]
+    assert max(map(len, lines)) <= 120
     assert cell in html
     assert "&lt;random&gt;" in html
     assert "<random>" not in html
+
+
+def test_it_shows_how_much_repetitions_differ():
+    models = {"popular": PopularityRecommender(), "random": RandomRecommender()}
+    comparison = compare(models, R, cv=2, metrics="ndcg", n_repeats=3, n_resamples=99)
+    deviation = comparison.repeats.loc["random", "ndcg@10"].std()
+    assert deviation > 0
+    text = repr(comparison)
+    assert "ndcg@10, s.d. of repeats" in text
+    assert f"{deviation:.4f}" in text
+    assert "nan" not in text.lower()
 
 
 def test_the_confidence_level_is_that_of_intervals_and_marks():

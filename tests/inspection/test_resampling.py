@@ -112,27 +112,36 @@ def test_p_values_are_those_of_all_flips(discrete):
     if discrete:  # many ties, and many zeros
         differences = np.sign(differences) * (np.abs(differences) > 0.6) / 3
     p_values = sign_flip_test(differences, 20_000, rng())
+    signs = np.array(list(product([-1, 1], repeat=9)))
     for column, p_value in zip(differences.T, p_values, strict=True):
-        zeros = np.zeros_like(column)
-        exact = stats.permutation_test(
-            (column, zeros),
-            lambda x, y, axis: np.mean(x - y, axis=axis),
-            permutation_type="samples",
-            vectorized=True,
-            n_resamples=np.inf,
-        ).pvalue
+        sums, observed = np.abs(signs @ column), abs(column.sum())
+        as_large = np.isclose(sums, observed)
+        exact = np.mean((sums > observed) & ~as_large) + np.mean(as_large) / 2
         assert p_value == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 20_000) + 1e-4)
 
 
+def test_p_values_of_hits_are_those_of_mcnemar():
+    """Of 30 users who are hit by one model only, 21 are by the first."""
+    hits = np.repeat([1.0, -1.0, 0.0], [21, 9, 200])[:, np.newaxis]
+    (p_value,) = sign_flip_test(hits, 40_000, rng())
+    exact = 2 * stats.binom.sf(21, 30, 0.5) + stats.binom.pmf(21, 30, 0.5)
+    assert p_value == pytest.approx(exact, abs=4 * np.sqrt(exact / 40_000))
+
+
 def test_p_values_of_extremes():
-    zero, large = sign_flip_test(np.array([[0.0, 1.0]] * 60), 999, rng())
-    assert zero == 1
-    assert large == 1 / 1000
+    zero, balanced, large = sign_flip_test(
+        np.array([[0.0, 1.0, 1.0]] * 30 + [[0.0, -1.0, 1.0]] * 30), 999, rng()
+    )
+    assert zero == balanced == 1
+    assert large == 0.5 / 1000
 
 
-def test_the_test_keeps_its_level():
-    """Users of two equal models, whose values are mostly zero, are swapped at random."""
-    values = rng().random((40, 2, 2000)) * (rng().random((40, 2, 2000)) < 0.3)
+@pytest.mark.parametrize("hits", [False, True])
+def test_the_test_keeps_its_level(hits):
+    """The values of two equal models, mostly zero, are exchangeable."""
+    drawn = rng()
+    values = drawn.random((60, 2, 2000)) * (drawn.random((60, 2, 2000)) < 0.3)
+    values = (values > 0).astype(float) if hits else values
     p_values = sign_flip_test(values[:, 0] - values[:, 1], 499, rng())
     rejected = np.count_nonzero(p_values <= 0.05)
     assert stats.binomtest(rejected, 2000, 0.05).pvalue > 0.001
