@@ -17,7 +17,7 @@ from sklearn_recsys.inspection._runs import Protocol, run
 from sklearn_recsys.inspection._statistics import COLUMNS, score_table
 from sklearn_recsys.metrics._outcome import RowSums
 from sklearn_recsys.metrics._scorer import check_is_recommender
-from sklearn_recsys.model_selection._evaluate import parse_metrics
+from sklearn_recsys.model_selection._evaluate import is_beyond_accuracy, parse_metrics
 from sklearn_recsys.utils._labels import (
     check_same_labels,
     check_same_rows,
@@ -67,8 +67,8 @@ def compare(
         Splits of the rows, as in :func:`~sklearn_recsys.model_selection.cross_validate`; an integer
         is that many folds over users. A row's values in several splits count as one user's.
     metrics : sequence of str, default=("ndcg", "hr", "recall", "coverage")
-        Metrics as in :func:`~sklearn_recsys.model_selection.evaluate`. Those of all lists at once,
-        such as ``"coverage"``, have neither intervals nor tests. The first one orders the models.
+        Metrics as in :func:`~sklearn_recsys.model_selection.evaluate`. Beyond-accuracy
+        metrics have neither intervals nor tests. The first metric orders the models.
     k : int, default=10
         Length of the list for metrics that do not include one.
     baseline : str, default=None
@@ -129,7 +129,7 @@ def compare(
     """
     _check_models(models, baseline)
     baseline = next(iter(models)) if baseline is None else baseline
-    parsed = parse_metrics(metrics, k)
+    parsed = _parsed(metrics, k)
     for name, value in (("n_repeats", n_repeats), ("n_resamples", n_resamples)):
         check_scalar(value, name, Integral, min_val=1)
     bounds = {"min_val": 0, "max_val": 1, "include_boundaries": "neither"}
@@ -190,16 +190,13 @@ def _comparison(runs, sums, parsed, labels, baseline, confidence_level, n_resamp
     )[[label for label, *_ in parsed]]
     by_model = repeats.groupby(level="model", sort=False)
     scores = by_model.mean().unstack().to_frame("score").rename_axis(["metric", "model"])
-    scores = scores.reindex(columns=COLUMNS)
-    if per_metric:
-        n_users = np.count_nonzero(next(iter(next(iter(per_metric.values())).values())).counts)
-        if n_users < 2:
-            raise ValueError(
-                f"Intervals need held-out interactions of at least two users; got {n_users}."
-            )
-        table = score_table(per_metric, baseline, confidence_level, n_resamples, rng)
-        table = table.reindex(index=scores.index, columns=COLUMNS)
-        scores = table.fillna({"score": scores["score"]})
+    n_users = np.count_nonzero(next(iter(per_metric.values()))[baseline].counts)
+    if n_users < 2:
+        raise ValueError(
+            f"Intervals need held-out interactions of at least two users; got {n_users}."
+        )
+    table = score_table(per_metric, baseline, confidence_level, n_resamples, rng)
+    scores = table.reindex(index=scores.index, columns=COLUMNS).fillna({"score": scores["score"]})
     scores["repeat_sd"] = by_model.std(ddof=1).unstack()
     per_user = pd.concat(
         {
@@ -217,6 +214,18 @@ def _comparison(runs, sums, parsed, labels, baseline, confidence_level, n_resamp
     ).T.rename_axis("model")
     options = {"confidence_level": confidence_level}
     return Comparison(scores, per_user, costs, repeats, baseline, **options)
+
+
+def _parsed(metrics, k):
+    """Return the parsed metrics; raise unless one of them is of accuracy."""
+    parsed = parse_metrics(metrics, k)
+    if all(is_beyond_accuracy(name) for _, name, _ in parsed):
+        raise ValueError(
+            "Models are compared by the accuracy for each user, but metrics are beyond accuracy: "
+            f'{", ".join(label for label, *_ in parsed)}. Add one such as "ndcg", or use '
+            "sklearn_recsys.model_selection.evaluate."
+        )
+    return parsed
 
 
 def _check_models(models, baseline):

@@ -39,7 +39,7 @@ class Comparison:
         - ``effect_size``: the difference, divided by the standard deviation of the users'
           differences (Cohen's d of paired samples).
 
-        Metrics of all lists at once, such as coverage, only have a ``score`` and a ``repeat_sd``.
+        Beyond-accuracy metrics, such as coverage, only have a ``score`` and a ``repeat_sd``.
     per_user : DataFrame
         A row for each user, a column for each metric and model, ``per_user["ndcg@10"]`` is the
         frame of one metric. NaN for users with nothing held out.

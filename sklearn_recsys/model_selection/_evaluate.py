@@ -180,8 +180,8 @@ def evaluate(
         The features of the rows of `X`, for models that were fitted with user features.
     standard_error : bool, default=False
         Whether to add the column ``"<metric> s.e."`` after each metric of `score`: the standard
-        error over the users, for ratings by the delta method. Beyond-accuracy metrics, which depend
-        on all lists at once, have none.
+        error over the users, for ratings by the delta method. Beyond-accuracy metrics have
+        none.
 
     Returns
     -------
@@ -242,6 +242,11 @@ def parse_metrics(metrics, k=10):
     if not parsed:
         raise ValueError("metrics must name at least one metric; got none.")
     return parsed
+
+
+def is_beyond_accuracy(name):
+    """Return whether a metric is one of the beyond-accuracy metrics."""
+    return name in _BEYOND_ACCURACY
 
 
 def beyond_accuracy(parsed, outcome, model):

@@ -378,6 +378,8 @@ def test_bad_arguments():
         compare(models, TRAIN, TEST, confidence_level=95)
     with pytest.raises(ValueError, match="Unknown metric 'hits'"):
         compare(models, TRAIN, TEST, metrics="hits")
+    with pytest.raises(ValueError, match="beyond accuracy: coverage@10, gini@5. Add"):
+        compare(models, TRAIN, TEST, metrics=["coverage", "gini@5"])
     als = ALS(4, max_iter=1).fit(TRAIN)
     with pytest.raises(ValueError, match="'als' is fitted: pass a clone"):
         compare({**models, "als": als}, TRAIN, TEST, n_repeats=2)
