@@ -135,7 +135,7 @@ SECTIONS = {
         compare.coverage,
         f"how often intervals of {compare.N_USERS} users hold the mean of all, ml-1m",
     ),
-    "compare-splits": (compare.repeated_splits, "the same for the mean of 20 random splits"),
+    "compare-splits": (compare.repeated_splits, "the same for the mean of 10 random splits"),
     "compare-errors": (compare.errors, "how often tests find a difference by mistake, ml-1m"),
     "compose": (compose.movielens, "stacks and two stages on ml-1m, against their members"),
     "compose-new-users": (compose.new_users, "the same for new users alone"),

@@ -120,12 +120,13 @@ def compare(
     >>> from sklearn_recsys.preprocessing import InteractionEncoder
     >>> R = InteractionEncoder().fit_transform(make_movies(random_state=0).interactions)
     >>> models = {"popular": PopularityRecommender(), "knn": ItemKNN(), "EASE": EASE(l2=50)}
-    >>> compare(models, R, cv=3, metrics=["ndcg", "recall"]).to_frame("ndcg@10").iloc[:, :3]
-                score       low      high
+    >>> comparison = compare(models, R, cv=3, metrics=["ndcg", "recall"])
+    >>> comparison.to_frame("ndcg@10").iloc[:, :3].round(3)
+             score    low   high
     model
-    knn      0.389717  0.353745  0.426312
-    EASE     0.302828  0.270136  0.335840
-    popular  0.144220  0.121209  0.168135
+    knn      0.390  0.354  0.427
+    EASE     0.303  0.271  0.337
+    popular  0.144  0.122  0.169
     """
     _check_models(models, baseline)
     baseline = next(iter(models)) if baseline is None else baseline

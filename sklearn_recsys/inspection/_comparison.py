@@ -66,27 +66,31 @@ class Comparison:
     :math:`\sum_u s_u / \sum_u n_u` with sums :math:`s_u` of errors and numbers of cells
     :math:`n_u`.
 
-    *Intervals* are percentile intervals of the bootstrap: users are drawn with replacement, with
-    all their cells and for all models alike. They answer how much the score would change with other
-    users of the same kind; the fitted models, their seeds and the split stay as they are. From
-    fewer than about fifty users they are a little too short.
+    *Intervals* are those of the bootstrap, bias-corrected and accelerated [1]_: users are drawn
+    with replacement, with all their cells and for all models alike. They answer how much the score
+    would change with other users of the same kind; the fitted models, their seeds and the split
+    stay as they are. Of a score that rests on fewer than about twenty users with a hit, they
+    are too short.
 
-    *Tests* flip signs at random [1]_: if two models are equally good, each user's two values could
+    *Tests* flip signs at random [2]_: if two models are equally good, each user's two values could
     as well be swapped. The p-value is the share of swaps after which the scores differ by more than
     they do, and half of those after which they differ by as much; of hits, that is McNemar's test
-    with mid-p-values [2]_. It needs no assumption but that the values are exchangeable, and with
-    many users none but that the means are equal. Most differences of users are zero, which the
-    test of Wilcoxon drops, so that it tests another hypothesis; a t-test needs many users who
-    differ. `p_holm` bounds the chance to find a difference by mistake for any of the models [3]_.
+    with mid-p-values [3]_. It assumes no distribution but that the values are exchangeable, and
+    with many users only that the means are equal. Most users often have equal values: then a t-test
+    is less powerful, and the test of Wilcoxon is about the ranks of the other users' differences,
+    not about the scores. `p_holm` bounds the chance to find a difference by mistake for any of the
+    models [4]_.
 
     References
     ----------
-    .. [1] M. Smucker, J. Allan, B. Carterette, "A comparison of statistical significance tests for
+    .. [1] B. Efron, "Better bootstrap confidence intervals", Journal of the American Statistical
+       Association 82, 1987.
+    .. [2] M. Smucker, J. Allan, B. Carterette, "A comparison of statistical significance tests for
        information retrieval evaluation", CIKM 2007.
-    .. [2] M. Fagerland, S. Lydersen, P. Laake, "The McNemar test for binary matched-pairs data:
+    .. [3] M. Fagerland, S. Lydersen, P. Laake, "The McNemar test for binary matched-pairs data:
        mid-p and asymptotic are better than exact conditional", BMC Medical Research Methodology
        13:91, 2013.
-    .. [3] S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal
+    .. [4] S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal
        of Statistics 6, 1979.
 
     Examples

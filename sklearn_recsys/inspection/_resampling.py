@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import norm
 from sklearn.utils import gen_batches
 
 _BLOCK_VALUES = 2**22  # of the weights that are drawn at once, 32 MiB
@@ -33,6 +34,36 @@ def bootstrap_sums(values, n_resamples, rng):
         counts = np.bincount(drawn.ravel(), minlength=size * n_rows).reshape(size, n_rows)
         sums[block] = counts.astype(np.float64) @ values
     return sums
+
+
+def bca_interval(resampled, score, influence, confidence_level):
+    """Return the ends of the bias-corrected and accelerated bootstrap interval.
+
+    B. Efron, "Better bootstrap confidence intervals", JASA 82 (1987).
+
+    Parameters
+    ----------
+    resampled : ndarray of float64 of shape (n_resamples,)
+        The scores of the samples; NaN if a sample has none.
+    score : float
+        The score of all users.
+    influence : ndarray of float64 of shape (n_rows,)
+        What each user adds to the score, to first order.
+    confidence_level : float
+        The confidence level.
+
+    Returns
+    -------
+    low, high : float
+    """
+    below = np.mean(resampled < score) + np.mean(resampled == score) / 2
+    bias = norm.ppf(np.clip(below, 1 / len(resampled), 1 - 1 / len(resampled)))
+    variance = np.sum(influence**2)
+    acceleration = np.sum(influence**3) / (6 * variance**1.5) if variance else 0.0
+    tail = (1 - confidence_level) / 2
+    quantiles = bias + norm.ppf([tail, 1 - tail])
+    quantiles = bias + quantiles / np.maximum(1 - acceleration * quantiles, 1e-6)
+    return np.nanquantile(resampled, norm.cdf(quantiles))
 
 
 def sign_flip_test(differences, n_resamples, rng):

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sklearn_recsys.inspection._resampling import bootstrap_sums, holm, sign_flip_test
+from sklearn_recsys.inspection._resampling import (
+    bca_interval,
+    bootstrap_sums,
+    holm,
+    sign_flip_test,
+)
 from sklearn_recsys.metrics._outcome import as_score
 
 COLUMNS = [
@@ -55,41 +60,48 @@ def score_table(sums, baseline, confidence_level, n_resamples, rng):
         for model in of_models
     ]
     p_values = sign_flip_test(np.column_stack(differences)[users], n_resamples, rng)
-    tails = (1 - confidence_level) / 2
     tables = {}
     for i, (label, of_models) in enumerate(sums.items()):
         own = slice(i * len(of_models), (i + 1) * len(of_models))
         with np.errstate(invalid="ignore"):  # a sample without any value
             means = resampled[:, own] / resampled[:, [len(columns) + i]]
-        name = next(iter(of_models.values())).name
+        name = of_models[baseline].name
         scores = pd.DataFrame(as_score(name, means), columns=list(of_models))
-        others = np.array([model != baseline for model in of_models])
-        gains = scores.sub(scores[baseline], axis=0)
-        tested = np.where(others, p_values[own], np.nan)
-        table = pd.DataFrame(
-            {
-                "score": [of_model.score for of_model in of_models.values()],
-                "low": scores.quantile(tails),
-                "high": scores.quantile(1 - tails),
-                "standard_error": [of_model.standard_error for of_model in of_models.values()],
-                "difference_low": gains.quantile(tails).where(others),
-                "difference_high": gains.quantile(1 - tails).where(others),
-                "p_value": tested,
-                "p_holm": holm(tested),
-                "effect_size": [
-                    _effect_size(of_models[model], of_models[baseline]) for model in of_models
-                ],
-            },
-            index=list(of_models),
-        )
-        table["difference"] = (table["score"] - table.loc[baseline, "score"]).where(others)
-        table["effect_size"] = table["effect_size"].where(others)
-        tables[label] = table
+        rows = {
+            model: _row(of_model, scores[model], confidence_level)
+            for model, of_model in of_models.items()
+        }
+        for model in rows.keys() - {baseline}:
+            sums_of_two = of_models[model], of_models[baseline]
+            gains = scores[model] - scores[baseline]
+            rows[model].update(_difference_row(*sums_of_two, gains, confidence_level))
+        tested = np.where([model != baseline for model in of_models], p_values[own], np.nan)
+        table = pd.DataFrame.from_dict(rows, orient="index")
+        tables[label] = table.assign(p_value=tested, p_holm=holm(tested))
     return pd.concat(tables, names=["metric", "model"])
 
 
-def _effect_size(sums, of_baseline):
-    """Return the difference of two scores by the standard deviation of the users' differences."""
-    spread = (sums.influence - of_baseline.influence).std(ddof=1)
+def _row(sums, resampled, confidence_level):
+    """Return the score of a model, with its interval."""
+    score, influence = sums.score, sums.influence
+    low, high = bca_interval(resampled.to_numpy(), score, influence, confidence_level)
+    return {
+        "score": score,
+        "low": low,
+        "high": high,
+        "standard_error": sums.standard_error,
+    }
+
+
+def _difference_row(sums, of_baseline, resampled, confidence_level):
+    """Return the difference of a model from the baseline, with its interval and effect size."""
     difference = sums.score - of_baseline.score
-    return difference / spread if spread else 0.0 * difference
+    influence = sums.influence - of_baseline.influence
+    low, high = bca_interval(resampled.to_numpy(), difference, influence, confidence_level)
+    spread = influence.std(ddof=1)
+    return {
+        "difference": difference,
+        "difference_low": low,
+        "difference_high": high,
+        "effect_size": difference / spread if spread else 0.0,
+    }

@@ -59,7 +59,7 @@ def test_intervals_are_those_of_scipy(name):
     def difference(b, a, counts, axis):
         return score(b, counts, axis) - score(a, counts, axis)
 
-    options = {"paired": True, "method": "percentile", "confidence_level": 0.9, "rng": rng()}
+    options = {"paired": True, "method": "BCa", "confidence_level": 0.9, "rng": rng()}
     for data, function, columns, model in (
         ((a, counts), score, ["low", "high"], "a"),
         ((b, counts), score, ["low", "high"], "b"),
