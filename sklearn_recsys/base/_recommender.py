@@ -17,6 +17,7 @@ from sklearn_recsys.base._why_not import WhyNotMixin
 from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import all_equal, item_counts, support, take_cells
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
+from sklearn_recsys.utils._html import HTMLMixin
 from sklearn_recsys.utils._ids import row_order
 from sklearn_recsys.utils._items import check_item_features
 from sklearn_recsys.utils._labels import item_labels
@@ -31,7 +32,13 @@ _SHRINKAGE = 10.0  # pseudo-count of the global mean in the mean rating of an it
 
 
 class RecommenderMixin(
-    HistoriesMixin, PredictionMixin, RankingMixin, ScoringMixin, ExplanationMixin, WhyNotMixin
+    HistoriesMixin,
+    PredictionMixin,
+    RankingMixin,
+    ScoringMixin,
+    ExplanationMixin,
+    WhyNotMixin,
+    HTMLMixin,
 ):
     """Mixin for recommenders on a sparse user × item matrix.
 

@@ -12,7 +12,7 @@ from sklearn_recsys.base import RecommenderMixin, UserFeaturesMixin
 from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.base._user_features import check_aligned
 from sklearn_recsys.compose._training import hold_out
-from sklearn_recsys.utils._sklearn import fit_context, safe_indexing
+from sklearn_recsys.utils._sklearn import VisualBlock, fit_context, safe_indexing
 from sklearn_recsys.utils._state import FittedModels
 
 _KINDS = ("order", "weight", "rating", "binary")  # of values; the members' first one is read
@@ -90,6 +90,16 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
 
     def _names(self):
         return [name for name, _ in self._given_members]
+
+    def _sk_visual_block_(self):
+        members = self._given_members
+        return VisualBlock(
+            "parallel",
+            [model for _, model in members],
+            names=[f"{name}: {type(model).__name__}" for name, model in members],
+            name_details=[str(model) for _, model in members],
+            dash_wrapped=False,
+        )
 
     def _fitted_state(self):
         own = {"user_features_", "n_user_features_in_", "user_feature_names_in_"}

@@ -9,13 +9,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
+from sklearn_recsys.utils._html import HTMLMixin
 from sklearn_recsys.utils._ids import is_default_index, row_order
 from sklearn_recsys.utils._sklearn import fit_context
 from sklearn_recsys.utils._state import Rule, Size, check_state
 from sklearn_recsys.utils.validation import check_csr, check_length
 
 
-class Reranker(BaseEstimator):
+class Reranker(HTMLMixin, BaseEstimator):
     """Base class of rerankers: they choose and order the items of lists.
 
     A reranker implements

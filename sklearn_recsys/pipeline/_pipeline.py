@@ -143,6 +143,14 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             )
         return super().set_params(**kwargs)
 
+    def _sk_visual_block_(self):
+        block = Pipeline._sk_visual_block_(self)
+        if self.encoder is not None:
+            block.estimators = (self.encoder, *block.estimators)
+            block.names = (f"encoder: {type(self.encoder).__name__}", *block.names)
+            block.name_details = (str(self.encoder), *block.name_details)
+        return block
+
     def set_output(self, *, transform=None):
         """Do nothing: the steps always pass sparse matrices to the model.
 

@@ -27,13 +27,14 @@ from sklearn_recsys.preprocessing._event_frames import (
 )
 from sklearn_recsys.preprocessing._event_matrix import matrix_of_events
 from sklearn_recsys.utils._frames import as_pandas_frame
+from sklearn_recsys.utils._html import HTMLMixin, size_text
 from sklearn_recsys.utils._ids import as_index, find, index_of, missing_ids
 from sklearn_recsys.utils._sklearn import StrOptions, fit_context
 from sklearn_recsys.utils._state import Labels, Size
 from sklearn_recsys.utils.validation import check_csr, check_indices
 
 
-class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
+class InteractionEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     """Encode a tidy frame of events as a sparse user × item matrix.
 
     Each row of the frame is one event: a user interacted with an item. The matrix has one row per
@@ -506,6 +507,9 @@ class InteractionEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=
         users = self._lookup(events[self.user], "user", self.unknown)
         items = self._lookup(events[self.item], "item", self.unknown)
         return users, items, value, time
+
+    def _html_caption(self):
+        return size_text(*self._shape) if hasattr(self, "item_ids_") else None
 
     @property
     def _shape(self):

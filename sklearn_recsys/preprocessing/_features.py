@@ -26,6 +26,7 @@ from sklearn_recsys.preprocessing._feature_frames import (
     frame_to_fit,
 )
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
+from sklearn_recsys.utils._html import HTMLMixin
 from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._sklearn import Interval, check_feature_names_in, fit_context
 from sklearn_recsys.utils._state import Check, Instance, Labels, Maybe, Number, Optional, Size
@@ -34,7 +35,7 @@ _UNKNOWN = "<unknown>"
 _WORDS = r"(?u)\b\w+\b"  # scikit-learn's own pattern would drop words of one letter
 
 
-class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
+class FeatureEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     """Encode a frame of features of items or users as numbers.
 
     A column is of one of these kinds:

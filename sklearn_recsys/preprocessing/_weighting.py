@@ -9,13 +9,14 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.utils._cells import cell_rows, item_counts
+from sklearn_recsys.utils._html import HTMLMixin
 from sklearn_recsys.utils._sklearn import Interval, fit_context
 from sklearn_recsys.utils._state import Array, Labels, Number, Optional, Size
 from sklearn_recsys.utils.validation import check_interactions
 
 
 class _WeightTransformer(
-    OneToOneFeatureMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
+    HTMLMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 ):
     """Base of the weightings: validation, and weights that take the place of the values.
 

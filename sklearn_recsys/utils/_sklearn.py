@@ -4,6 +4,7 @@ If a later version of scikit-learn moves one of them, only this module has to ch
 """
 
 from sklearn.base import _clone_parametrized as clone_parametrized, _fit_context as fit_context
+from sklearn.pipeline import _VisualBlock as VisualBlock
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_params
 from sklearn.utils.validation import (
@@ -15,6 +16,7 @@ __all__ = [
     "HasMethods",
     "Interval",
     "StrOptions",
+    "VisualBlock",
     "check_feature_names_in",
     "clone_parametrized",
     "fit_context",
