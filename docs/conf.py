@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import copy, copytree
 
+from docutils import nodes
+
 import sklearn_recsys
 
 HERE = Path(__file__).parent
@@ -156,6 +158,18 @@ def underline(heading):
     return f"{title}\n{'-' * len(title) if level == '##' else '~' * len(title)}"
 
 
+def source_module(app, module, name):
+    """Return the module of a class, for its methods too: inherited ones link to no source."""
+    return getattr(getattr(import_module(module), name.partition(".")[0]), "__module__", None)
+
+
+def remove_mailboxes(app, doctree):
+    """Turn "ndcg@10" back into text: docutils takes it for an address."""
+    for node in list(doctree.findall(nodes.reference)):
+        if node.get("refuri", "").startswith("mailto:"):
+            node.replace_self(node.children)
+
+
 def copy_mathjax(app, exception):
     """Copy what the pages need of the 24 MB in the package sphinx-mathjax-offline.
 
@@ -174,4 +188,6 @@ def setup(app):
     app.connect("include-read", read_markdown)
     write_api_reference(HERE / "api")
     app.connect("autodoc-skip-member", skip_inherited)
+    app.connect("viewcode-follow-imported", source_module)
+    app.connect("doctree-read", remove_mailboxes)
     app.connect("build-finished", copy_mathjax)
