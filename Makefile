@@ -10,6 +10,8 @@
 #   make lint                   ruff, and pyright on a user's script; nothing is changed
 #   make sdist                  the source distribution, and tests of what is in it
 #   make docs                   HTML in docs/_build/html, warnings are errors
+#   make site-test              every page, and the search, in Chromium (apt-get install chromium)
+#   make notebooks              runs the notebooks of the gallery
 #   make environments           all environments; with -j2 two at a time
 #   make fuzz N=10000 SEED=0    the property tests on N random cases; violations by kind
 #   make bench                  a table: accuracy on real data, speed relative to references
@@ -41,11 +43,11 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: environments demo test test-oldest test-dask lint sdist docs bench corrupt fuzz clean
+.PHONY: environments demo test test-oldest test-dask lint sdist docs site-test notebooks bench corrupt fuzz clean
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[test,docs,plot,data,lint,onnx]"
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[test,docs,plot,data,lint,onnx,site]"
 	touch $@
 
 $(OLDEST)/.installed: setup.cfg pyproject.toml constraints-oldest.txt
@@ -96,6 +98,12 @@ sdist: $(VENV)/.installed
 # a process for each core, and one thread in each, as in test
 docs: $(VENV)/.installed
 	MPLBACKEND=Agg OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx -j $(JOBS) $(SPHINXOPTS) -b html docs docs/_build/html
+
+site-test: docs
+	SITE=docs/_build/html $(VENV)/bin/python -m pytest $(PYTEST_ARGS) tests/site/test_pages.py
+
+notebooks: docs
+	SITE=docs/_build/html OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS) tests/site/test_notebooks.py
 
 # one thread: the matrices are tiny
 fuzz: $(VENV)/.installed

@@ -1,12 +1,15 @@
 """What pytest collects, examples that need Dask or Optuna only where these are, and how."""
 
 import gc
+import os
 import signal
 from importlib.util import find_spec
 
 import pytest
 
 collect_ignore = []
+if "SITE" not in os.environ:  # the folder of the built pages: `make site-test`, `make notebooks`
+    collect_ignore += ["tests/site"]
 if find_spec("distributed") is None:  # `make test-dask` has it
     collect_ignore += ["docs/user_guide/clusters.rst", "sklearn_recsys/dask"]
 if find_spec("distributed") is None or find_spec("optuna_integration") is None:
