@@ -8,7 +8,8 @@
 #   make test-dask              the tests on local clusters (Dask, Spark, which needs Java, and Ray),
 #                               with Optuna, and of Parquet files
 #   make lint                   ruff, and pyright on a user's script; nothing is changed
-#   make sdist                  the source distribution, and tests of what is in it
+#   make dist                   wheel and source distribution in build/dist, and tests of the wheel
+#   make release-check          those, and both installed and tested in environments of their own
 #   make docs                   HTML in docs/_build/html, warnings are errors
 #   make site-test              every page, and the search, in Chromium (apt-get install chromium)
 #   make notebooks              runs the notebooks of the gallery
@@ -43,7 +44,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: environments demo test test-oldest test-dask lint sdist docs site-test notebooks bench corrupt fuzz clean
+.PHONY: environments demo test test-oldest test-dask lint dist release-check docs site-test notebooks bench corrupt fuzz clean
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -85,15 +86,33 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python tests/typing/user_script.py
 
-# from the unpacked archive, and with nothing else on the path: it is complete, and works
-SDIST_TESTS := tests/test_package.py tests/test_saved_files.py tests/linear_model/test_ease.py tests/metrics
+# The wheel is made from the source distribution, unpacked to build/dist/sdist: the tests there run on
+# the wheel, with nothing of the checkout on the path.
+DIST_TESTS := tests/test_package.py tests/test_saved_files.py tests/linear_model/test_ease.py tests/metrics
 
-sdist: $(VENV)/.installed
-	rm -rf build/sdist
-	$(VENV)/bin/python -m build --sdist --outdir build/sdist . > /dev/null
-	tar -xzf build/sdist/*.tar.gz -C build/sdist --strip-components=1
-	git ls-files | grep -v -e '^\.ci/' -e '^\.gitignore' | (cd build/sdist && xargs ls > /dev/null)
-	cd build/sdist && PYTHONPATH=. OMP_NUM_THREADS=1 $(abspath $(VENV))/bin/python -m pytest -q -n $(JOBS) -p no:cacheprovider $(SDIST_TESTS)
+dist: $(VENV)/.installed
+	rm -rf build/dist
+	$(VENV)/bin/python -m build --outdir build/dist . > /dev/null
+	$(VENV)/bin/python tests/release/check_archives.py build/dist
+	mkdir build/dist/sdist && tar -xzf build/dist/*.tar.gz -C build/dist/sdist --strip-components=1
+	$(VENV)/bin/python -m pip install --quiet --no-deps --target build/dist/wheel build/dist/*.whl
+	cd build/dist/sdist && PYTHONPATH=$(abspath build/dist/wheel) OMP_NUM_THREADS=1 $(abspath $(VENV))/bin/pytest -q -n $(JOBS) -p no:cacheprovider $(DIST_TESTS)
+
+# Before a release: the packages that the metadata name are enough, for a script and for the tests.
+release-check: dist
+	rm -rf build/release && mkdir -p build/release/empty
+	$(PYTHON) -m venv build/release/twine
+	build/release/twine/bin/pip install --quiet -c constraints.txt twine "readme_renderer[md]"
+	build/release/twine/bin/twine check --strict build/dist/*.whl build/dist/*.tar.gz
+	set -e; for archive in build/dist/*.whl build/dist/*.tar.gz; do \
+		venv=$(abspath build/release)/$${archive##*.}; \
+		$(PYTHON) -m venv $$venv; \
+		$$venv/bin/pip install --quiet -c constraints.txt $$archive; \
+		(cd build/release/empty && $$venv/bin/python -W error $(abspath tests/typing/user_script.py)); \
+		$$venv/bin/pip install --quiet -c constraints.txt "$$archive[test]"; \
+		(cd build/dist/sdist && OMP_NUM_THREADS=1 $$venv/bin/pytest -q -n $(JOBS) -p no:cacheprovider $(DIST_TESTS)); \
+		$(VENV)/bin/pyright --pythonpath $$venv/bin/python tests/typing/user_script.py; \
+	done
 
 # a process for each core, and one thread in each, as in test
 docs: $(VENV)/.installed

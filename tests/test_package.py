@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from configparser import ConfigParser
 from importlib import import_module
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from sklearn_recsys import (
 )
 from sklearn_recsys.datasets import make_interactions, make_movies
 from sklearn_recsys.preprocessing import InteractionEncoder
+from sklearn_recsys.utils.discovery import all_recommenders
 from sklearn_recsys.utils.estimator_checks import (
     check_checkerboard,
     check_recommender,
@@ -138,11 +140,57 @@ def test_the_package_says_that_it_has_types():
     assert Path(sklearn_recsys.__file__).with_name("py.typed").exists()
 
 
+def required():
+    """Return the oldest version of each requirement that setup.cfg names."""
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    return dict(line.split(">=") for line in config["options"]["install_requires"].split())
+
+
+def test_versions_are_the_same_everywhere():
+    version = sklearn_recsys.__version__
+    recipe = (ROOT / "conda-recipe" / "recipe.yaml").read_text(encoding="utf-8")
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f'version: "{version}"' in recipe
+    assert f"\nversion: {version}\n" in citation
+    runtime = recipe.partition("\n  run:\n")[2].partition("\ntests:")[0]
+    needs = dict(re.findall(r"- ([a-z-]+) >=([0-9.]+)", runtime))
+    assert {name.replace("pytorch", "torch"): needs[name] for name in needs} == required()
+    oldest = (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8")
+    pinned = dict(re.findall(r"^([a-z-]+)==([0-9.]+)$", oldest, flags=re.M))
+    for name in required().keys() - {"torch"}:  # see there
+        assert re.sub(r"(\.0)+$", "", pinned[name]) == required()[name]
+
+
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_readme_runs_as_it_is(tmp_path, monkeypatch, capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    first, *others = blocks(text, "python")
+    (printed,) = blocks(text, "text")
+    names = {}
+    exec(first, names)
+    assert capsys.readouterr().out == printed
+    monkeypatch.chdir(tmp_path)
+    for code in others:
+        exec(code, names)
+    assert (tmp_path / "movies.recsys").exists()
+
+
+def test_readme_lists_every_model():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    models = {name for name, _ in all_recommenders()}
+    assert f"{len(models)} models" in text
+    table = text.partition("## Models")[2].partition("## More")[0]
+    assert set(re.findall(r"`(\w+)`", table)) == models
+
+
 def contributed(name, tmp_path, monkeypatch):
     """Return the module that the code of a model in CONTRIBUTING.md makes."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    (code,) = (block for block in blocks if f"class {name}(" in block)
+    (code,) = (block for block in blocks(text, "python") if f"class {name}(" in block)
     (tmp_path / f"contributed_{name}.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     return import_module(f"contributed_{name}")

@@ -1,43 +1,90 @@
-"""What a user may write, for a type checker: `make lint` runs pyright on it."""
+"""What a user may write, from events to a saved model.
+
+`make lint` checks its types, and `make release-check` runs it where only the package is installed.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import csr_array
+from sklearn.model_selection import GridSearchCV
 
 import sklearn_recsys
 from sklearn_recsys import (
     ALS,
     EASE,
+    AutoRec,
+    HoldoutSplit,
+    InteractionEncoder,
     ItemKNN,
     MultVAE,
     PopularityRecommender,
     RecommenderPipeline,
+    evaluate,
+    leave_last_out,
     load,
+    random_holdout,
     save,
 )
+from sklearn_recsys.datasets import make_movies, make_ratings
 from sklearn_recsys.metrics import ndcg_at_k
-from sklearn_recsys.model_selection import leave_last_out
-from sklearn_recsys.preprocessing import BM25Transformer, InteractionEncoder
+from sklearn_recsys.preprocessing import BM25Transformer
 
 
-def main(folder: Path) -> float:
-    X = csr_array(np.eye(4, dtype=np.float32))
-    train, test = leave_last_out(X, X)
-    model = EASE(l2=100).fit(train)
-    save(model, folder / "ease.recsys")
-    loaded = load(folder / "ease.recsys")
-    ids = loaded.recommend(n=3)
-    for other in (ALS(n_factors=2), ItemKNN(n_neighbors=2), PopularityRecommender(), MultVAE()):
-        other.fit(train).recommend(0, n=2)
-    encoder = InteractionEncoder(values="one")
-    pipe = RecommenderPipeline([("bm25", BM25Transformer()), ("knn", ItemKNN())], encoder=encoder)
-    pipe.fit(train)
-    sklearn_recsys.metrics.recall_at_k(test, ids, k=3)
-    print(sklearn_recsys.__version__, sklearn_recsys.datasets.make_interactions(5, 4).shape)
-    return float(ndcg_at_k(test, ids, k=3))
+def compare(train: csr_array, test: csr_array) -> pd.DataFrame:
+    models = {
+        "popular": PopularityRecommender(),
+        "EASE": EASE(l2=100),
+        "ALS": ALS(n_factors=4, max_iter=2, random_state=0),
+        "ItemKNN": ItemKNN(n_neighbors=20),
+        "MultVAE": MultVAE(16, (32,), max_epochs=2, device="cpu", random_state=0),
+    }
+    for model in models.values():
+        model.fit(train)
+    return evaluate(models, train, test, metrics=["ndcg@10", "coverage@10"])
 
 
-print(main(Path()))
+def tune(train: csr_array, valid: csr_array, encoder: InteractionEncoder) -> GridSearchCV:
+    steps = [("bm25", BM25Transformer()), ("knn", ItemKNN())]
+    pipe = RecommenderPipeline(steps, encoder=encoder)
+    grid = {"knn__n_neighbors": [10, 50]}
+    return GridSearchCV(pipe, grid, cv=HoldoutSplit()).fit(train, valid)
+
+
+def rating_error(random_state: int) -> float:
+    R = make_ratings(60, 40, density=0.3, random_state=random_state)
+    train, test = random_holdout(R, random_state=random_state)
+    model = AutoRec(n_factors=8, max_epochs=2, random_state=random_state).fit(train)
+    return -model.score(train, test)
+
+
+def main(folder: Path) -> None:
+    movies = make_movies(n_users=200, n_items=100, random_state=0)
+    encoder = InteractionEncoder()
+    X = encoder.fit_transform(movies.interactions)
+    order = InteractionEncoder(values="position").fit_transform(movies.interactions)
+    print(f"{X.shape[0]} users, {X.shape[1]} items, {X.nnz} interactions")
+    X_train, X_test = leave_last_out(X, order)
+    print(compare(X_train, X_test).round(3).to_string())
+
+    X_fit, X_valid = random_holdout(X_train, random_state=0)
+    search = tune(X_fit, X_valid, encoder)
+    print(search.best_params_, f"{search.best_score_:.3f}")
+    save(search.best_estimator_, folder / "model.recsys")
+    model = load(folder / "model.recsys")
+    answer = model.recommend(encoder.user_ids_[:1], n=5)
+    print(answer.assign(title=answer["item"].map(movies.items["title"])).to_string(index=False))
+
+    ids, scores = EASE().fit(X_train).recommend(n=10, return_scores=True)
+    assert np.all(np.diff(scores) <= 0)
+    print(f"NDCG@10 {ndcg_at_k(X_test, ids):.3f}, RMSE {rating_error(0):.3f}")
+    print("sklearn_recsys", sklearn_recsys.__version__)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        main(Path(name))
