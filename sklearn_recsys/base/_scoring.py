@@ -28,7 +28,7 @@ class ScoringMixin:
     # settings of the score, not data to be routed; candidates can be, as they may have rows
     __metadata_request__score = {"metric": UNUSED, "k": UNUSED, "exclude_seen": UNUSED}
 
-    def score(self, X, y=None, *, metric=None, k=10, exclude_seen=True, candidates=None):
+    def score(self, X, y=None, *, metric=None, k=10, exclude_seen=True, candidates=None) -> float:
         """Score recommendations or predicted ratings against held-out interactions.
 
         Parameters

@@ -233,7 +233,7 @@ class UserFeaturesMixin(RecommenderMixin):
         k=10,
         exclude_seen=True,
         candidates=None,
-    ):
+    ) -> float:
         check_aligned(X, user_features)
         options = {"exclude_seen": exclude_seen, "candidates": candidates}
         return self._score(X, y, metric, k=k, user_features=user_features, **options)

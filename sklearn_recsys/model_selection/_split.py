@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state, check_scalar
@@ -29,7 +30,9 @@ from sklearn_recsys.utils._cells import last_cells, take_cells
 from sklearn_recsys.utils._frames import is_frame
 
 
-def leave_last_out(X, order=None, *, n=1, min_train=1, user="user"):
+def leave_last_out(
+    X, order=None, *, n=1, min_train=1, user="user"
+) -> tuple[Any, Any]:  # matrices, or frames of events as X is
     """Hold out the last interactions of every user.
 
     Parameters
@@ -115,7 +118,7 @@ def leave_last_out(X, order=None, *, n=1, min_train=1, user="user"):
 
 def random_holdout(
     X, test_size=0.2, *, per_user=False, min_train=None, order=None, random_state=None
-):
+) -> tuple[Any, Any]:
     """Hold out random interactions.
 
     Parameters
@@ -207,7 +210,7 @@ def random_holdout(
     return take_cells(X, ~test), take_cells(X, test)
 
 
-def temporal_split(X, order=None, *, test_size=None, cutoff=None):
+def temporal_split(X, order=None, *, test_size=None, cutoff=None) -> tuple[Any, Any]:
     """Split at one moment for all users: train on the past, test on the future.
 
     Parameters

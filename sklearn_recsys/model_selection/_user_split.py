@@ -20,7 +20,7 @@ def user_split(
     X,
     *,
     test_size=0.1,
-    valid_size=0.1,
+    valid_size: float | None = 0.1,
     holdout=0.2,
     order=None,
     min_interactions=2,

@@ -205,7 +205,7 @@ class RawIdsMixin(RawExplanationsMixin):
         k=10,
         exclude_seen=True,
         candidates=None,
-    ):
+    ) -> float:
         """Score recommendations or predicted ratings against held-out interactions.
 
         Parameters

@@ -7,6 +7,7 @@ from copy import copy
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
@@ -187,7 +188,7 @@ class InteractionEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_o
         self._fit(events, encode=False)
         return self
 
-    def fit_transform(self, events, y=None, *, folder=None):
+    def fit_transform(self, events, y=None, *, folder=None) -> sp.csr_array:
         """Learn the users and the items, and encode their events.
 
         Parameters
@@ -258,7 +259,7 @@ class InteractionEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_o
             raise ValueError(f"{kind}s must hold each {kind} id once; got several of {repeated}.")
         return self._lookup(raw, kind, self.unknown, ids), np.asarray(ids)
 
-    def transform(self, events, *, folder=None):
+    def transform(self, events, *, folder=None) -> sp.csr_array:
         """Encode events of users seen in `fit`.
 
         Parameters

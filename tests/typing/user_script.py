@@ -67,7 +67,7 @@ def main(folder: Path) -> None:
     encoder = InteractionEncoder()
     X = encoder.fit_transform(movies.interactions)
     order = InteractionEncoder(values="position").fit_transform(movies.interactions)
-    print(f"{X.shape[0]} users, {X.shape[1]} items, {X.nnz} interactions")
+    print(len(encoder.user_ids_), "users,", len(encoder.item_ids_), "items,", X.nnz, "interactions")
     X_train, X_test = leave_last_out(X, order)
     print(compare(X_train, X_test).round(3).to_string())
 
