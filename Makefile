@@ -101,6 +101,7 @@ dist: $(VENV)/.installed
 # Before a release: the packages that the metadata name are enough, for a script and for the tests.
 release-check: dist
 	rm -rf build/release && mkdir -p build/release/empty
+	cp tests/typing/user_script.py build/release/empty
 	$(PYTHON) -m venv build/release/twine
 	build/release/twine/bin/pip install --quiet -c constraints.txt twine "readme_renderer[md]"
 	build/release/twine/bin/twine check --strict build/dist/*.whl build/dist/*.tar.gz
@@ -108,10 +109,10 @@ release-check: dist
 		venv=$(abspath build/release)/$${archive##*.}; \
 		$(PYTHON) -m venv $$venv; \
 		$$venv/bin/pip install --quiet -c constraints.txt $$archive; \
-		(cd build/release/empty && $$venv/bin/python -W error $(abspath tests/typing/user_script.py)); \
+		(cd build/release/empty && $$venv/bin/python -W error user_script.py); \
 		$$venv/bin/pip install --quiet -c constraints.txt "$$archive[test]"; \
 		(cd build/dist/sdist && OMP_NUM_THREADS=1 $$venv/bin/pytest -q -n $(JOBS) -p no:cacheprovider $(DIST_TESTS)); \
-		$(VENV)/bin/pyright --pythonpath $$venv/bin/python tests/typing/user_script.py; \
+		(cd build/release/empty && $(abspath $(VENV))/bin/pyright --pythonpath $$venv/bin/python user_script.py); \
 	done
 
 # a process for each core, and one thread in each, as in test
