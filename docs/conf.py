@@ -49,7 +49,9 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "getting_started": [], "changelog": []}
+html_sidebars = dict.fromkeys(
+    "index getting_started which_model coming_from faq glossary changelog citing".split(), []
+)
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 mathjax_path = "mathjax/tex-chtml.js"  # a copy, see copy_mathjax

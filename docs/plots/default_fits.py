@@ -32,5 +32,5 @@ for ax, rows, title in [
             fontsize=9,
         )
     ax.set(xscale="log", title=title, xlabel="CPU seconds of one thread")
-    ax.set_xlim(seconds.min() / 2, seconds.max() * 3)
+    ax.set_xlim(seconds.min() / 2, seconds.max() * 6)
     ax.grid(alpha=0.3)
