@@ -120,7 +120,7 @@ docs: $(VENV)/.installed
 	MPLBACKEND=Agg OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx -j $(JOBS) $(SPHINXOPTS) -b html docs docs/_build/html
 
 site-test: docs
-	SITE=docs/_build/html $(VENV)/bin/python -m pytest $(PYTEST_ARGS) tests/site/test_pages.py
+	SITE=docs/_build/html $(VENV)/bin/python -m pytest $(PYTEST_ARGS) tests/site/test_pages.py tests/site/test_search.py
 
 notebooks: docs
 	SITE=docs/_build/html OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS) tests/site/test_notebooks.py

@@ -41,6 +41,7 @@ default_role = "literal"
 html_theme = "pydata_sphinx_theme"
 html_title = f"sklearn_recsys {version}"
 html_show_sourcelink = False
+toc_object_entries_show_parents = "hide"  # a method is fit(), not EASE.fit()
 html_theme_options = {
     "logo": {"text": project},
     "show_prev_next": False,
@@ -54,6 +55,7 @@ html_sidebars = dict.fromkeys(
 )
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_search_scorer = "_static/scorer.js"
 mathjax_path = "mathjax/tex-chtml.js"  # a copy, see copy_mathjax
 
 # what is copied is what one types

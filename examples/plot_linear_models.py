@@ -147,6 +147,7 @@ ax.set(
     xlabel="seconds of the fit",
     ylabel="NDCG@10 on test",
 )
+ax.xaxis.set_minor_formatter("")
 ax.margins(0.2)
 
 # %%

@@ -25,6 +25,7 @@ from sklearn_recsys import (
     RecommenderPipeline,
 )
 from sklearn_recsys.datasets import make_movies
+from sklearn_recsys.inspection import ExplanationDisplay
 from sklearn_recsys.model_selection import evaluate, temporal_split
 from sklearn_recsys.preprocessing import InteractionEncoder
 
@@ -114,6 +115,7 @@ print(pipe.predict_pairs([alice, bob], [top[0], top[0]]))
 # ------------------------------
 
 print(pipe.explain(alice, top[0]).head(3))
+ExplanationDisplay.from_estimator(pipe, alice, top[0])
 
 factors = RecommenderPipeline(
     [("als", ALS(8, random_state=0))], encoder=encoder

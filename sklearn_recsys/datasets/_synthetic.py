@@ -27,7 +27,7 @@ _COMMON_CONSTRAINTS = {
 }
 
 
-@validate_params({**_COMMON_CONSTRAINTS, "counts": ["boolean"]}, prefer_skip_nested_validation=True)
+@validate_params(_COMMON_CONSTRAINTS | {"counts": ["boolean"]}, prefer_skip_nested_validation=True)
 def make_interactions(
     n_users=1000,
     n_items=500,
@@ -106,8 +106,8 @@ def make_interactions(
 
 
 @validate_params(
-    {
-        **_COMMON_CONSTRAINTS,
+    _COMMON_CONSTRAINTS
+    | {
         "noise": [Interval(Real, 0, None, closed="left")],
         "step": [Interval(Real, 0, None, closed="neither"), None],
         "return_factors": ["boolean"],
