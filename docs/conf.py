@@ -55,7 +55,7 @@ html_sidebars = dict.fromkeys(
 )
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_search_scorer = "_static/scorer.js"
+html_search_scorer = str(HERE / "_static" / "scorer.js")
 mathjax_path = "mathjax/tex-chtml.js"  # a copy, see copy_mathjax
 
 # what is copied is what one types

@@ -23,7 +23,7 @@
     if (box.width > 1 && box.right > width + 1 && !inScroller(el) && !el.closest("mjx-assistive-mml"))
       problems.push(`sticks out to ${Math.round(box.right)}: ${name(el)}`);
     if (scrolls(el) && el.scrollWidth > el.clientWidth + 1) {
-      const wide = el.matches("pre, .math, table, .pst-scrollable-table-container") ||
+      const wide = el.matches("pre, .math, mjx-container, table, .pst-scrollable-table-container") ||
         el.querySelector("pre, table, mjx-container, .sk-top-container");
       if (!wide && !el.matches("nav, nav *, .sidebar, .sidebar *")) problems.push(`scrolls sideways: ${name(el)}`);
     }

@@ -6,13 +6,13 @@ import pytest
 
 # what is typed, and the start of the page's path
 FIRST = {
-    "cold start": "user_guide/cold_start",
+    "cold start": "user_guide/features",
     "hyperparameter": "user_guide/searches",
     "implicit feedback": "user_guide/counts",
-    "negative sampling": "user_guide/neural",
+    "negative sampling": "faq",
     "install": "getting_started",
-    "LightFM": "user_guide/coming_from",
-    "hit rate": "user_guide/metrics",
+    "LightFM": "coming_from",
+    "hit rate": "user_guide/evaluation",
     "confidence interval": "user_guide/evaluation",
     "changelog": "changelog",
 }
@@ -22,6 +22,7 @@ FIRST = {
 def tab(browser):
     """Return a page of the browser, for all queries."""
     page = browser.new_page()
+    page.set_default_timeout(10_000)  # ms
     yield page
     page.close()
 
