@@ -106,10 +106,14 @@ def run(name, model, fit, train, test, memory):
     -------
     run : Run
     """
-    if not memory:
-        return _run(name, model, fit, train, test, memory)
-    with ProcessPoolExecutor(max_workers=1) as executor:
-        return executor.submit(_run, name, model, fit, train, test, memory).result()
+    try:
+        if not memory:
+            return _run(name, model, fit, train, test, memory)
+        with ProcessPoolExecutor(max_workers=1) as executor:
+            return executor.submit(_run, name, model, fit, train, test, memory).result()
+    except Exception as error:
+        error.add_note(f"The model is {name!r}.")
+        raise
 
 
 def _run(name, model, fit, train, test, memory):

@@ -387,5 +387,6 @@ def test_bad_arguments():
         compare(models, TRAIN, TEST, groups=[1, 2, 3])
     with pytest.raises(ValueError, match="at least two users; got 1"):
         compare(models, TRAIN[:1], TEST[:1], metrics="ndcg")
-    with pytest.raises(ValueError, match="need a model that predicts ratings"):
+    with pytest.raises(ValueError, match="need a model that predicts ratings") as raised:
         compare(models, TRAIN, TEST, metrics="neg_rmse")
+    assert raised.value.__notes__ == ["The model is 'popular'."]
