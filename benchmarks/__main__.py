@@ -135,6 +135,10 @@ SECTIONS = {
         compare.coverage,
         f"how often intervals of {compare.N_USERS} users hold the mean of all, ml-1m",
     ),
+    "compare-coverage-2000": (
+        partial(compare.coverage, 500, 2_000),
+        "the same for studies of 2,000 users",
+    ),
     "compare-splits": (compare.repeated_splits, "the same for the mean of 10 random splits"),
     "compare-errors": (compare.errors, "how often tests find a difference by mistake, ml-1m"),
     "compose": (compose.movielens, "stacks and two stages on ml-1m, against their members"),

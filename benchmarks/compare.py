@@ -106,17 +106,18 @@ def _by_model(covered):
     return covered.unstack("metric").reindex(covered.index.unique("model")).round(3)
 
 
-def coverage(n_studies=2_000):
-    """Studies of users of ml-1m, drawn with replacement: how often intervals hold the mean of all.
+def coverage(n_studies=2_000, n_users=N_USERS):
+    """Count how often intervals hold the mean of all users of ml-1m, in studies of some of them.
 
-    The last interaction of each user is held out; ratings: a random tenth.
+    Users are drawn with replacement. The last interaction of each user is held out; of the ratings
+    a random tenth.
     """
     X, _ = leave_last_out(ones(), ones(values="position"))
     y = ones() - X
     tables = {}
     fitted = {name: model.fit(X) for name, model in models().items()}
     sums = row_sums(fitted, X, y, METRICS)
-    tables["ranking"] = _coverage(sums, "EASE", n_studies)
+    tables["ranking"] = _coverage(sums, "EASE", n_studies, n_users)
     X, y = random_holdout(ratings("1m"), 0.1, random_state=0)
     fitted = {
         "biases": BiasRecommender().fit(X),
@@ -124,15 +125,15 @@ def coverage(n_studies=2_000):
         "UserKNNBaseline": UserKNNBaseline().fit(X),
     }
     sums = row_sums(fitted, X, y, ["neg_rmse", "neg_mae"])
-    tables["ratings"] = _coverage(sums, "biases", n_studies)
+    tables["ratings"] = _coverage(sums, "biases", n_studies, n_users)
     return pd.concat(tables)
 
 
-def _coverage(sums, baseline, n_studies):
-    n_users = len(next(iter(next(iter(sums.values())).values())).totals)
+def _coverage(sums, baseline, n_studies, n_users):
+    n_all = len(next(iter(next(iter(sums.values())).values())).totals)
 
     def draw(rng):
-        return _sample(sums, rng.integers(n_users, size=N_USERS))
+        return _sample(sums, rng.integers(n_all, size=n_users))
 
     return _by_model(_covered(draw, _truth(sums, baseline), baseline, n_studies))
 
