@@ -220,20 +220,25 @@ def _tilted(gains):
 
 
 def speed(repeats=3):
-    """CPU seconds of `compare` for ten fitted models and all users of ml-1m, and of `evaluate`."""
+    """CPU seconds of `compare` for ten fitted models and all users of ml-1m, and of its parts.
+
+    They are the rankings, as `evaluate` makes them, and the intervals and tests.
+    """
     X, _ = leave_last_out(ones(), ones(values="position"))
     y = ones() - X
     fitted = {name: model.fit(X) for name, model in models().items()}
     metrics = [*METRICS, "coverage"]
+    sums, rng = row_sums(fitted, X, y, METRICS), np.random.default_rng(0)
     seconds = []
     for _ in range(repeats):
         times = [time.process_time()]
+        comparison = compare(fitted, X, y, metrics=metrics, baseline="popularity")
+        times.append(time.process_time())
         evaluate(fitted, X, y, metrics)
         times.append(time.process_time())
-        comparison = compare(fitted, X, y, metrics=metrics, baseline="popularity")
+        score_table(sums, "popularity", 0.95, 9999, rng)
         times.append(time.process_time())
         seconds.append(np.diff(times))
     print(comparison, flush=True)
-    evaluated, compared = np.median(seconds, axis=0)
-    row = {"evaluate, CPU s": evaluated, "compare, CPU s": compared}
-    return pd.Series({**row, "difference": compared - evaluated}).to_frame().T.round(2)
+    names = ["compare, CPU s", "evaluate, CPU s", "intervals and tests, CPU s"]
+    return pd.DataFrame([np.median(seconds, axis=0)], columns=names).round(2)

@@ -76,9 +76,9 @@ class Comparison:
     as well be swapped. The p-value is the share of swaps after which the scores differ by more than
     they do, and half of those after which they differ by as much; of hits, that is McNemar's test
     with mid-p-values [3]_. It assumes no distribution but that the values are exchangeable, and
-    with many users only that the means are equal. Most users often have equal values: then a t-test
-    is less powerful, and the test of Wilcoxon is about the ranks of the other users' differences,
-    not about the scores. `p_holm` bounds the chance to find a difference by mistake for any of the
+    with many users only that the means are equal; a t-test is then nearly the same. The test of
+    Wilcoxon is not used because it is about the ranks of the differences that are not zero, not
+    about the scores. `p_holm` bounds the chance to find a difference by mistake for any of the
     models [4]_.
 
     References
