@@ -36,6 +36,7 @@ from benchmarks import (
     linear,
     memory,
     pairs,
+    precision,
     processes,
     rating_units,
     ratings,
@@ -97,6 +98,7 @@ SECTIONS = {
     "pairs-new-users": (pairs.new_users, "the same for 500 users held out of ml-1m, NDCG@10"),
     "pairs-memory": (pairs.memory, "memory of fitting them, one epoch, and ALS, one iteration"),
     "pairs-speed": (pairs.speed, "an epoch of NCF against a bare loop; against Surprise's SVD"),
+    "precision": (precision.speed, "training in bf16 against float32 on ml-1m, one thread"),
     "processes": (processes.speed, "training on two processes against one, a thread each"),
     "rating-units": (rating_units.equivariance, "rating models on ml-100k in other units"),
     "rating-units-half-stars": (

@@ -98,7 +98,8 @@ class ELSAModule(RankingModule):
         A = self.unit_vectors()
         codes = rows.matmul(A)  # (n_rows, n_factors)
         squares = codes.square().sum(dim=1)
-        norms = _OutputSquares.apply(codes, A) - 2 * squares + 1
+        with torch.autocast(codes.device.type, enabled=False):  # these numbers cancel
+            norms = _OutputSquares.apply(codes, A) - 2 * squares + 1
         cosines = (squares - 1) / norms.clamp(min=_SMALLEST).sqrt()
         return 2 - 2 * cosines.mean()
 

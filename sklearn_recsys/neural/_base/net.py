@@ -15,6 +15,7 @@ from skorch.helper import predefined_split
 from sklearn_recsys.neural._base.processes import ProcessesMixin, training_together
 from sklearn_recsys.neural._base.progress import restore_training, training_state
 from sklearn_recsys.neural._data.row_batches import RowBatches
+from sklearn_recsys.neural._nn.layers import unrounded
 from sklearn_recsys.utils._suggest import did_you_mean
 
 OPTIMIZERS = {
@@ -24,6 +25,8 @@ OPTIMIZERS = {
     and issubclass(optimizer, torch.optim.Optimizer)
     and optimizer is not torch.optim.Optimizer
 }
+
+PRECISIONS = ("float32", "bf16")  # of matrix products in training
 
 _FUSED = (torch.optim.Adam, torch.optim.AdamW)
 
@@ -65,6 +68,7 @@ class Net(NeuralNet):
     progress = None  # the part of a checkpoint that training is saved in, and resumed from
     n_resumed = 0  # epochs that were resumed
     distributed = False  # whether the processes of torch's default group train together
+    precision = "float32"  # of the matrix products in the loss
     processes = None  # these, while they train
 
     def partial_fit(self, X, y=None, **params):
@@ -180,13 +184,21 @@ class Net(NeuralNet):
 
     def backward(self, batch, factor=1):
         """Add the gradient of the loss of a batch, times a factor; return the loss, times it."""
-        loss = self.module_.loss(*batch)
+        with self._autocast():
+            loss = self.module_.loss(*batch)
+        loss = unrounded(loss)
         if self.penalty:  # for optimizers without weight decay
             weights = (p for p in self.module_.parameters() if p.ndim > 1)
             loss = loss + self.penalty / 2 * sum(w.square().sum() for w in weights)
         loss = loss * factor
         loss.backward()
         return loss.detach()
+
+    def _autocast(self):
+        """Return the context of the loss; validation and predictions are in float32."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16)
 
     def validation_step(self, batch, **fit_params):
         self._set_training(False)
@@ -310,6 +322,24 @@ class NetMixin(ProcessesMixin):
         """The class that iterates over a data set to validate on."""
         return self._batches
 
+    @property
+    def _precision(self):
+        """The precision of matrix products in training."""
+        return (self.net_params or {}).get("precision", "float32")
+
+    def _check_net_params(self):
+        """Raise ValueError for values of `net_params` that would have no effect."""
+        if self._precision not in PRECISIONS:
+            raise ValueError(
+                f"The precision in net_params must be one of {PRECISIONS}; got "
+                f"{self._precision!r}. float16 would need scaled losses, and is not supported."
+            )
+        if (self.net_params or {}).get("compile", False):
+            raise ValueError(
+                "net_params={'compile': True} is not supported: skorch compiles the module's "
+                "forward, and training calls its loss. Leave it out."
+            )
+
     def _learning_rate(self):
         return self.lr
 
@@ -349,6 +379,7 @@ class NetMixin(ProcessesMixin):
             params |= {"lr": 1.0, "optimizer__line_search_fn": "strong_wolfe"}
         net_params = dict(self.net_params or {})
         net_params.pop("distributed", None)
+        net_params.pop("precision", None)
         by_name = isinstance(self.optimizer, str) and "optimizer__foreach" not in net_params
         if by_name and optimizer in _FUSED and device.type in ("cpu", "cuda"):
             params["optimizer__fused"] = True  # one pass over the weights, in a tenth of the time
@@ -362,6 +393,7 @@ class NetMixin(ProcessesMixin):
         net.penalty = 0 if decays else decay
         net.metric = self._metric
         net.distributed = self._distributed
+        net.precision = self._precision
         return net
 
     def _make_callbacks(self, valid):

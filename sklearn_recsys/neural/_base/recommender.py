@@ -252,6 +252,7 @@ class NeuralRecommender(
 
     def _fit(self, X, resume=False):
         """Train a new net, or resume training."""
+        self._check_net_params()
         self._check_distributed(X, resume)
         with self._open_checkpoint(X, enabled=not resume) as checkpoint:
             rng = checkpoint.random_state
@@ -271,6 +272,7 @@ class NeuralRecommender(
             if resume:
                 self.net_.train_on(valid, self.max_epochs)
                 self.net_.distributed = self._distributed
+                self.net_.precision = self._precision
             else:
                 self._n_trained_ = len(train)
                 self._fit_params_ = self._net_params()

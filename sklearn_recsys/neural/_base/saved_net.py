@@ -182,6 +182,7 @@ _NET_PARAMS = {
     "iterator_train__shuffle": bool,
     "lr": Real,
     "max_epochs": Integral,
+    "precision": str,
     "verbose": Integral,
     "warm_start": bool,
 }

@@ -148,7 +148,7 @@ class SparseRows:
         product : Tensor of shape (n_rows, n_outputs)
             Dense, on the device of the rows.
         """
-        return _SparseMatmul.apply(self, weight)
+        return _SparseMatmul.apply(self, weight.to(self.values.dtype))
 
     def sample(self, left, right):
         """Return ``(left @ right.T)`` at the stored cells only, differentiable in both.
@@ -165,7 +165,8 @@ class SparseRows:
         values : Tensor of shape (n_cells,)
             In the order of the stored cells.
         """
-        return _SampledMatmul.apply(self, left, right)
+        dtype = self.values.dtype
+        return _SampledMatmul.apply(self, left.to(dtype), right.to(dtype))
 
 
 def newest_items(rows, max_length):

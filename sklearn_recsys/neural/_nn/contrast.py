@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import softplus
 
+from sklearn_recsys.neural._nn.layers import unrounded
+
 _SMALLEST = 1e-12  # length of a vector that has a direction
 _NEVER = -1e9  # the logit of an item that is no negative of a user; its exponential is zero
 
@@ -59,7 +61,7 @@ class Cosines:
         cosines : Cosines
         """
         owners = rows.rows
-        cosines = users @ items[negatives].T
+        cosines = unrounded(users @ items[negatives].T)
         slots = negatives.new_full((len(items),), -1)
         slots[negatives] = torch.arange(len(negatives), device=negatives.device)
         slots = slots[rows.indices]

@@ -99,6 +99,11 @@ def dense_layers(sizes):
     return layers
 
 
+def unrounded(x):
+    """Return a Tensor in at least float32, for losses of what autocast computed in bfloat16."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def split_biases(vectors):
     """Split vectors that end in a bias into factors and biases, as float32 arrays."""
     vectors = vectors.astype(np.float32)

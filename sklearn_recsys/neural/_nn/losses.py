@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import embedding, softplus
 
 from sklearn_recsys.neural._data.random import generator
+from sklearn_recsys.neural._nn.layers import unrounded
 
 _LOGITS = 2**20  # per block of steps: they fit in the cache, and bound the memory
 
@@ -51,7 +52,7 @@ def multinomial_loss(targets, logits):
     loss : Tensor
         A scalar, differentiable in the logits.
     """
-    return _MultinomialLoss.apply(targets, logits)
+    return _MultinomialLoss.apply(targets, unrounded(logits))
 
 
 def sample_codes(means, log_variances):
@@ -120,7 +121,7 @@ def _add_gradients(targets, codes, weight, bias, steps, gradients):
     """Return the loss of a block of steps, and add its gradients."""
     valid = (targets >= 0).float()  # (n_steps, k)
     targets = targets.clamp(min=0)
-    logits = torch.addmm(bias, codes, weight.T)  # (n_steps, n_items)
+    logits = unrounded(torch.addmm(bias, codes, weight.T))  # (n_steps, n_items)
     largest = logits.amax(dim=1)
     target_logits = logits.gather(1, targets)
     probabilities = logits.softmax(dim=1)
@@ -129,7 +130,7 @@ def _add_gradients(targets, codes, weight, bias, steps, gradients):
     loss = (counts * norms).sum() - (valid * target_logits).sum()
     gradient = probabilities.mul_(counts[:, None]).scatter_add_(1, targets, -valid)
     gradients[0][steps] = gradient @ weight
-    gradients[1].addmm_(gradient.T, codes)
+    gradients[1] += gradient.T @ codes
     gradients[2] += gradient.sum(dim=0)
     return loss
 
@@ -153,6 +154,7 @@ def next_items_loss(targets, codes, layer, n_logits=_LOGITS):
     loss : Tensor
         A scalar, differentiable in the codes and the layer.
     """
+    codes = unrounded(codes)
     return _NextItemsLoss.apply(targets, codes, layer.weight, layer.bias, n_logits)
 
 
@@ -171,14 +173,14 @@ class _SampledItemsLoss(torch.autograd.Function):
         for start in range(0, len(codes), size):
             steps = slice(start, start + size)
             code, positive = codes[steps], positives[steps]
-            logits = code @ negatives.T  # (n_steps, n_negatives)
+            logits = unrounded(code @ negatives.T)  # (n_steps, n_negatives)
             rows = (own[steps] >= 0).nonzero()[:, 0]
             logits[rows, own[steps][rows]] = -torch.inf  # the positive itself is no negative
             value, pull, push = block_loss(torch.linalg.vecdot(code, positive), logits)
             loss += value
-            torch.addmm(pull[:, None] * positive, push, negatives, out=gradients[0][steps])
+            gradients[0][steps] = pull[:, None] * positive + push @ negatives
             torch.mul(pull[:, None], code, out=gradients[1][steps])
-            gradients[2].addmm_(push.T, code)
+            gradients[2] += push.T @ code
         ctx.save_for_backward(*gradients)
         return loss
 
@@ -260,6 +262,7 @@ def sampled_items_loss(
     slots[negatives] = torch.arange(len(negatives), device=slots.device)
     vectors = embedding(torch.cat([targets, negatives]), weight)
     positives, vectors = vectors[: len(targets)], vectors[len(targets) :]
+    codes = unrounded(codes)
     return _SampledItemsLoss.apply(codes, positives, vectors, slots[targets], block_loss, n_logits)
 
 

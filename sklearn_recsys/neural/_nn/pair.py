@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from sklearn_recsys.neural._data.random import dropout
-from sklearn_recsys.neural._nn.layers import dense_layers
+from sklearn_recsys.neural._nn.layers import dense_layers, unrounded
 from sklearn_recsys.neural._nn.losses import candidate_ndcg
 
 
@@ -98,10 +98,10 @@ class PairModule(nn.Module):
             Training minimizes their sum.
         """
         v = self.item_vectors.index_select(0, items)
-        scores, norms = self.score(u, v), squares(u) + squares(v)
+        scores, norms = unrounded(self.score(u, v)), squares(u) + squares(v)
         if self.objective == "bpr":  # the targets are the negatives
             w = self.item_vectors.index_select(0, targets)
-            losses, norms = softplus(self.score(u, w) - scores), norms + squares(w)
+            losses, norms = softplus(unrounded(self.score(u, w)) - scores), norms + squares(w)
         elif self.objective == "logistic":
             losses = logistic_losses(scores, targets)
         else:

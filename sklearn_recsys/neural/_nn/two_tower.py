@@ -11,7 +11,7 @@ from torch.nn.functional import batch_norm, softplus
 
 from sklearn_recsys.neural._data.random import dropout, generator
 from sklearn_recsys.neural._nn.features import FeatureEmbedding, common_codes
-from sklearn_recsys.neural._nn.layers import ACTIVATIONS, corrupted, dense_layers
+from sklearn_recsys.neural._nn.layers import ACTIVATIONS, corrupted, dense_layers, unrounded
 from sklearn_recsys.neural._nn.ranking import RankingModule
 
 _MIN_ITEMS = 10  # a word in fewer items identifies them rather than describes them
@@ -229,7 +229,7 @@ class TwoTowerModule(RankingModule):
         u, v = self.users(inputs), self.items(items)
         if self.objective == "mse":
             return self._squared_error(targets, u, v, items) / len(targets)
-        scores, rows = _products(u, v), targets.rows  # (n_rows, n_in_batch)
+        scores, rows = unrounded(_products(u, v)), targets.rows  # (n_rows, n_in_batch)
         positives = scores[rows, columns]
         log_shares = self._log_shares(items, len(targets))
         if self.objective == "softmax":
