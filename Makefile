@@ -16,6 +16,7 @@
 #   make environments           all environments; with -j2 two at a time
 #   make fuzz N=10000 SEED=0    the property tests on N random cases; violations by kind
 #   make bench                  a table: accuracy on real data, speed relative to references
+#   make papers                 published figures next to ours; writes a page of the docs
 #   make corrupt                corrupt sparse input to every method, each case in its own process
 #
 # On Linux, torch from PyPI comes with several GB of CUDA libraries. Without a GPU, use the CPU build:
@@ -27,6 +28,7 @@ PYTEST_ARGS ?=
 JOBS ?= auto
 SPHINXOPTS ?= -W --keep-going
 BENCH_ARGS ?=
+PAPERS_ARGS ?=
 N ?= 10000
 SEED ?= 0
 
@@ -44,7 +46,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: environments demo test test-oldest test-dask lint dist release-check docs site-test notebooks bench corrupt fuzz clean
+.PHONY: environments demo test test-oldest test-dask lint dist release-check docs site-test notebooks bench papers corrupt fuzz clean
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -131,6 +133,10 @@ fuzz: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
+
+# rows that take long: PAPERS_ARGS=--all, or PAPERS_ARGS=yelp2018 for one protocol
+papers: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.papers $(PAPERS_ARGS)
 
 corrupt: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.corrupt

@@ -1,0 +1,328 @@
+"""Published figures next to ours: ``make papers`` runs our models, and writes a page of the docs.
+
+Run ``python -m benchmarks.papers [--all] [protocol ...]``. Rows that take more than a few minutes
+run with ``--all`` or if their protocol is named. The others keep the figures of their last run, in
+``docs/user_guide/published.csv``, from which the page is made.
+
+Parameters were chosen on validation cells taken out of the training data, or are those that the
+source names, as in the other files of this folder.
+"""
+
+import argparse
+import csv
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
+
+from benchmarks import contrastive, graphs, pairs, sequences, slim, svae, yelp2018 as on_yelp2018
+from benchmarks.accuracy import ncf_split, ratings
+from benchmarks.als import TUNED
+from benchmarks.linear import ml_100k_ua, yelp2018
+from benchmarks.ratings import folds
+from sklearn_recsys import (
+    ALS,
+    EASE,
+    SLIM,
+    SVAE,
+    AutoRec,
+    BiasRecommender,
+    EmbeddingNet,
+    ItemKNN,
+    ItemKNNBaseline,
+    MatrixFactorization,
+    PopularityRecommender,
+    UserKNN,
+)
+from sklearn_recsys.model_selection import evaluate, leave_last_out, random_holdout
+from sklearn_recsys.utils._cells import support
+
+PAGE = Path(__file__).parents[1] / "docs" / "user_guide" / "published.csv"
+COLUMNS = [
+    "protocol",
+    "model",
+    "metrics",
+    "published",
+    "source",
+    "ours",
+    "s.e.",
+    "CPU s",
+    "verdict",
+]
+
+
+@dataclass
+class Row:
+    """A published figure of a model, and our model for the same data and protocol."""
+
+    name: str
+    model: BaseEstimator
+    published: tuple  # one figure for each metric of the protocol
+    source: str
+    slow: bool = False  # more than about three minutes
+
+
+class Protocol:
+    """Data that is split and evaluated in one way.
+
+    Parameters
+    ----------
+    metrics : list of str
+        Metrics of `evaluate`; errors are reported without their sign.
+    splits : callable
+        Returns (train, given, held out, options of `evaluate`) for each split.
+    rows : list of Row
+        The published figures.
+    """
+
+    def __init__(self, metrics, splits, rows):
+        self.metrics, self.splits, self.rows = metrics, splits, rows
+
+    def measured(self, row):
+        """Return our figures, their standard errors, and the CPU seconds of all fits."""
+        values, errors, elapsed = [], [], 0.0
+        for seed, (train, given, held_out, options) in enumerate(self.splits()):
+            model = clone(row.model)
+            if "random_state" in model.get_params():
+                model.set_params(random_state=seed)
+            if model.__sklearn_tags__().recommender_tags.values != "order" and options.get("order"):
+                train, given = support(train), support(given)
+            options = {name: value for name, value in options.items() if name != "order"}
+            start = time.process_time()
+            model.fit(train)
+            elapsed += time.process_time() - start
+            table = evaluate(model, given, held_out, self.metrics, standard_error=True, **options)
+            values.append([abs(table[name].iloc[0]) for name in table if "s.e." not in name])
+            errors.append([table[name].iloc[0] for name in table if "s.e." in name])
+        # the cells or users of all splits together, as far as they are different ones
+        return np.mean(values, axis=0), np.mean(errors, axis=0) / len(errors) ** 0.5, elapsed
+
+
+def _ncf():
+    X, items, negatives = ncf_split()
+    return [(X, X, items, {"candidates": negatives})]
+
+
+def _yelp2018():
+    X, y = yelp2018()
+    return [(X, X, y, {})]
+
+
+def _ua():
+    X, y = ml_100k_ua()
+    return [(X, X, y, {})]
+
+
+def _folds(name):
+    return [(train, train, test, {}) for train, test in folds(name)]
+
+
+def _random(name, share, seeds):
+    splits = (random_holdout(ratings(name), share, random_state=seed) for seed in range(seeds))
+    return [(train, train, test, {}) for train, test in splits]
+
+
+def _last_item(data):
+    X, held_out = leave_last_out(sequences.load(data))
+    return [(X, X, held_out, {"order": True})]
+
+
+def _svae():
+    groups = svae.split()
+    return [(groups["train"], *groups["test"], {})]
+
+
+_DACREMA = "Ferrari Dacrema et al. 2021"
+_NEUMF = pairs.RANKERS["NCF('neumf')"]
+_RANKED = ["hr@10", "ndcg@10"]
+_MODELS = on_yelp2018._MODELS
+_GF_CF, _TURBO_CF = _MODELS["GF-CF, as published"], _MODELS["Turbo-CF, as published"]
+_SIMPLEX, _LIGHTGCN = contrastive._YELP2018
+PROTOCOLS = {
+    "MovieLens-1M, latest item of each user among 99 others (He et al. 2017)": Protocol(
+        _RANKED,
+        _ncf,
+        [
+            Row("EASE", EASE(1320), (0.7192, 0.4494), _DACREMA),
+            Row("SLIM", SLIM(**slim._NCF), (0.7162, 0.4468), _DACREMA),
+            Row("ALS", ALS(**TUNED), (0.7109, 0.4382), _DACREMA),
+            Row("UserKNN", UserKNN(), (0.6768, 0.4100), _DACREMA),
+            Row("RP3beta", graphs._NCF["RP3beta"], (0.6758, 0.4011), _DACREMA),
+            Row("ItemKNN", ItemKNN(), (0.6694, 0.3979), _DACREMA),
+            Row(
+                "popularity",
+                PopularityRecommender(),
+                (0.4533, 0.2542),
+                _DACREMA,
+            ),
+            Row("NeuMF", _NEUMF, (0.7093, 0.4349), _DACREMA, slow=True),
+        ],
+    ),
+    "MovieLens-100K, ua, all items ranked": Protocol(
+        ["ndcg@10"],
+        _ua,
+        [
+            Row("SLIM", SLIM(**slim._RATINGS), (0.3024,), "skrecsys 0.9"),
+            Row("EASE", EASE(500), (0.2767,), "skrecsys 0.9"),
+            Row("RP3beta", graphs._ML_100K["RP3beta"], (0.2762,), "skrecsys 0.9"),
+            Row("ItemKNN", ItemKNN(), (0.2550,), "skrecsys 0.9"),
+            Row("popularity", PopularityRecommender(), (0.1331,), "skrecsys 0.9"),
+        ],
+    ),
+    "MovieLens-100K, ratings, five folds": Protocol(
+        ["neg_rmse"],
+        lambda: _folds("100k"),
+        [
+            Row("biases", BiasRecommender(), (0.944,), "Surprise, README"),
+            Row("kNN with baselines", ItemKNNBaseline(), (0.931,), "Surprise, README"),
+            Row("matrix factorization", MatrixFactorization(), (0.934,), "Surprise, README"),
+            Row("SVD++", MatrixFactorization(implicit=True), (0.919,), "Surprise, README"),
+        ],
+    ),
+    "MovieLens-1M, ratings, five folds": Protocol(
+        ["neg_rmse"],
+        lambda: _folds("1m"),
+        [
+            Row("biases", BiasRecommender(), (0.909,), "Surprise, README"),
+            Row("matrix factorization", MatrixFactorization(), (0.873,), "Surprise, README"),
+            Row(
+                "SVD++",
+                MatrixFactorization(implicit=True),
+                (0.862,),
+                "Surprise, README",
+                slow=True,
+            ),
+        ],
+    ),
+    "MovieLens-1M, ratings, random tenth (Sedhain et al. 2015)": Protocol(
+        ["neg_rmse"],
+        lambda: _random("1m", 0.1, 3),
+        [
+            Row("AutoRec, item-based", AutoRec(), (0.831,), "Sedhain et al. 2015", slow=True),
+            Row("AutoRec, user-based", AutoRec("user"), (0.874,), "Sedhain et al. 2015", slow=True),
+            Row("matrix factorization", MatrixFactorization(), (0.845,), "Sedhain et al. 2015"),
+        ],
+    ),
+    "MovieLens latest-small 2016, ratings, random fifth": Protocol(
+        ["neg_rmse"],
+        lambda: _random("latest-small-2016", 0.2, 5),
+        [
+            Row("matrix factorization", MatrixFactorization(), (0.8737,), "fast.ai 0.7, MSE .7634"),
+            Row("EmbeddingNet", EmbeddingNet(), (0.8872,), "fast.ai 0.7, MSE .7872"),
+        ],
+    ),
+    "Yelp2018, all items ranked (He et al. 2020)": Protocol(
+        ["recall@20", "ndcg@20"],
+        _yelp2018,
+        [
+            Row("ItemKNN", _MODELS["ItemKNN, BM25"], (0.0639, 0.0531), "BARS"),
+            Row("GF-CF", _GF_CF, (0.0697, 0.0571), "Shen et al. 2021"),
+            Row("Turbo-CF", _TURBO_CF, (0.0693, 0.0574), "Park et al. 2024"),
+            Row("SLIM", _MODELS["SLIM"], (0.0646, 0.0541), "BARS", slow=True),
+            Row("EASE", _MODELS["EASE, as published"], (0.0657, 0.0552), "BARS", slow=True),
+            Row("SimpleX", _SIMPLEX, (0.0701, 0.0575), "Mao et al. 2021", slow=True),
+            Row("LightGCN", _LIGHTGCN, (0.0653, 0.0532), "BARS", slow=True),
+        ],
+    ),
+    "MovieLens-1M, last item of each user, all items ranked": Protocol(
+        ["recall@10", "ndcg@10"],
+        lambda: _last_item("ml-1m"),
+        [
+            Row(
+                "SASRec",
+                sequences._MODELS["ml-1m"]["SASRec"],
+                (0.2929, 0.1684),
+                "the authors of eSASRec, 2025",
+                slow=True,
+            ),
+        ],
+    ),
+    "Amazon Beauty, last item of each user, all items ranked": Protocol(
+        ["recall@10", "ndcg@10"],
+        lambda: _last_item("beauty"),
+        [
+            Row(
+                "SASRec",
+                sequences._MODELS["beauty"]["SASRec"],
+                (0.0921, 0.0531),
+                "the authors of eSASRec, 2025",
+                slow=True,
+            ),
+        ],
+    ),
+    "MovieLens-1M, latest fifth of new users (Sachdeva et al. 2019)": Protocol(
+        ["ndcg@10", "recall@10", "ndcg@100", "recall@100"],
+        _svae,
+        [
+            Row("SVAE", SVAE(), (0.1714, 0.1302, 0.2979, 0.4992), "Sachdeva et al. 2019"),
+        ],
+    ),
+}
+
+
+def verdict(published, ours, errors, smaller_is_better):
+    """Return how our figures compare with the published ones, rounded as these are."""
+    digits = [len(str(figure).partition(".")[2]) for figure in published]
+    gains = np.array([round(our, n) for our, n in zip(ours, digits, strict=True)]) - published
+    gains = -gains if smaller_is_better else gains
+    if (gains >= -1e-9).all():
+        return "met"
+    return "within two s.e." if (gains >= -2 * np.asarray(errors)).all() else "below"
+
+
+def run(protocol, row):
+    """Return the line of the table of one row."""
+    of_protocol = PROTOCOLS[protocol]
+    ours, errors, elapsed = of_protocol.measured(row)
+    errors_are_metrics = of_protocol.metrics[0].startswith("neg_")
+    return {
+        "protocol": protocol,
+        "model": row.name,
+        "metrics": " / ".join(m.removeprefix("neg_").upper() for m in of_protocol.metrics),
+        "published": " / ".join(map(_figure, row.published)),
+        "source": row.source,
+        "ours": " / ".join(map(_figure, ours)),
+        "s.e.": " / ".join(map(_figure, errors)),
+        "CPU s": f"{elapsed:.3g}",
+        "verdict": verdict(row.published, ours, errors, errors_are_metrics),
+    }
+
+
+def _figure(value):
+    return f"{value:.4f}".removesuffix("0").removeprefix("0")
+
+
+def papers(names=(), slow=False):
+    """Run rows, and write the table after each."""
+    lines = {}
+    if PAGE.exists():
+        with PAGE.open(newline="", encoding="utf-8") as file:
+            lines = {(line["protocol"], line["model"]): line for line in csv.DictReader(file)}
+    for protocol, of_protocol in PROTOCOLS.items():
+        wanted = any(name.lower() in protocol.lower() for name in names)
+        for row in of_protocol.rows:
+            if wanted or (not names and (slow or not row.slow)):
+                lines[protocol, row.name] = run(protocol, row)
+                print(pd.DataFrame([lines[protocol, row.name]]).to_string(header=False), flush=True)
+                _write(lines)
+    return pd.DataFrame(lines.values())
+
+
+def _write(lines):
+    """Write the table, in the order of the protocols and rows."""
+    keys = [(protocol, row.name) for protocol, of in PROTOCOLS.items() for row in of.rows]
+    with PAGE.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines[key] for key in keys if key in lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("protocols", nargs="*", help="parts of the names of protocols")
+    parser.add_argument("--all", action="store_true", help="also the rows that take long")
+    args = parser.parse_args()
+    print(papers(args.protocols, args.all).to_string())
