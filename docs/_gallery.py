@@ -4,6 +4,7 @@ STORY = [
     "plot_quickstart.py",
     "plot_raw_ids.py",
     "plot_linear_models.py",
+    "plot_compare.py",
     "plot_new_users.py",
     "plot_ncf.py",
     "plot_svae.py",

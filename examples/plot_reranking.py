@@ -18,6 +18,7 @@ MovieLens.
 import os
 
 import matplotlib.pyplot as plt
+import pandas as pd
 
 from sklearn_recsys import EASE, RerankedRecommender
 from sklearn_recsys.compose import (
@@ -26,6 +27,7 @@ from sklearn_recsys.compose import (
     MaximalMarginalRelevance,
 )
 from sklearn_recsys.datasets import fetch_movielens, make_movies
+from sklearn_recsys.inspection import TradeOffDisplay
 from sklearn_recsys.metrics import (
     calibration_error_at_k,
     intra_list_diversity_at_k,
@@ -85,25 +87,19 @@ figure, axes = plt.subplots(
 for axis, (gain, (rerankers, measure)) in zip(
     axes, curves.items(), strict=True
 ):
-    points = []
+    points = {}
     for reranker in rerankers:
         lists = (
             RerankedRecommender(model, [("reranker", reranker)])
             .fit(train)
             .recommend()
         )
-        points.append((measure(lists), ndcg_at_k(test, lists)))
         changed = getattr(reranker, "trade_off", None) or reranker.maximum
-        axis.annotate(
-            f"{changed:g}",
-            points[-1],
-            xytext=(4, 4),
-            textcoords="offset points",
-        )
-    axis.plot(
-        *zip(*points, strict=True),
-        marker="o",
-        label=type(reranker).__name__,
+        points[changed] = measure(lists), ndcg_at_k(test, lists)
+    columns = [gain, "NDCG@10"]
+    table = pd.DataFrame.from_dict(points, "index", columns=columns)
+    TradeOffDisplay(table=table, x=gain, y="NDCG@10").plot(
+        axis, connect=True, label=type(reranker).__name__
     )
     axis.plot(
         measure(alone),
@@ -112,6 +108,5 @@ for axis, (gain, (rerankers, measure)) in zip(
         markersize=14,
         label="EASE alone",
     )
-    axis.set_xlabel(gain)
     axis.legend()
-axes[0].set_ylabel("NDCG@10")
+plt.show()

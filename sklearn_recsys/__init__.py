@@ -81,7 +81,13 @@ _PUBLIC = {
     "sklearn_recsys.inspection": [
         "Comparison",
         "ExplanationDisplay",
+        "HistoryLengthDisplay",
+        "ItemMapDisplay",
         "LeaderboardDisplay",
+        "LongTailDisplay",
+        "MetricAtKDisplay",
+        "TradeOffDisplay",
+        "TrainingHistoryDisplay",
         "compare",
     ],
     "sklearn_recsys.metrics": [

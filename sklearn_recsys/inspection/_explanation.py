@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sklearn.utils import get_tags
 
+from sklearn_recsys.inspection._plotting import new_axes
 from sklearn_recsys.utils.validation import check_length
 
 
@@ -69,8 +70,6 @@ class ExplanationDisplay:
         display : ExplanationDisplay
             The display itself.
         """
-        import matplotlib.pyplot as plt  # imported only here: it is optional, and slow to import
-
         user, item, history_item = self.contributions.columns[:3]
         pairs = self.contributions[[user, item]].drop_duplicates()
         if len(pairs) != 1:
@@ -89,8 +88,7 @@ class ExplanationDisplay:
         if self.additive and n_others:
             labels.append(f"{n_others} other item{'s' if n_others > 1 else ''}")
             widths.append(values.sum() - sum(widths))
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
+        ax = new_axes(ax)
         colors = ["tab:blue" if width >= 0 else "tab:red" for width in widths]
         options = {"color": colors, **(bar_kwargs or {})}
         positions = range(len(widths))  # items may have the same name

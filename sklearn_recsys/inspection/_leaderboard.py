@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_recsys.inspection._compare import compare
+from sklearn_recsys.inspection._plotting import new_axes
 
 
 class LeaderboardDisplay:
@@ -68,10 +69,7 @@ class LeaderboardDisplay:
         display : LeaderboardDisplay
             The display itself.
         """
-        import matplotlib.pyplot as plt  # imported only here: it is optional, and slow to import
-
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
+        ax = new_axes(ax)
         score = self.scores["score"].to_numpy()
         lengths = np.abs(self.scores[["low", "high"]].to_numpy().T - score)
         positions = np.arange(len(score))  # models, which may have the labels of numbers

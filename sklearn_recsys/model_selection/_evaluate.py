@@ -209,18 +209,13 @@ def evaluate(
     EASE        0.09          0.03
     popular     0.23          0.04
     """
-    if isinstance(model, (list, tuple)):
-        raise TypeError("Pass several models by name: a dict of str to estimator.")
-    models = model if isinstance(model, dict) else {type(model).__name__: model}
+    models = named_models(model)
     parsed = parse_metrics(metrics, k)
-    for fitted in models.values():
-        _scorer.check_is_recommender(fitted)
+    options = {"exclude_seen": exclude_seen, "candidates": candidates}
+    found = outcomes(models, X, y, parsed, user_features=user_features, **options)
     rows = {}
-    for label, fitted in models.items():
-        features = user_features if fitted._has_features else None
-        options = {"exclude_seen": exclude_seen, "candidates": candidates}
-        outcome = fitted._evaluate(X, y, parsed, user_features=features, **options)
-        values = {**outcome.scores(parsed), **beyond_accuracy(parsed, outcome, fitted)}
+    for label, outcome in found.items():
+        values = {**outcome.scores(parsed), **beyond_accuracy(parsed, outcome, models[label])}
         if standard_error:
             sums = outcome.row_sums(parsed)
             values = {
@@ -230,6 +225,25 @@ def evaluate(
             }
         rows[label] = values
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def named_models(model):
+    """Return fitted recommenders by name: those of a dict, or one by the name of its class."""
+    if isinstance(model, (list, tuple)):
+        raise TypeError("Pass several models by name: a dict of str to estimator.")
+    models = model if isinstance(model, dict) else {type(model).__name__: model}
+    for fitted in models.values():
+        _scorer.check_is_recommender(fitted)
+    return models
+
+
+def outcomes(models, X, y, parsed, *, user_features=None, **options):
+    """Return the `Outcome` of each model by its name."""
+    found = {}
+    for name, model in models.items():
+        features = user_features if model._has_features else None
+        found[name] = model._evaluate(X, y, parsed, user_features=features, **options)
+    return found
 
 
 def parse_metrics(metrics, k=10):
