@@ -45,6 +45,7 @@ toc_object_entries_show_parents = "hide"  # a method is fit(), not EASE.fit()
 html_theme_options = {
     "logo": {"text": project},
     "show_prev_next": False,
+    "navbar_persistent": ["search-button"],  # an icon: the links fit into one line
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "footer_start": ["copyright"],
