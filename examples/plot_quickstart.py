@@ -133,13 +133,13 @@ print(answer.join(data.items, on="item").to_string(index=False))
 # %%
 # Tune
 # ----
-# A grid search over EASE's penalty, on validation data that is held out of the training data: a
-# fifth of each user's interactions, because with only one per user the choice is left to chance.
-# :class:`~sklearn_recsys.model_selection.HoldoutSplit` scores the users of ``X_fit`` on their
-# interactions in ``X_valid``; to tune for new users (strong generalization), a plain ``cv=5`` makes
-# folds over users.
+# A grid search over EASE's penalty, on validation data that is held out of the training data in the
+# same way: the latest interactions, but three of each user, because with one the choice is left to
+# chance. :class:`~sklearn_recsys.model_selection.HoldoutSplit` scores the users of ``X_fit`` on
+# their interactions in ``X_valid``; to tune for new users (strong generalization), a plain ``cv=5``
+# makes folds over users.
 
-X_fit, X_valid = random_holdout(X_train, 0.2, per_user=True, random_state=0)
+X_fit, X_valid = leave_last_out(X_train, n=3)
 grid = {"model__l2": [30, 100, 200, 300, 500, 1000, 3000]}
 search = GridSearchCV(pipe, grid, cv=HoldoutSplit(), refit=False)
 search.fit(X_fit, X_valid)
