@@ -26,8 +26,13 @@ ITEMS = 26_744
 FITTED_USERS = 30_000
 PER_FILE = 10_000
 # Dask's workers return freed memory to the system at once, so the system maps and clears new pages
-# for each block of scores. With these values a worker reuses its memory, like any other process.
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": 2**25, "MALLOC_TRIM_THRESHOLD_": 2**30}
+# for each block of scores; with these values a worker reuses its memory, like any other process.
+# Their profiler looks at the running code a hundred times a second.
+DASK = {
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30,
+    "distributed.worker.profile.enabled": False,
+}
 SPARK_COLUMNS = "user long, rank long, item long, score float"
 
 
@@ -62,8 +67,7 @@ def dask(batch, source, target):
     import dask.dataframe as dd
     from distributed import Client
 
-    variables = "distributed.nanny.pre-spawn-environ"
-    dask.config.set({f"{variables}.{name}": value for name, value in MALLOC.items()})
+    dask.config.set(DASK)
     with Client(n_workers=2, threads_per_worker=1, dashboard_address=":0"):
         frame = dd.read_parquet(source)
         frame.map_partitions(batch, meta=batch(frame._meta)).to_parquet(target)
