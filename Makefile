@@ -4,7 +4,8 @@
 #   make demo                   the quickstart on synthetic data; its plot is build/demo.png
 #   make demo DATA=ml-1m        the quickstart on MovieLens
 #   make test                   all tests and doctests; PYTEST_ARGS="-x tests/metrics" narrows
-#   make test-oldest            the common checks on the oldest versions that setup.cfg claims
+#   make test-oldest            the common checks, and progress without callbacks, on the oldest
+#                               versions that setup.cfg claims
 #   make test-dask              the tests on local clusters (Dask, Spark, which needs Java, and Ray),
 #                               with Optuna, and of Parquet files
 #   make lint                   ruff, and pyright on a user's script; nothing is changed
@@ -77,7 +78,7 @@ test: $(VENV)/.installed
 	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 test-oldest: $(OLDEST)/.installed
-	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS) tests/test_common.py
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS) tests/test_common.py tests/test_progress.py
 
 # one process: the tests share clusters
 test-dask: $(DASK)/.installed

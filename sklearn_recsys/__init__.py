@@ -146,10 +146,12 @@ _PUBLIC = {
         "parametrize_with_checks",
         "recommender_checks",
     ],
+    "sklearn_recsys.utils.progress": ["show_progress"],
 }
 
 # models, pipelines, save and load are names of the package itself, and so is what takes a first
-# model from events to a score; everything else lives in its submodule, what models are made of, too
+# model from events to a score, or shows how far it is; everything else lives in its submodule, what
+# models are made of, too
 _FIRST_STEPS = {
     "HoldoutSplit",
     "InteractionEncoder",
@@ -157,6 +159,7 @@ _FIRST_STEPS = {
     "fetch_movielens",
     "leave_last_out",
     "random_holdout",
+    "show_progress",
 }
 _BLOCKS = {
     "Calibration",
@@ -281,6 +284,9 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
     )
     from sklearn_recsys.preprocessing import (
         InteractionEncoder as InteractionEncoder,
+    )
+    from sklearn_recsys.utils.progress import (
+        show_progress as show_progress,
     )
 
 

@@ -16,6 +16,7 @@ from sklearn_recsys.utils._cells import (
 )
 from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._threads import even_blocks, rows_per_block
+from sklearn_recsys.utils.progress import length, progress
 from sklearn_recsys.utils.validation import check_finite, check_indices
 
 
@@ -113,7 +114,8 @@ class ExplanationMixin:
         first_cells = np.cumsum(lengths[owners]) - lengths[owners]  # of the pairs, in the result
         result = np.repeat(self._scores_at(histories, owners, items), lengths[owners])
         costs = 32 * (lengths + n_pairs)[users]  # bytes of each shorter history and of its scores
-        for cells in even_blocks(costs, rows_per_block(1)):
+        blocks = even_blocks(costs, rows_per_block(1))
+        for cells in progress(blocks, "Explaining", len(users), unit="interaction", size=length):
             left_out = np.arange(cells.start, cells.stop) - indptr[users[cells]]
             shorter = self._without(histories[users[cells]], left_out)
             counts = n_pairs[users[cells]]

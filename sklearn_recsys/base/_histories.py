@@ -12,6 +12,7 @@ from sklearn_recsys.utils._cells import take_rows
 from sklearn_recsys.utils._history_index import HistoryIndex
 from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils._threads import row_blocks
+from sklearn_recsys.utils.progress import length, progress
 from sklearn_recsys.utils.validation import check_indices, check_interactions
 
 
@@ -51,6 +52,12 @@ class Histories:
         for rows in row_blocks(len(self), 4 * self.X.shape[1]):
             yield rows, self[rows]
 
+    def shown_blocks(self, description):
+        """Return the same iterator as `blocks`, whose users a progress bar counts."""
+        return progress(
+            self.blocks(), description, len(self), unit="user", size=lambda block: length(block[0])
+        )
+
     @property
     def labels(self):
         """The number of each user in results: the training row, or the row of the matrix."""
@@ -78,8 +85,9 @@ class Histories:
 class HistoriesMixin:
     """The part of `RecommenderMixin` that resolves users, and recognizes training users."""
 
-    # fitted attributes that are computed from the others, and neither pickled nor saved
-    _derived = ("_cache_",)
+    # attributes that are computed from the others, or belong to a fit that is going on: neither
+    # pickled nor saved
+    _derived = ("_cache_", "_progress", "_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
     def __getstate__(self):
         state = super().__getstate__()

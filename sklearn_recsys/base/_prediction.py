@@ -39,7 +39,7 @@ class PredictionMixin:
             "Use recommend or predict_pairs, which work in bounded memory.",
         )
         scores = np.empty((n_rows, n_items), dtype=np.float32)
-        for rows, block in histories.blocks():
+        for rows, block in histories.shown_blocks("Scoring"):
             scores[rows] = self._scores(block)
         return self._in_rating_range(scores)
 
@@ -103,7 +103,7 @@ class PredictionMixin:
         scores = np.empty(len(rows), dtype=np.float32)
         order = np.argsort(rows, kind="stable")
         ordered = rows[order]
-        for block, users in Histories(X, user_features).blocks():
+        for block, users in Histories(X, user_features).shown_blocks("Scoring"):
             cells = order[slice(*np.searchsorted(ordered, [block.start, block.stop]))]
             dense = self._score_items(users.X, **users.features)
             scores[cells] = dense[rows[cells] - block.start, items[cells]]

@@ -190,7 +190,7 @@ class RankingMixin:
             return ids, scores.astype(np.float32, copy=False)
         ids = np.full((n_rows, n), -1, dtype=np.int64)
         scores = np.full((n_rows, n), -np.inf, dtype=np.float32)
-        for rows, block in histories.blocks():
+        for rows, block in histories.shown_blocks("Ranking"):
             items = eligible if block is histories else eligible[rows]
             ids[rows, :width], scores[rows, :width] = self._rank_block(block, width, items)
         return ids, scores

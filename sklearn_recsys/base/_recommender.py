@@ -16,13 +16,14 @@ from sklearn_recsys.base._tags import as_recommender_tags
 from sklearn_recsys.base._why_not import WhyNotMixin
 from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import all_equal, item_counts, support, take_cells
+from sklearn_recsys.utils._fit_progress import fit_progress
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._html import HTMLMixin
 from sklearn_recsys.utils._ids import row_order
 from sklearn_recsys.utils._items import check_item_features
 from sklearn_recsys.utils._labels import item_labels
 from sklearn_recsys.utils._on_disk import cell_slices, column_sums
-from sklearn_recsys.utils._sklearn import fit_context
+from sklearn_recsys.utils._sklearn import CallbackSupportMixin, fit_context, with_callbacks
 from sklearn_recsys.utils._state import Array, Interactions, Labels, Maybe, Optional, Range, Size
 from sklearn_recsys.utils._suggest import MissingMethodError
 from sklearn_recsys.utils._warnings import warn
@@ -39,6 +40,7 @@ class RecommenderMixin(
     ExplanationMixin,
     WhyNotMixin,
     HTMLMixin,
+    CallbackSupportMixin,
 ):
     """Mixin for recommenders on a sparse user × item matrix.
 
@@ -143,7 +145,7 @@ class RecommenderMixin(
         self : object
             The fitted estimator. A fit that raises leaves it unfitted.
         """
-        return self._fit_matrix(X)
+        return self._fit_matrix(X, y=y)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
@@ -246,7 +248,11 @@ class RecommenderMixin(
         vars(new).update(vars(self))
         return new
 
-    def _fit_interactions(self, X, **params):
+    # whether `_fit` reports its tasks by `self._progress`, a FitProgress; else it is one task
+    _has_tasks = False
+
+    @with_callbacks
+    def _fit_interactions(self, X, y=None, **params):
         """Fit to a canonical matrix that is not the caller's; `params` are passed to `_fit`."""
         if not X.nnz:
             raise ValueError("X holds no interaction: every cell is zero (not observed).")
@@ -267,8 +273,11 @@ class RecommenderMixin(
         if not read.nnz:
             raise ValueError(f"X holds no positive value, which {type(self).__name__} reads.")
         self._fallback_ = self._non_personalized(read)
-        self._fit(read, **params)
-        self._set_interactions(X)
+        with fit_progress(self, X, y) as progress:
+            if not self._has_tasks:
+                progress.begin()
+            self._fit(read, **params)
+            self._set_interactions(X)
         return self
 
     def _set_rating_range(self, X, resume):

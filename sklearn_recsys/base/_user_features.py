@@ -80,7 +80,7 @@ class UserFeaturesMixin(RecommenderMixin):
         """
         self._forget()
         check_aligned(X, user_features)
-        return self._fit_matrix(X, user_features=user_features)
+        return self._fit_matrix(X, y=y, user_features=user_features)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, *, user_features=None):
@@ -102,10 +102,10 @@ class UserFeaturesMixin(RecommenderMixin):
         """
         check_aligned(X, user_features)
         if not self.__sklearn_is_fitted__():
-            return self._fit_matrix(X, user_features=user_features)
+            return self._fit_matrix(X, y=y, user_features=user_features)
         X = self._checked(X, copy=True)
         features = self._with_features(Histories(X), user_features).user_features
-        return self._refit(X, user_features=features, resume=True)
+        return self._refit(X, y=y, user_features=features, resume=True)
 
     def _fitted_state(self):
         return {

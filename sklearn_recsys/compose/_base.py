@@ -14,6 +14,7 @@ from sklearn_recsys.base._user_features import check_aligned
 from sklearn_recsys.compose._training import hold_out
 from sklearn_recsys.utils._sklearn import VisualBlock, fit_context, safe_indexing
 from sklearn_recsys.utils._state import FittedModels
+from sklearn_recsys.utils.progress import progress
 
 _KINDS = ("order", "weight", "rating", "binary")  # of values; the members' first one is read
 
@@ -143,7 +144,7 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
         """
         self._forget()
         check_aligned(X, user_features)
-        return self._fit_matrix(X, user_features=user_features)
+        return self._fit_matrix(X, y=y, user_features=user_features)
 
     @fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X, y=None):
@@ -170,14 +171,18 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
             )
         return self._add_users(X)
 
-    def _fit_interactions(self, X, user_features=None):
+    _has_tasks = True
+    _learns = False  # whether `_learn` fits the members, too
+
+    def _fit_interactions(self, X, y=None, user_features=None):
         # not UserFeaturesMixin's: the members encode and keep the features, each in its own way
         self._check_estimators()
-        return RecommenderMixin._fit_interactions(self, X, user_features=user_features)
+        return RecommenderMixin._fit_interactions(self, X, y, user_features=user_features)
 
     def _fit(self, X, user_features=None):
         if user_features is not None and not self._reads_user_features():
             raise ValueError(f"No recommender of {type(self).__name__} reads user_features.")
+        self._progress.begin(len(self._members()) * (2 if self._learns else 1))
         self._learn(X, user_features)
         self._fit_members(X, user_features)
         if not self._has_features:  # or no user counts as one without a history
@@ -213,11 +218,11 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
 
     def _fit_members(self, X, user_features=None, rows=None):
         """Fit the members to a matrix with these rows of the training matrix; None: all."""
-        self.estimators_ = [
-            self._fit_member(model, X, user_features, rows) for model in self._members()
-        ]
+        members = list(zip(self._names(), self._members(), strict=True))
+        shown = progress(members, type(self).__name__, len(members), unit="recommender")
+        self.estimators_ = [self._fit_member(*member, X, user_features, rows) for member in shown]
 
-    def _fit_member(self, model, X, user_features=None, rows=None):
+    def _fit_member(self, name, model, X, user_features=None, rows=None):
         """Return a clone of a recommender, fitted to `X`, whose arrays it shares if it can."""
         model = clone(model)
         params = {}
@@ -229,7 +234,8 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
             ids, column = self._user_labels
             model._user_labels = ids if ids is None else ids[rows], column
         try:
-            model.fit(X, **params)
+            with self._progress.member(name, model):
+                model.fit(X, **params)
         finally:
             del model._item_labels, model._user_labels
         own = model.interactions_

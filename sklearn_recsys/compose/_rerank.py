@@ -13,7 +13,8 @@ from sklearn_recsys.base import RecommenderMixin, UserFeaturesMixin
 from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.base._why_not import Stage
 from sklearn_recsys.compose._reranker import FittedRerankers, Reranker, take
-from sklearn_recsys.utils._sklearn import Interval, fit_context
+from sklearn_recsys.utils._fit_progress import fit_progress
+from sklearn_recsys.utils._sklearn import Interval, fit_context, with_callbacks
 from sklearn_recsys.utils._state import (
     Instance,
     Interactions,
@@ -187,20 +188,29 @@ class RerankedRecommender(UserFeaturesMixin, _BaseComposition):
             )
         return self._add_users(X)
 
-    def _fit_interactions(self, X, user_features=None):
+    @with_callbacks
+    def _fit_interactions(self, X, y=None, user_features=None):
         self._check_rerankers()
         labels = self._labels_for_members()
         params = {} if user_features is None else {"user_features": user_features}
-        self.estimator_ = _fitted(self.estimator, X, labels, self._user_labels, **params)
+        with fit_progress(self, X, y) as progress:
+            progress.begin(1)
+            estimator = clone(self.estimator)
+            with progress.member("estimator", estimator):
+                self.estimator_ = _fitted(estimator, X, labels, self._user_labels, **params)
+            self._fit_rerankers(X, labels)
+        return self
+
+    def _fit_rerankers(self, X, labels):
+        """Fit the rerankers to the matrix of the fitted recommender, and keep it."""
         own = self.estimator_.interactions_
         if own.shape == X.shape and own.nnz == X.nnz and np.array_equal(own.data, X.data):
             X = own  # one matrix for both
         self.rerankers_ = [
-            (name, _fitted(reranker, X, labels, self._user_labels))
+            (name, _fitted(clone(reranker), X, labels, self._user_labels))
             for name, reranker in self.rerankers
         ]
         self._set_interactions(X)
-        return self
 
     def _check_rerankers(self):
         """Raise unless the rerankers are named, and in an order that keeps their guarantees."""
@@ -376,8 +386,7 @@ class RerankedRecommender(UserFeaturesMixin, _BaseComposition):
 
 
 def _fitted(estimator, X, labels, user_labels, **params):
-    """Return a clone, fitted to `X` while it knows the labels of the columns and the rows."""
-    estimator = clone(estimator)
+    """Return an estimator, fitted to `X` while it knows the labels of the columns and the rows."""
     estimator._item_labels, estimator._user_labels = labels, user_labels
     try:
         estimator.fit(X, **params)

@@ -176,6 +176,8 @@ class StackingRecommender(BaseComposite):
 
     # ---------------------------------------------------------------- learning
 
+    _learns = True
+
     def _learn(self, X, user_features):
         values = self._values
         histories, y = self._fit_to_the_rest(X, user_features)

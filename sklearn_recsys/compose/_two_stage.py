@@ -290,6 +290,8 @@ class TwoStageRecommender(BaseComposite):
         self.popularity_ = popularity(X)
         self.recency_ = recency(X) if "recency" in self.features else None
 
+    _learns = True
+
     def _learn(self, X, user_features):
         histories, y = self._fit_to_the_rest(X, user_features)
         columns = [

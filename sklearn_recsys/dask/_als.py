@@ -35,6 +35,8 @@ class DaskALS(DaskMixin, ALS):
         As in ALS, but only the default can be fitted on a cluster.
     random_state : int, RandomState instance or None, default=None
         As in ALS.
+    verbose : int, default=0
+        Not used: the dashboard of Dask shows the progress.
     client : distributed.Client, default=None
         The cluster. None: the client that was started last.
 
@@ -101,7 +103,7 @@ class DaskALS(DaskMixin, ALS):
         for _ in range(self.max_iter):
             users = _half_step(model, by_user, users, items)
             items = _half_step(model, by_item, items, users)
-        self._set_items(np.concatenate(client.gather(items)))
+        self._set_items(np.concatenate(client.gather(items)), self.max_iter)
         self.user_factors_ = np.empty((0, self.n_factors), dtype=np.float32)
         self._warn_if_diverged()
 

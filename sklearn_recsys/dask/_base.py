@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.dask._blocks import is_distributed, read_blocks
+from sklearn_recsys.utils._fit_progress import fit_progress
 from sklearn_recsys.utils._sklearn import fit_context
 from sklearn_recsys.utils.validation import check_length
 
@@ -77,9 +78,11 @@ class DaskMixin:
             if getattr(self, "item_features", None) is not None:
                 self._align_item_features(self.n_features_in_, None)
             self._fallback_ = counts.astype(np.float32)
-            self._fit_blocks(blocks, counts)
-            # the training rows stay on the cluster
-            self._set_interactions(sp.csr_array((0, self.n_features_in_), dtype=np.float32))
+            with fit_progress(self, X, y) as progress:
+                progress.begin()
+                self._fit_blocks(blocks, counts)
+                # the training rows stay on the cluster
+                self._set_interactions(sp.csr_array((0, self.n_features_in_), dtype=np.float32))
         except BaseException:
             self._forget()
             raise

@@ -42,6 +42,8 @@ class DaskSLIM(DaskMixin, SLIM):
         As in SLIM.
     checkpoint : None
         As in SLIM, but only the default can be fitted on a cluster.
+    verbose : int, default=0
+        Not used: the dashboard of Dask shows the progress.
     client : distributed.Client, default=None
         The cluster. None: the client that was started last.
 

@@ -74,6 +74,8 @@ class ALS(CheckpointMixin, FactorsMixin, ExplainMixin, RecommenderMixin, BaseEst
         killed.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial item vectors.
+    verbose : int, default=0
+        Whether to show the progress of `fit`, with the time left.
 
     Attributes
     ----------
@@ -82,7 +84,7 @@ class ALS(CheckpointMixin, FactorsMixin, ExplainMixin, RecommenderMixin, BaseEst
     user_factors_ : ndarray of float32 of shape (n_users, n_factors)
         The vectors of the training users, which `transform` returns for them.
     n_iter_ : int
-        Number of iterations, always `max_iter`.
+        Number of iterations: `max_iter`, unless a callback of scikit-learn ended them.
     interactions_ : csr_array of shape (n_users, n_items)
         The training matrix.
     n_features_in_ : int
@@ -158,7 +160,10 @@ class ALS(CheckpointMixin, FactorsMixin, ExplainMixin, RecommenderMixin, BaseEst
         "device": [str],
         "init": ["array-like", None],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
+
+    _has_tasks = True
 
     def _fitted_state(self):
         return {
@@ -181,6 +186,7 @@ class ALS(CheckpointMixin, FactorsMixin, ExplainMixin, RecommenderMixin, BaseEst
         init=None,
         checkpoint=None,
         random_state=None,
+        verbose=0,
     ):
         self.n_factors = n_factors
         self.l2 = l2
@@ -193,6 +199,7 @@ class ALS(CheckpointMixin, FactorsMixin, ExplainMixin, RecommenderMixin, BaseEst
         self.init = init
         self.checkpoint = checkpoint
         self.random_state = random_state
+        self.verbose = verbose
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -215,16 +222,19 @@ class ALS(CheckpointMixin, FactorsMixin, ExplainMixin, RecommenderMixin, BaseEst
         )
         with self._open_checkpoint(X) as checkpoint:
             by_user, by_item = self._weighted_rows(X), self._weighted_rows(transposed(X))
-            items = self._train(by_user, by_item, checkpoint)
-            self._set_items(by_item.numpy(items))
-            if not by_user.solves_in_float64:
-                by_user = WeightedRows(X, self.n_factors)
-            self.user_factors_ = self._solved_users(by_user)
+
+            def finish(model, state):
+                model._set_items(by_item.numpy(state["items"]), state["n_iter"])
+                exact = by_user.solves_in_float64
+                rows = by_user if exact else WeightedRows(X, self.n_factors)
+                model.user_factors_ = model._solved_users(rows)
+
+            finish(self, self._train(by_user, by_item, checkpoint, finish))
         self._warn_if_diverged()
 
-    def _set_items(self, factors):
+    def _set_items(self, factors, n_iter):
         """Set the vectors of the items, and what the users are solved for with."""
-        self.n_iter_ = self.max_iter
+        self.n_iter_ = n_iter
         self.item_factors_ = factors
         self._gram_ = WeightedRows.gram(factors.astype(np.float64))
 
@@ -237,26 +247,32 @@ class ALS(CheckpointMixin, FactorsMixin, ExplainMixin, RecommenderMixin, BaseEst
                 ConvergenceWarning,
             )
 
-    def _train(self, by_user, by_item, checkpoint):
-        """Return the vectors of the items after all iterations, where `fit` computes."""
+    def _train(self, by_user, by_item, checkpoint, finish):
+        """Return the state after all iterations: the vectors where `fit` computes, and `n_iter`.
+
+        ``finish(copy, state)`` sets the fitted attributes of a copy of the model.
+        """
         shape = len(by_user.lengths), self.n_factors
         state = {
             "n_iter": 0,
             "users": np.zeros(shape, dtype=np.float32),  # read by solver="cg" alone
             "items": self._initial_vectors(len(by_item.lengths), checkpoint.random_state),
         }
-        progress = checkpoint.part("iterations")
-        state |= progress.load() or {}
-        users, items = by_user.array(state["users"]), by_item.array(state["items"])
-        for n_iter in range(state["n_iter"] + 1, self.max_iter + 1):
-            users = self._half_step(by_user, users, items)
-            items = self._half_step(by_item, items, users)
-            if progress.is_due:
-                state = {"n_iter": n_iter, "items": by_item.numpy(items)}
+        part = checkpoint.part("iterations")
+        state |= part.load() or {}
+        state |= {"users": by_user.array(state["users"]), "items": by_item.array(state["items"])}
+        left = range(state["n_iter"] + 1, self.max_iter + 1)
+        options = {"finish": lambda model: finish(model, state), "show": self.verbose}
+        for n_iter in self._progress.loop(left, "iteration", **options):
+            users = self._half_step(by_user, state["users"], state["items"])
+            items = self._half_step(by_item, state["items"], users)
+            state |= {"n_iter": n_iter, "users": users, "items": items}
+            if part.is_due:
+                saved = {"n_iter": n_iter, "items": by_item.numpy(items)}
                 if self.solver == "cg":
-                    state["users"] = by_user.numpy(users)
-                progress.save(state)
-        return items
+                    saved["users"] = by_user.numpy(users)
+                part.save(saved)
+        return state
 
     def _weighted_rows(self, X):
         """Return the rows of `X` where `fit` computes, and as its solver needs them."""

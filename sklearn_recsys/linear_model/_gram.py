@@ -23,6 +23,7 @@ from sklearn_recsys.utils._device import check_device
 from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._on_disk import row_slice, row_slices
 from sklearn_recsys.utils._threads import batches, even_blocks, map_blocks, row_blocks
+from sklearn_recsys.utils.progress import progress
 
 _WHOLE = 4096  # matrices up to this size are inverted by LAPACK at once, which is safe and faster
 _TILE = 2048  # rows and columns of a tile of larger ones: enough work to keep every core busy
@@ -38,10 +39,12 @@ def lower_gram(X, dtype=np.float32):
     """
     n_items = X.shape[1]
     out = np.empty((n_items, n_items), dtype=dtype)
-    for number, rows in enumerate(row_slices(X, _CELLS) or [slice(0, X.shape[0])]):
+    parts = row_slices(X, _CELLS) or [slice(0, X.shape[0])]
+    for number, rows in enumerate(progress(parts, "Gram matrix")):
         part = row_slice(X, rows).astype(dtype, copy=False)
         block = partial(_add_products, out, part, part.T.tocsr(), number == 0)
-        map_blocks(block, n_items, max(1, min(256, 2**23 // n_items)))
+        report = partial(progress, description="Gram matrix")
+        map_blocks(block, n_items, max(1, min(256, 2**23 // n_items)), report)
     return out
 
 
@@ -196,7 +199,7 @@ def _sweep(tiles, block):
     A = tiles.A
     gemm, syrk, trsm = get_blas_funcs(("gemm", "syrk", "trsm"), (A,))
     potrf, potri = get_lapack_funcs(("potrf", "potri"), (A,))
-    for panel in tiles.panels:
+    for panel in progress(tiles.panels, "Inverse"):
         square = tiles.tile(panel, panel)
         for pivot in gen_batches(len(square), block):  # columns of the panel
             L = _cholesky(potrf, square[pivot, pivot].T)

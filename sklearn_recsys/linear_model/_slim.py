@@ -5,6 +5,7 @@ Ning and Karypis, "SLIM: Sparse Linear Methods for Top-N Recommender Systems", I
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -93,6 +94,8 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
     checkpoint : str or path-like, default=None
         Folder to save the progress of `fit` in: the same call goes on from there if the process was
         killed.
+    verbose : int, default=0
+        Whether to show the progress of `fit`, with the time left.
 
     Attributes
     ----------
@@ -169,6 +172,7 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
     """
 
     _sparse_coef = True
+    _has_tasks = True
     _parameter_constraints: dict = {
         **LowPassMixin._parameter_constraints,
         **CheckpointMixin._parameter_constraints,
@@ -180,6 +184,7 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
         "item_normalization": [Interval(Real, 0, None, closed="left")],
         "tol": [Interval(Real, 0, 1, closed="right")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -197,6 +202,7 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
         tol=1e-5,
         max_iter=100,
         checkpoint=None,
+        verbose=0,
     ):
         self.alpha = alpha
         self.l1_ratio = l1_ratio
@@ -210,6 +216,7 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
         self.tol = tol
         self.max_iter = max_iter
         self.checkpoint = checkpoint
+        self.verbose = verbose
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -244,7 +251,9 @@ class SLIM(CheckpointMixin, LowPassMixin, BaseEstimator):
                 progress.save(solved)
             return solved
 
-        results = map_blas_blocks(block, X.shape[1], self._block_size(X.shape[1]))
+        options = {"can_stop": False, "show": self.verbose}  # all columns are needed
+        report = partial(self._progress.loop, name="columns", **options)
+        results = map_blas_blocks(block, X.shape[1], self._block_size(X.shape[1]), report)
         self._set_columns(results, order, X.shape[0], item_squares(X).sum(), exponent)
 
     def _penalties(self, n_users, exponent):

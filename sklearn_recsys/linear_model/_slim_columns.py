@@ -17,6 +17,7 @@ from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._on_disk import some_columns, transposed
 from sklearn_recsys.utils._threads import batches, even_blocks, map_blocks, rows_per_block
 from sklearn_recsys.utils._topk import top_n
+from sklearn_recsys.utils.progress import length, progress
 
 _SPARSE = 4  # cost of a product of two sparse matrices, in units of one with a dense matrix
 _DENSE = 2**14  # items whose Gram matrix is always dense
@@ -241,7 +242,8 @@ class HybridGram:
             products.sort_indices()
             return products
 
-        for group in batches(len(blocks), 16):
+        groups = batches(len(blocks), 16)
+        for group in progress(groups, "Gram matrix", len(blocks), size=length):
             run = blocks[group]
             parts = map_blocks(partial(lower, run), len(run), 1)
             for rows, part in zip(run, parts, strict=True):

@@ -20,6 +20,7 @@ from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._neighbors import similar_rows
 from sklearn_recsys.utils._on_disk import some_columns, transposed
 from sklearn_recsys.utils._threads import batches, map_blas_blocks
+from sklearn_recsys.utils.progress import length, progress
 
 _SHARE = 0.5  # r: share of a block whose weights are taken from its inverse
 _STORED = 2**14  # items whose Gram matrix is stored, in 1 GiB
@@ -90,7 +91,8 @@ def sparse_weights(X, penalty, n_neighbors, max_diagonal=0.0, *, share=_SHARE, n
 
     sums = np.zeros(pattern.nnz, dtype=np.float32)
     counts = np.zeros(pattern.nnz, dtype=np.int32)
-    for group in batches(len(blocks), max(4, _CELLS // (n_neighbors + 1) ** 2)):
+    groups = batches(len(blocks), max(4, _CELLS // (n_neighbors + 1) ** 2))
+    for group in progress(groups, "Weights", len(blocks), size=length):
         run = blocks[group]
         # added in the order of the blocks, whatever the number of threads
         for cells, values in map_blas_blocks(partial(weights, run), len(run), 1):

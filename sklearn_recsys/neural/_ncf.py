@@ -288,12 +288,15 @@ class NCF(TransductiveRecommender):
     def _pretrained(self, X, train, valid, rng, checkpoint):
         """Return the modules of both branches, trained and stopped on the same interactions."""
         branches = ("gmf", "mlp") if self._pretrains else ()
+        if branches:
+            self._progress.begin(len(branches) + 1)
         return [self._branch(name, X, train, valid, rng, checkpoint) for name in branches]
 
     def _branch(self, name, X, train, valid, rng, checkpoint):
         branch = clone(self).set_params(architecture=name, random_state=int(rng.randint(2**31)))
         rng = check_random_state(branch.random_state)
-        branch._train_net(X, train, valid, rng, checkpoint.part(name))
+        epochs = self._progress.iterations("epoch", stage=name)
+        branch._train_net(X, train, valid, rng, checkpoint.part(name), epochs)
         return branch.net_.module_.cpu()
 
     def _learning_rate(self):

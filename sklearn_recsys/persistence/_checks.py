@@ -114,7 +114,8 @@ def check_fitted(model):
 
 def derived_attributes(cls):
     """Return the attributes that are not saved because they follow from the others."""
-    return {"scorer_"} if issubclass(cls, _SEARCHES) else set(getattr(cls, "_derived", ()))
+    derived = {"scorer_"} if issubclass(cls, _SEARCHES) else set(getattr(cls, "_derived", ()))
+    return {"_skl_callbacks", *derived}  # callbacks of scikit-learn are any objects
 
 
 def derive(model):

@@ -358,7 +358,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
         return X, raw.features_of_rows(user_features, n_rows)
 
-    def _fit_interactions(self, X, **params):
+    def _fit_interactions(self, X, y=None, **params):
         name, model = self.steps[-1]
         if not isinstance(model, RecommenderMixin):
             raise TypeError(

@@ -9,14 +9,20 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.utils._cells import cell_rows, item_counts
+from sklearn_recsys.utils._fit_progress import fit_progress
 from sklearn_recsys.utils._html import HTMLMixin
-from sklearn_recsys.utils._sklearn import Interval, fit_context
+from sklearn_recsys.utils._sklearn import CallbackSupportMixin, Interval, fit_context
 from sklearn_recsys.utils._state import Array, Labels, Number, Optional, Size
 from sklearn_recsys.utils.validation import check_interactions
 
 
 class _WeightTransformer(
-    HTMLMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
+    HTMLMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
+    auto_wrap_output_keys=None,
 ):
     """Base of the weightings: validation, and weights that take the place of the values.
 
@@ -68,7 +74,10 @@ class _WeightTransformer(
         self : object
             The fitted transformer.
         """
-        self._learn(self._check(X, reset=True))
+        X = self._check(X, reset=True)
+        with fit_progress(self, X, y) as progress:
+            progress.begin()
+            self._learn(X)
         return self
 
     def transform(self, X):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import gen_batches
@@ -11,6 +13,7 @@ from sklearn_recsys.utils._memory import check_list_memory, check_memory
 from sklearn_recsys.utils._on_disk import by_rows, row_slice, row_slices
 from sklearn_recsys.utils._threads import even_blocks, map_blocks, row_blocks, rows_per_block
 from sklearn_recsys.utils._topk import best_cells, top_n
+from sklearn_recsys.utils.progress import progress
 from sklearn_recsys.utils.validation import check_finite
 
 _CELLS = 2**22  # of rows that are multiplied at a time, which are copied
@@ -176,7 +179,8 @@ def similar_rows(P, fitted, similarity, k, skip, *, row_bytes=24):
         blocks += [rows[part] for part in even_blocks(lengths[rows], _CELLS)]
     if not blocks:
         return sp.csr_array((n_rows, n_fitted), dtype=np.float32)
-    results = map_blocks(lambda block: ranked(blocks[block.start]), len(blocks), 1)
+    report = partial(progress, description="Neighbors")
+    results = map_blocks(lambda block: ranked(blocks[block.start]), len(blocks), 1, report)
     return _merged(results, blocks, (n_rows, n_fitted))
 
 

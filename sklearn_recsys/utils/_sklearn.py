@@ -12,7 +12,20 @@ from sklearn.utils.validation import (
     _get_feature_names as get_feature_names,
 )
 
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn < 1.9
+
+    class CallbackSupportMixin:
+        """Mixin without callbacks, which this version of scikit-learn does not have."""
+
+    def with_callbacks(method):
+        """Return a method as it is."""
+        return method
+
+
 __all__ = [
+    "CallbackSupportMixin",
     "HasMethods",
     "Interval",
     "StrOptions",
@@ -23,4 +36,5 @@ __all__ = [
     "get_feature_names",
     "safe_indexing",
     "validate_params",
+    "with_callbacks",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 
 import numpy as np
@@ -54,14 +54,26 @@ def row_blocks(n_rows, row_bytes):
     return batches(n_rows, rows_per_block(row_bytes))
 
 
-def map_blocks(function, n_rows, size):
-    """Return ``function(rows)`` for consecutive slices of `size` rows, run in threads."""
+def map_blocks(function, n_rows, size, report=iter):
+    """Return ``function(rows)`` for consecutive slices of `size` rows, run in threads.
+
+    ``report(blocks)`` returns an iterable over the list of slices; this thread takes the next value
+    of it when the result of a slice is there.
+    """
+    return _mapped(function, *_blocks_and_threads(n_rows, size), report)
+
+
+def _blocks_and_threads(n_rows, size):
+    """Return slices, and the number of threads for them."""
     blocks = list(batches(n_rows, size)) or [slice(0, 0)]
-    threads = min(n_threads(), len(blocks)) if len(blocks) > 1 else 1
+    return blocks, min(n_threads(), len(blocks)) if len(blocks) > 1 else 1
+
+
+def _mapped(function, blocks, threads, report):
     if threads <= 1:
-        return [function(rows) for rows in blocks]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, blocks))
+        return [function(rows) for rows in report(blocks)]
+    with ThreadPoolExecutor(threads) as pool, closing(pool.map(function, blocks)) as results:
+        return [next(results) for _ in report(blocks)]  # closed: an error cancels the others
 
 
 class _OneBlasThread:
@@ -109,19 +121,15 @@ def _control(libraries):
 _one_blas_thread = _OneBlasThread()
 
 
-def map_blas_blocks(function, n_rows, size):
+def map_blas_blocks(function, n_rows, size, report=iter):
     """Return `map_blocks` of a function that calls BLAS or LAPACK, which then use one thread each.
 
     Threads then do not wait for each other's BLAS calls, and the result is the same, bit for bit,
     for any number of threads.
     """
-    blocks = list(batches(n_rows, size)) or [slice(0, 0)]
-    threads = min(n_threads(), len(blocks)) if len(blocks) > 1 else 1
+    blocks, threads = _blocks_and_threads(n_rows, size)  # before the limit
     with _one_blas_thread:
-        if threads <= 1:
-            return [function(rows) for rows in blocks]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(function, blocks))
+        return _mapped(function, blocks, threads, report)
 
 
 @contextmanager

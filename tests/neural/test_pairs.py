@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 from sklearn_recsys import NCF, EmbeddingNet, ImplicitMatrixFactorization  # noqa: E402
 from sklearn_recsys.datasets import make_interactions, make_ratings  # noqa: E402
 from sklearn_recsys.neural import NegativeSampler, SparseRows  # noqa: E402
-from sklearn_recsys.neural._base.net import OneCycle  # noqa: E402
+from sklearn_recsys.neural._base.callbacks import OneCycle  # noqa: E402
 from sklearn_recsys.neural._data.pair_batches import (  # noqa: E402
     CandidateBatches,
     CandidateDataset,

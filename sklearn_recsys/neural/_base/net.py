@@ -9,14 +9,24 @@ from copy import deepcopy
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, PassthroughScoring
+from skorch.callbacks import PassthroughScoring
 from skorch.helper import predefined_split
 
+from sklearn_recsys.neural._base.callbacks import (
+    AveragedWeights,
+    OneCycle,
+    StopEarly,
+    silent,
+    stops_early,
+)
 from sklearn_recsys.neural._base.processes import ProcessesMixin, training_together
 from sklearn_recsys.neural._base.progress import restore_training, training_state
+from sklearn_recsys.neural._data.random import FitGenerators, seeded
 from sklearn_recsys.neural._data.row_batches import RowBatches
 from sklearn_recsys.neural._nn.layers import unrounded
+from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._suggest import did_you_mean
+from sklearn_recsys.utils.progress import progress
 
 OPTIMIZERS = {
     name.lower(): optimizer
@@ -30,13 +40,7 @@ PRECISIONS = ("float32", "bf16")  # of matrix products in training
 
 _FUSED = (torch.optim.Adam, torch.optim.AdamW)
 
-
-class StopEarly(EarlyStopping):
-    """skorch's early stopping, which does nothing without validation data."""
-
-    def on_epoch_end(self, net, dataset_valid=None, **kwargs):
-        if dataset_valid is not None:
-            super().on_epoch_end(net, **kwargs)
+_SMALLER = "Use smaller layers or fewer factors."
 
 
 class Diverged(ArithmeticError):
@@ -53,6 +57,10 @@ class Diverged(ArithmeticError):
         self.epoch = epoch
 
 
+class Stopped(Exception):
+    """A callback of scikit-learn has ended training."""
+
+
 class Net(NeuralNet):
     """skorch's training loop over our batches; the module defines the loss.
 
@@ -66,6 +74,7 @@ class Net(NeuralNet):
     interrupt = None  # the KeyboardInterrupt that ended training
     diverged = None  # the epoch in which the loss or the weights became infinite or too large
     progress = None  # the part of a checkpoint that training is saved in, and resumed from
+    epochs = None  # the `Iterations` that report each epoch
     n_resumed = 0  # epochs that were resumed
     distributed = False  # whether the processes of torch's default group train together
     precision = "float32"  # of the matrix products in the loss
@@ -83,12 +92,17 @@ class Net(NeuralNet):
 
     def fit_loop(self, X, y=None, **params):
         try:
-            return super().fit_loop(X, y, epochs=self.max_epochs - self._resume(), **params)
+            n_epochs = self.max_epochs - self._resume()
+            if self.epochs is not None:
+                self.epochs.start(n_epochs)
+            return super().fit_loop(X, y, epochs=n_epochs, **params)
+        except Stopped:
+            return self
         except Diverged as error:  # ends training: callbacks may restore earlier weights
             self.diverged = error.epoch
             return self
         except KeyboardInterrupt as interrupt:
-            if not _stops_early(interrupt):
+            if not stops_early(interrupt):
                 self.interrupt = interrupt
             raise  # skorch catches it and runs the callbacks of the end of training
 
@@ -114,6 +128,10 @@ class Net(NeuralNet):
         super().on_train_end(net, **kwargs)
         if self.interrupt is None and self.diverged is None:  # else the last epoch is incomplete
             self._save_progress(ended=True)
+        if self.epochs is not None and self.interrupt is None:
+            if self.diverged is not None:
+                self.epochs.finish = None  # the last epoch has no usable model
+            self.epochs.end()
 
     def on_batch_end(self, net, batch=None, training=False, **kwargs):
         prefix = "train" if training else "valid"
@@ -126,6 +144,8 @@ class Net(NeuralNet):
             self._stop_diverged(name, loss)
 
     def run_single_epoch(self, iterator, training, *args, **params):
+        if training:
+            iterator = progress(iterator, "Epoch", unit="batch")
         super().run_single_epoch(iterator, training, *args, **params)
         if training:  # the last step may diverge after a finite loss
             is_finite = self.is_finite()
@@ -170,6 +190,8 @@ class Net(NeuralNet):
 
     def on_epoch_begin(self, net, **kwargs):
         self._save_progress(ended=False)  # now, after all callbacks of the former epoch
+        if self.epochs is not None and not self.epochs.next():
+            raise Stopped
         super().on_epoch_begin(net, **kwargs)
         if self.processes is not None:
             self.processes.begin_epoch()
@@ -212,81 +234,6 @@ class Net(NeuralNet):
             return {"loss": value, "y_pred": None}
         self.history.record_batch(self.metric, value.item())
         return {"loss": -value, "y_pred": None}
-
-
-class OneCycle(Callback):
-    """Raise the learning rate to the net's `lr`, and lower it to zero, over all batches."""
-
-    def on_train_begin(self, net, X=None, **kwargs):
-        steps = net.max_epochs * len(net.get_iterator(net.get_dataset(X), training=True))
-        self.schedule_ = torch.optim.lr_scheduler.OneCycleLR(
-            net.optimizer_,
-            max_lr=net.lr,
-            total_steps=steps + 1,
-            # raises an error for optimizers without momentum
-            cycle_momentum="betas" in net.optimizer_.defaults,
-        )
-
-    def on_batch_end(self, net, training=False, **kwargs):
-        if training:
-            self.schedule_.step()
-
-
-class AveragedWeights(Callback):
-    """Validate with, and end with, an average of the weights over the latest tenth of all updates.
-
-    Polynomial-decay averaging (Shamir and Zhang, "Stochastic Gradient Descent for Non-smooth
-    Optimization", ICML 2013, eq. 5, η = 8): the average moves by 9 / (t + 8) of the way to the
-    weights of update t. Training itself goes on with the weights.
-    """
-
-    def on_train_begin(self, net, **kwargs):
-        weights = list(net.module_.parameters())
-        self.n_updates_, self.weights_ = 0, weights
-        self.others_ = [weight.detach().clone() for weight in weights]
-        self.averaged_ = False  # whether the module holds the average, not the weights
-
-    def on_epoch_begin(self, net, **kwargs):
-        if self.averaged_:
-            self._swap()
-
-    def on_batch_begin(self, net, training=False, **kwargs):
-        if not training and not self.averaged_:
-            self._swap()
-
-    @torch.no_grad()
-    def on_batch_end(self, net, training=False, **kwargs):
-        if training:
-            self.n_updates_ += 1
-            for average, weight in zip(self.others_, self.weights_, strict=True):
-                average.lerp_(weight, 9 / (self.n_updates_ + 8))
-
-    def on_epoch_end(self, net, **kwargs):
-        if not self.averaged_:  # nothing was validated
-            self._swap()
-
-    def on_train_end(self, net, **kwargs):
-        del self.weights_, self.others_
-
-    @torch.no_grad()
-    def _swap(self):
-        for weight, other in zip(self.weights_, self.others_, strict=True):
-            former = weight.clone()
-            weight.copy_(other)
-            other.copy_(former)
-        self.averaged_ = not self.averaged_
-
-
-def _stops_early(interrupt):
-    """Return whether skorch's EarlyStopping raised the interrupt, rather than a Ctrl-C."""
-    traceback = interrupt.__traceback__
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return traceback.tb_frame.f_code is EarlyStopping.on_epoch_end.__code__
-
-
-def silent(*args, **kwargs):
-    """Swallow a message."""
 
 
 def optimizer_class(optimizer):
@@ -350,6 +297,25 @@ class NetMixin(ProcessesMixin):
     def _decay(self, n_examples):
         """Return the weight decay equivalent to `l2`, for a loss that is a mean over examples."""
         return self.l2 / n_examples  # l2 is defined for a sum over examples
+
+    def _check_module_memory(self, X):
+        """Raise MemoryError if the weights cannot fit, by making a module without storage."""
+        try:
+            with seeded(0), torch.device("meta"), FitGenerators():
+                weights = list(self._make_module(X).parameters())
+        except (RuntimeError, NotImplementedError, TypeError) as error:
+            if "overflow" not in str(error).lower():  # its constructor needs real values
+                return
+            raise MemoryError(
+                f"Training {type(self).__name__} needs weights of a size that no machine can "
+                f"address. {_SMALLER}"
+            ) from error
+        n_bytes = sum(weight.numel() * weight.element_size() for weight in weights)
+        check_memory(
+            5 * n_bytes,  # with gradients, the two moments of Adam, and the best epoch's copy
+            f"Training {type(self).__name__} with {n_bytes // 4:,} weights",
+            _SMALLER,
+        )
 
     def _make_net(self, module, device, n_examples, valid, pretrained=False):
         """Return the skorch net that trains `module`."""

@@ -26,7 +26,6 @@ from sklearn_recsys.neural._base.saved_net import SavedNetMixin
 from sklearn_recsys.neural._data.random import FitGenerators, seeded
 from sklearn_recsys.neural._data.row_batches import RowDataset
 from sklearn_recsys.utils._device import check_device
-from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._sklearn import Interval, fit_context
 from sklearn_recsys.utils._state import Instance, Number, Optional
 from sklearn_recsys.utils._warnings import warn
@@ -35,8 +34,6 @@ from sklearn_recsys.utils._warnings import warn
 _GREATEST = float(torch.finfo(torch.float32).max)
 LEARNING_RATES = Interval(Real, 0, _GREATEST, closed="right")
 PENALTIES = Interval(Real, 0, _GREATEST, closed="both")
-
-_SMALLER = "Use smaller layers or fewer factors."
 
 
 @parameters
@@ -116,7 +113,8 @@ class NeuralRecommender(
     ``_pretrained(X, train, valid, rng, checkpoint)``
         Skipped by `partial_fit`. Takes the data sets and returns trained modules; the default is
         none. The new module copies their weights in ``start_from(*modules)``. Each training takes
-        a part of the checkpoint, ``checkpoint.part(name)``.
+        a part of the checkpoint, ``checkpoint.part(name)``, and reports its epochs as a stage of
+        the fit, ``self._progress.iterations("epoch", stage=name)``.
     ``_make_module(X)``
         Skipped by `partial_fit`. Returns the module with its initial weights. It is also called to
         measure the memory of the weights, and when a saved model is loaded.
@@ -250,6 +248,8 @@ class NeuralRecommender(
 
     # ---------------------------------------------------------------- training
 
+    _has_tasks = True
+
     def _fit(self, X, resume=False):
         """Train a new net, or resume training."""
         self._check_net_params()
@@ -262,12 +262,21 @@ class NeuralRecommender(
             if valid is not None and not len(valid):
                 valid = None
             pretrained = () if resume else self._pretrained(X, train, valid, rng, checkpoint)
-            self._train_net(X, train, valid, rng, checkpoint.part("training"), pretrained, resume)
+            epochs = self._progress.iterations(
+                "epoch",
+                stage="training" if pretrained else None,
+                finish=lambda model: model._finish(X, split),
+            )
+            part = checkpoint.part("training")
+            self._train_net(X, train, valid, rng, part, epochs, pretrained, resume)
             with nullcontext() if self.net_.diverged is None else np.errstate(all="ignore"):
                 self._finish(X, split)
 
-    def _train_net(self, X, train, valid, rng, progress, pretrained=(), resume=False):
-        """Train a new net on data sets, or resume training of the current one."""
+    def _train_net(self, X, train, valid, rng, progress, epochs, pretrained=(), resume=False):
+        """Train a new net on data sets, or resume training of the current one.
+
+        `progress` is the part of the checkpoint, `epochs` are the `Iterations` of the fit.
+        """
         with seeded(int(rng.randint(2**31))):
             if resume:
                 self.net_.train_on(valid, self.max_epochs)
@@ -284,15 +293,15 @@ class NeuralRecommender(
                     device = check_device(self.device)
                     net = self._make_net(module, device, len(train), valid, bool(pretrained))
                     self.net_ = net.initialize()
-            self._train(train, valid, progress)
+            self._train(train, valid, progress, epochs)
         self._check_convergence(resume)
 
-    def _train(self, train, valid, progress):
+    def _train(self, train, valid, progress, epochs):
         """Train the net for `max_epochs`, or those that are left."""
         ours = {"sklearn_recsys", "torch"}  # other modules use torch's global generator
         modules = self.net_.module_.modules()
         foreign = any(type(module).__module__.split(".")[0] not in ours for module in modules)
-        self.net_.progress = progress
+        self.net_.progress, self.net_.epochs = progress, epochs
         try:
             with FitGenerators() if foreign else nullcontext():
                 self.net_.partial_fit(train)
@@ -304,26 +313,8 @@ class NeuralRecommender(
                 ) from error
             raise
         finally:
-            del self.net_.progress
-
-    def _check_module_memory(self, X):
-        """Raise MemoryError if the weights cannot fit, by making a module without storage."""
-        try:
-            with seeded(0), torch.device("meta"), FitGenerators():
-                weights = list(self._make_module(X).parameters())
-        except (RuntimeError, NotImplementedError, TypeError) as error:
-            if "overflow" not in str(error).lower():  # its constructor needs real values
-                return
-            raise MemoryError(
-                f"Training {type(self).__name__} needs weights of a size that no machine can "
-                f"address. {_SMALLER}"
-            ) from error
-        n_bytes = sum(weight.numel() * weight.element_size() for weight in weights)
-        check_memory(
-            5 * n_bytes,  # with gradients, the two moments of Adam, and the best epoch's copy
-            f"Training {type(self).__name__} with {n_bytes // 4:,} weights",
-            _SMALLER,
-        )
+            epochs.close()
+            del self.net_.progress, self.net_.epochs
 
     def _check_convergence(self, resume):
         """Warn if training diverged; in `partial_fit` raise if the weights are not usable."""
@@ -372,8 +363,8 @@ class NeuralRecommender(
             The fitted estimator. A call that raises leaves a fitted one as it was.
         """
         if not self.__sklearn_is_fitted__():
-            return self._fit_matrix(X)
-        return self._refit(self._checked(X, copy=True), resume=True)
+            return self._fit_matrix(X, y=y)
+        return self._refit(self._checked(X, copy=True), y=y, resume=True)
 
     def _fit_interactions(self, X, **params):
         if params.get("resume"):  # before the net can change

@@ -149,6 +149,15 @@ class SavedNetMixin:
         if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d{1,4})?", str(self.device)):
             raise ValueError(f"device is {self.device!r:.50}")
 
+    def __copy__(self):  # also in the midst of a fit, whose state cannot be saved
+        new = self._working_copy()
+        for name in vars(new).keys() & set(self._derived):
+            delattr(new, name)
+        new._set_derived()
+        if "net_" in vars(new):
+            new.net_ = self.net_.working_copy()
+        return new
+
     def __getstate__(self):
         return self._save_state()
 
