@@ -22,6 +22,11 @@ def show_progress():
     The context is that of the thread that enters it. A search with ``n_jobs`` fits in other threads
     or processes, for which scikit-learn 1.9 has callbacks: ``search.set_callbacks(ProgressBar())``.
 
+    Yields
+    ------
+    None
+        The context has no value.
+
     Raises
     ------
     ImportError
