@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from scipy.optimize import minimize
@@ -13,6 +13,7 @@ from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.compose._base import BaseComposite
 from sklearn_recsys.compose._normalize import min_max, standardized
 from sklearn_recsys.compose._training import (
+    HOLDOUT,
     candidate_pairs,
     check_can_predict,
     fitted_to_pairs,
@@ -46,15 +47,16 @@ class StackingRecommender(BaseComposite):
         the recommenders' scores, its target is 1 for a held-out interaction and 0 for any other
         item; the score is its decision function, its probability of 1, or its prediction. None:
         weights that are not negative. See Notes.
-    holdout : float, default=0.2
-        The share of each user's interactions to hold out, at least one of two or more: sampled by
-        a hash of the user's history, or the latest ones if a recommender reads their order.
+    holdout : float or int, default=0.2
+        The share of each user's interactions to hold out, at least one of two or more, or how many
+        of users who have more: sampled by a hash of the user's history, or the latest ones if
+        a recommender reads their order.
     held_out : {"cells", "latest", "users"}, default="cells"
         ``"cells"``: the recommenders are first fitted to the other interactions of all users, which
         suits recommendations for training users. ``"latest"``: the same, and the values of `X` are
         positions or times, the latest of which are held out. ``"users"``: the share is also that of
-        the users whose interactions are held out, and the recommenders are first fitted to the
-        others, which suits new users.
+        the users whose interactions are held out, a fifth if `holdout` is an integer, and the
+        recommenders are first fitted to the others, which suits new users.
     n_candidates : int, default=20
         The pairs to learn from are the `n_candidates` best unseen items of each recommender: what
         matters is the order at the top of the lists.
@@ -94,7 +96,9 @@ class StackingRecommender(BaseComposite):
     -----
     `held_out` matters for models that fit the training rows closely, such as EASE: what was held
     out is a zero in the row that its weights are fitted to, so its scores of it are low in the
-    histories of training users, but not in those of new users.
+    histories of training users, but not in those of new users. The more is held out, the stronger
+    the effect: for a task with one item of each user, an integer `holdout` of 1 learns the weights
+    under the same conditions.
 
     The scores of a ranking are standardized over the items of each user, as in
     :class:`VotingRecommender`. The weights maximize the likelihood of the held-out items under a
@@ -139,7 +143,7 @@ class StackingRecommender(BaseComposite):
     _parameter_constraints: dict = {
         "estimators": [list],
         "final_estimator": [HasMethods(["fit", "predict"]), None],
-        "holdout": [Interval(Real, 0, 1, closed="neither")],
+        "holdout": HOLDOUT,
         "held_out": [StrOptions({"cells", "latest", "users"})],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
     }

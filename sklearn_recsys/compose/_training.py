@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from inspect import signature
+from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,7 +14,13 @@ from sklearn_recsys.compose._normalize import min_max
 from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells
 from sklearn_recsys.utils._content_split import hold_out_by_content
 from sklearn_recsys.utils._history_index import item_hashes, mix, row_hashes
+from sklearn_recsys.utils._sklearn import Interval
 from sklearn_recsys.utils._topk import top_n
+
+# values of the parameter `holdout`
+HOLDOUT = [Interval(Real, 0, 1, closed="neither"), Interval(Integral, 1, None, closed="left")]
+_SHARE_OF_USERS = 0.2  # if the interactions to hold out are counted
+_STEP = 2.0**10  # standardized scores are rounded to its inverse
 
 
 @dataclass(eq=False, slots=True)
@@ -39,11 +46,8 @@ class HeldOut:
     y: sp.csr_array
 
 
-_STEP = 2.0**10  # standardized scores are rounded to its inverse
-
-
-def hold_out(X, share, *, of, latest, name):
-    """Hold out a share of the interactions; raise ValueError if there are none to hold out.
+def hold_out(X, size, *, of, latest, name):
+    """Hold out some of the interactions; raise ValueError if there are none to hold out.
 
     Both the users and the cells are sampled by a hash of the contents of a row.
 
@@ -51,8 +55,9 @@ def hold_out(X, share, *, of, latest, name):
     ----------
     X : csr_array of shape (n_users, n_items)
         The training matrix.
-    share : float
-        The share to hold out of each row, at least one cell, and of the users.
+    size : float or int
+        The share to hold out of each row, at least one cell, and of the users; or the number of
+        cells of each row, and a fifth of the users.
     of : {"cells", "users"}
         Whether to fit to the other cells of all users, or to the other users.
     latest : bool
@@ -64,18 +69,19 @@ def hold_out(X, share, *, of, latest, name):
     -------
     held_out : HeldOut
     """
-    rows = np.flatnonzero(np.diff(X.indptr) > 1)
+    counted = isinstance(size, Integral)
+    rows = np.flatnonzero(np.diff(X.indptr) > (size if counted else 1))
     all_rows = fit_rows = np.arange(X.shape[0])
     if of == "users":
-        n_users = max(1, int(share * len(rows)))
+        n_users = max(1, int((_SHARE_OF_USERS if counted else size) * len(rows)))
         rows = np.sort(rows[np.argsort(row_hashes(X[rows]), kind="stable")[:n_users]])
         fit_rows = np.setdiff1d(all_rows, rows)
-    X_input, y = hold_out_by_content(X[rows], share, latest=latest)
+    X_input, y = hold_out_by_content(X[rows], size, latest=latest)
     if not y.nnz or not len(fit_rows):
         raise ValueError(
-            f"{name} learns from interactions that it holds out of X: it needs two users, and two "
-            f"interactions of one of them. Got n_samples = {X.shape[0]}, n_features = "
-            f"{X.shape[1]} and {X.nnz} interactions."
+            f"{name} learns from interactions that it holds out of X: it needs two users, one of "
+            f"them with {size + 1 if counted else 2} interactions. Got n_samples = {X.shape[0]}, "
+            f"n_features = {X.shape[1]} and {X.nnz} interactions."
         )
     if of == "users":
         X_fit = X[fit_rows]

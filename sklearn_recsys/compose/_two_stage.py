@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -23,6 +23,7 @@ from sklearn_recsys.compose._pair_features import (
     recency,
 )
 from sklearn_recsys.compose._training import (
+    HOLDOUT,
     candidate_pairs,
     check_can_predict,
     fitted_to_pairs,
@@ -76,15 +77,16 @@ class TwoStageRecommender(BaseComposite):
     n_negatives : int, default=50
         The number of training pairs with the target 0 for each with the target 1, sampled from the
         candidates of the same user if there are more.
-    holdout : float, default=0.2
-        The share of each user's interactions to hold out, at least one of two or more: sampled by
-        a hash of the user's history, or the latest ones if an order is read.
+    holdout : float or int, default=0.2
+        The share of each user's interactions to hold out, at least one of two or more, or how many
+        of users who have more: sampled by a hash of the user's history, or the latest ones if
+        an order is read.
     held_out : {"cells", "latest", "users"}, default="cells"
         ``"cells"``: the retrievers are first fitted to the other interactions of all users, which
         suits recommendations for training users. ``"latest"``: the same, and the values of `X` are
         positions or times, the latest of which are held out. ``"users"``: the share is also that of
-        the users whose interactions are held out, and the retrievers are first fitted to the
-        others, which suits new users.
+        the users whose interactions are held out, a fifth if `holdout` is an integer, and the
+        retrievers are first fitted to the others, which suits new users.
 
     Attributes
     ----------
@@ -185,7 +187,7 @@ class TwoStageRecommender(BaseComposite):
         "user_encoder": [HasMethods(["fit", "transform"]), None],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "n_negatives": [Interval(Integral, 1, None, closed="left")],
-        "holdout": [Interval(Real, 0, 1, closed="neither")],
+        "holdout": HOLDOUT,
         "held_out": [StrOptions({"cells", "latest", "users"})],
     }
 

@@ -105,9 +105,22 @@ def test_users_held_out(R):
     assert set(order[permuted.rows]) == set(held.rows)
 
 
+def test_a_number_of_interactions_held_out(R):
+    lengths = np.diff(R.indptr)
+    held = hold_out(R, 9, of="cells", latest=False, name="S")
+    assert_array_equal(held.rows, np.flatnonzero(lengths > 9))
+    assert 0 < len(held.rows) < 120
+    assert (np.diff(held.y.indptr) == 9).all()
+    assert held.X_fit.nnz == R.nnz - held.y.nnz
+    of_users = hold_out(R, 9, of="users", latest=False, name="S")
+    assert len(of_users.rows) == len(held.rows) // 5
+    assert (np.diff(of_users.y.indptr) == 9).all()
+
+
 def test_the_latest_interactions_are_held_out_of_an_order():
     X = sp.csr_array(np.array([[3, 1, 4, 2, 0], [1, 2, 3, 4, 5]], dtype=np.float32))
     assert_array_equal(hold_out(X, 0.5, of="cells", latest=True, name="S").y.indices, [0, 2, 3, 4])
+    assert_array_equal(hold_out(X, 1, of="cells", latest=True, name="S").y.indices, [2, 4])
 
 
 def test_latest_makes_a_model_of_an_order():
@@ -134,6 +147,8 @@ def test_latest_makes_a_model_of_an_order():
 def test_nothing_to_hold_out():
     with pytest.raises(ValueError, match="StackingRecommender learns"):
         StackingRecommender(PAIR).fit(sp.csr_array(np.eye(5)))
+    with pytest.raises(ValueError, match="one of them with 4 interactions"):
+        StackingRecommender(PAIR, holdout=3).fit(sp.csr_array(np.tri(3)))
 
 
 # ------------------------------------------------------------------------------------- pairs
@@ -280,7 +295,13 @@ def test_three_deep_in_a_search_saved_and_loaded(R, tmp_path):
 
 @pytest.mark.parametrize(
     "params",
-    [{"holdout": 0}, {"holdout": 1.0}, {"n_candidates": 0}, {"final_estimator": "ridge"}],
+    [
+        {"holdout": 0},
+        {"holdout": 1.0},
+        {"holdout": 1.5},
+        {"n_candidates": 0},
+        {"final_estimator": "ridge"},
+    ],
 )
 def test_parameters_of_the_wrong_form(R, params):
     with pytest.raises(ValueError, match=next(iter(params))):
