@@ -77,7 +77,14 @@ class ExplanationDisplay:
                 "contributions must be those to the score of one item for one user, who has a "
                 f"history; got those of {len(pairs)} pairs."
             )
-        names = {} if names is None else dict(names)
+        if names is None:
+            names = {}
+        elif not hasattr(names, "items"):
+            raise TypeError(
+                "names must be a dict or a Series by item id, such as dict(enumerate(titles)) for "
+                f"columns; got {type(names).__name__}."
+            )
+        names = dict(names)
         values = self.contributions["contribution"]
         largest = values.abs().sort_values(ascending=False, kind="stable").index
         shown = self.contributions.loc[largest[: check_length(n)]]

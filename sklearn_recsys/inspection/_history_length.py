@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_scalar
 
-from sklearn_recsys.inspection._plotting import list_outcome, new_axes
+from sklearn_recsys.inspection._plotting import add_legend, list_outcome, new_axes
 from sklearn_recsys.metrics import _scorer
 from sklearn_recsys.metrics._outcome import RowSums
 from sklearn_recsys.model_selection._evaluate import named_models, outcomes
@@ -91,8 +91,10 @@ class HistoryLengthDisplay:
             # side by side: error bars of models would hide each other
             self.errorbars_.append(ax.errorbar(positions + offset, scores, errors, **options))
         ax.set_xticks(positions, list(self.scores.index))
+        if len(positions) > 6:
+            ax.tick_params(axis="x", rotation=45)  # side by side the ranges would not fit
         ax.set(xlabel="Length of the history", ylabel=self.metric)
-        ax.legend()
+        add_legend(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

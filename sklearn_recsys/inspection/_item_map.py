@@ -8,8 +8,9 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
-from sklearn_recsys.inspection._plotting import new_axes
+from sklearn_recsys.inspection._plotting import label_points, new_axes
 from sklearn_recsys.utils._cells import item_counts
+from sklearn_recsys.utils._labels import item_labels
 
 
 class ItemMapDisplay:
@@ -76,9 +77,9 @@ class ItemMapDisplay:
         display : ItemMapDisplay
             The display itself.
         """
+        ax = new_axes(ax)  # says which extra is missing
         from matplotlib import colormaps  # imported only here: it is optional
 
-        ax = new_axes(ax)
         positions = np.asarray(self.positions, dtype=np.float64)
         n_items = len(positions)
         popularity = np.ones(n_items) if self.popularity is None else np.asarray(self.popularity)
@@ -92,19 +93,13 @@ class ItemMapDisplay:
             options = {"s": sizes[of_group], "alpha": 0.6, "label": group, "color": color}
             points = positions[of_group].T
             self.points_.append(ax.scatter(*points, **{**options, **(scatter_kwargs or {})}))
+        ax.set(xticks=[], yticks=[])  # distances mean something, coordinates do not
         if self.groups is not None:
             ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
         if self.names is not None:
-            for item in np.argsort(-popularity, kind="stable")[:n_labels]:
-                text = ax.annotate(
-                    str(np.asarray(self.names)[item]),
-                    positions[item],
-                    xytext=(4, 4),
-                    textcoords="offset points",
-                    fontsize="small",
-                )
-                self.text_.append(text)
-        ax.set(xticks=[], yticks=[])  # distances mean something, coordinates do not
+            popular = np.argsort(-popularity, kind="stable")[:n_labels]
+            names = np.asarray(self.names)[popular]
+            self.text_ = label_points(ax, positions[popular], names, fontsize="small")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -136,10 +131,12 @@ class ItemMapDisplay:
             together, and shows groups better. None: PCA, the two directions of largest variance.
         n_items : int, default=500
             How many items are on the map, the most popular ones.
-        groups : array-like of str of shape (n_items_of_the_model,), default=None
-            A group of each item of the model, such as its first genre, for the colors.
-        names : array-like of str of shape (n_items_of_the_model,), default=None
-            The name of each item of the model, for the labels.
+        groups : array-like of str of shape (n_items_of_the_model,) or Series, default=None
+            A group of each item of the model, such as its first genre, for the colors. A Series
+            is aligned by its index if the model knows its items by labels or raw ids; it may have
+            further items.
+        names : array-like of str of shape (n_items_of_the_model,) or Series, default=None
+            The name of each item of the model, for the labels; a Series like `groups`.
         ax : matplotlib Axes, default=None
             The axes to plot on; None: those of a new figure.
         n_labels : int, default=10
@@ -169,19 +166,37 @@ class ItemMapDisplay:
                 f"{type(model).__name__} has no item vectors: a map needs a fitted model with "
                 "item_factors_, such as ALS or MatrixFactorization."
             )
-        for name, values in (("groups", groups), ("names", names)):
-            if values is not None and len(values) != len(vectors):
-                raise ValueError(
-                    f"{name} must have a value for each of the model's {len(vectors)} items; got "
-                    f"{len(values)}."
-                )
+        groups = _of_items(groups, estimator, len(vectors), "groups")
+        names = _of_items(names, estimator, len(vectors), "names")
         popularity = item_counts(estimator.interactions_)
         shown = np.argsort(-popularity, kind="stable")[:n_items]
         reducer = PCA(n_components=2, random_state=0) if reducer is None else clone(reducer)
         display = cls(
             positions=reducer.fit_transform(normalize(np.asarray(vectors)[shown])),
             popularity=popularity[shown],
-            groups=None if groups is None else np.asarray(groups)[shown],
-            names=None if names is None else np.asarray(names)[shown],
+            groups=None if groups is None else groups[shown],
+            names=None if names is None else names[shown],
         )
         return display.plot(ax, n_labels=n_labels, scatter_kwargs=scatter_kwargs)
+
+
+def _of_items(values, estimator, n_items, name):
+    """Return the values of the model's items in its order, an array, or None."""
+    if values is None:
+        return None
+    encoder = getattr(estimator, "encoder", None)
+    labels = item_labels(estimator) if encoder is None else encoder.item_ids_
+    numbered = isinstance(values, pd.Series) and values.index.equals(pd.RangeIndex(n_items))
+    if isinstance(values, pd.Series) and labels is not None and not numbered:
+        missing = ~np.isin(labels, values.index)
+        if missing.any() or not values.index.is_unique:
+            raise ValueError(
+                f"The index of {name} must have each item of the model once; "
+                f"{missing.sum()} of {n_items} items are missing."
+            )
+        return values.loc[labels].to_numpy()
+    if len(values) != n_items:
+        raise ValueError(
+            f"{name} must have a value for each of the model's {n_items} items; got {len(values)}."
+        )
+    return np.asarray(values)

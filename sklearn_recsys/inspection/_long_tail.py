@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_recsys.inspection._plotting import new_axes
+from sklearn_recsys.inspection._plotting import add_legend, new_axes
 from sklearn_recsys.metrics._hits import check_k, check_lists
 from sklearn_recsys.model_selection._evaluate import named_models, outcomes
 from sklearn_recsys.utils._cells import item_counts
@@ -94,7 +94,7 @@ class LongTailDisplay:
             xlim=(0, 1),
             ylim=(0, 1.02),
         )
-        ax.legend()
+        add_legend(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

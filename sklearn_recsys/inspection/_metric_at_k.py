@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sklearn_recsys.inspection._plotting import list_outcome, new_axes
+from sklearn_recsys.inspection._plotting import add_legend, list_outcome, new_axes
 from sklearn_recsys.metrics import _scorer
 from sklearn_recsys.model_selection._evaluate import named_models, outcomes
 
@@ -81,7 +81,7 @@ class MetricAtKDisplay:
         ax.set_xticks(self.scores.index, [str(k) for k in self.scores.index])
         ax.minorticks_off()
         ax.set(xlabel="k, the length of the list", ylabel=f"{self.metric}@k")
-        ax.legend()
+        add_legend(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

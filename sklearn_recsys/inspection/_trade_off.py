@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sklearn_recsys.inspection._plotting import new_axes
+from sklearn_recsys.inspection._plotting import label_points, new_axes
 from sklearn_recsys.model_selection import evaluate
 from sklearn_recsys.utils._suggest import did_you_mean
 
@@ -86,16 +86,13 @@ class TradeOffDisplay:
         options = {"marker": "o", "linestyle": "-" if connect else "none", "label": label}
         x, y = self.table[self.x], self.table[self.y]
         (self.line_,) = ax.plot(x, y, **{**options, **(line_kwargs or {})})
-        self.text_ = [
-            ax.annotate(str(name), point, xytext=(5, 4), textcoords="offset points")
-            for name, *point in zip(self.table.index, x, y, strict=True)
-        ]
         if log_x:
             ax.set_xscale("log")
         if label is not None:
             ax.legend()
         ax.set(xlabel=self.x, ylabel=self.y)
         ax.margins(x=0.15, y=0.1)  # the names at the points need some room
+        self.text_ = label_points(ax, list(zip(x, y, strict=True)), self.table.index)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

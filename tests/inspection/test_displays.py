@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ import matplotlib
 matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
+from matplotlib.text import Text
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import Binarizer
 
@@ -272,3 +275,68 @@ def test_item_map_by_another_reducer_and_bad_arguments():
         ItemMapDisplay.from_estimator(MODELS["EASE"])
     with pytest.raises(ValueError, match="names must have a value for each of the model's 50"):
         ItemMapDisplay.from_estimator(pipe, names=["a"])
+
+
+def overlaps(texts):
+    boxes = [Text.get_window_extent(text) for text in texts]  # without lines to points
+    return [(a, b) for a in range(len(boxes)) for b in range(a) if boxes[a].overlaps(boxes[b])]
+
+
+def test_names_of_close_points_do_not_cover_each_other():
+    table = pd.DataFrame({"x": [0.20, 0.21, 0.22, 1], "y": [0.4, 0.405, 0.4, 0]})
+    table.index = ["EASE", "ItemKNN", "UserKNN", "random"]
+    display = TradeOffDisplay(table=table, x="x", y="y").plot()
+    display.figure_.draw_without_rendering()
+    assert overlaps(display.text_) == []
+    # on one side all of them would
+    for text in display.text_:
+        text.xyann = (5, 4)
+        text.set(ha="left", va="bottom")
+    assert overlaps(display.text_)
+
+
+def test_labels_stay_in_a_map():
+    positions = [[0, 0], [1, 1], [1, 0], [0, 1]]
+    names = [f"a long title of a movie, {i}" for i in range(4)]
+    groups = ["Action", "Drama", "Action", "Drama"]
+    display = ItemMapDisplay(positions=positions, names=names, groups=groups).plot()
+    display.figure_.draw_without_rendering()
+    frame = display.ax_.get_window_extent()
+    for text in display.text_:
+        box = Text.get_window_extent(text)
+        assert frame.x0 <= box.x0 and box.x1 <= frame.x1
+
+
+def test_series_of_items_are_aligned_by_raw_ids():
+    movies, encoder = make_movies(random_state=0), InteractionEncoder()
+    X = encoder.fit_transform(movies.interactions)
+    pipe = make_recommender_pipeline(ALS(n_factors=4, random_state=0), encoder=encoder).fit(X)
+    titles = movies.items["title"]
+    in_order = ItemMapDisplay.from_estimator(pipe, names=titles[encoder.item_ids_].to_numpy())
+    more = pd.concat([titles.iloc[::-1], pd.Series({"unknown": "not in the model"})])
+    for names in (titles, more, titles[encoder.item_ids_].reset_index(drop=True)):
+        display = ItemMapDisplay.from_estimator(pipe, names=names)
+        assert_array_equal(display.names, in_order.names)
+    with pytest.raises(ValueError, match="each item of the model once; 1 of 200 items are missing"):
+        ItemMapDisplay.from_estimator(pipe, groups=titles.drop(encoder.item_ids_[3]))
+
+
+def test_many_models_and_groups_fit_beside_the_curves():
+    lists = np.argsort(np.random.default_rng(0).random((6, 120, 50)), axis=2)[:, :, :10]
+    few, many = ({f"model {i}": lists[i] for i in range(n)} for n in (2, 6))
+    for models, inside in ((few, True), (many, False)):
+        display = MetricAtKDisplay.from_predictions(TEST, models, k=[1, 10])
+        display.figure_.draw_without_rendering()
+        legend, frame = display.ax_.get_legend(), display.ax_.get_window_extent()
+        assert frame.overlaps(legend.get_window_extent()) == inside
+    display = HistoryLengthDisplay.from_predictions(TEST, many, TRAIN, n_groups=10)
+    display.figure_.draw_without_rendering()
+    assert {label.get_rotation() for label in display.ax_.get_xticklabels()} == {45}
+
+
+def test_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r'pip install "sklearn_recsys\[plot\]"'):
+        LongTailDisplay.from_estimator(MODELS["EASE"], TRAIN, TEST)
+    with pytest.raises(ImportError, match=r"\[plot\]"):
+        ItemMapDisplay(positions=[[0, 1]]).plot()

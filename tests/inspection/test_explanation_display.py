@@ -93,3 +93,13 @@ def test_bad_arguments():
             ExplanationDisplay.from_estimator(model, users, items)
     with pytest.raises(ValueError, match="n must be an integer of at least 1"):
         ExplanationDisplay.from_estimator(model, 0, 2, n=0)
+
+
+def test_names_by_position_are_refused():
+    R = make_interactions(n_users=50, n_items=20, random_state=0)
+    model = EASE(l2=10).fit(R)
+    titles = [f"title {i}" for i in range(20)]
+    with pytest.raises(TypeError, match=r"dict\(enumerate\(titles\)\)"):
+        ExplanationDisplay.from_estimator(model, 0, 7, names=titles)
+    display = ExplanationDisplay.from_estimator(model, 0, 7, names=dict(enumerate(titles)))
+    assert display.ax_.get_title().startswith("title 7 ")
