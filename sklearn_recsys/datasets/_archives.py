@@ -47,8 +47,8 @@ def download_archive(home, archive, md5):
         import pooch
     except ImportError as error:
         raise ImportError(
-            f"Downloading {archive}.zip needs pooch: pip install sklearn_recsys[data]. Or download "
-            f"{_URL}{archive}.zip to {home} yourself."
+            f'Downloading {archive}.zip needs pooch: pip install "sklearn_recsys[data]". Or '
+            f"download {_URL}{archive}.zip to {home} yourself."
         ) from error
     pooch.retrieve(
         url=f"{_URL}{archive}.zip",

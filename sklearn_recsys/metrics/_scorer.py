@@ -48,6 +48,10 @@ def parse_metric(metric, k=10, *, also=()):
 
 def check_is_recommender(estimator):
     """Raise TypeError if an estimator is not a recommender."""
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"Pass a model, not its class: {estimator.__name__}() instead of {estimator.__name__}."
+        )
     if not hasattr(estimator, "_score_metrics"):
         advice = (
             "Pass its best_estimator_."

@@ -38,6 +38,12 @@ class MissingMethodError(AttributeError):
         error, name, owner = self.args
         models = [model for model, cls in all_recommenders() if hasattr(cls, name)]
         if models:
-            return f"{error}. Models that have it: {', '.join(models)}."
+            known = f"{error}. Models that have it: {', '.join(models)}."
+            if hasattr(owner, "named_steps") and not hasattr(owner, name):
+                known += (
+                    f" A pipeline does not hand it on: pipe[-1].{name} is the model's own, for "
+                    "transformed rows."
+                )
+            return known
         public = [other for other in dir(owner) if not other.startswith("_") and other != name]
         return f"{error}.{did_you_mean(name, public)}"

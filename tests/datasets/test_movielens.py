@@ -187,7 +187,7 @@ def test_download(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no longer published"):
         fetch_movielens("latest-small-2016", data_home=tmp_path)
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(ImportError, match=r"pip install sklearn_recsys\[data\]"):
+    with pytest.raises(ImportError, match=r'pip install "sklearn_recsys\[data\]"'):
         fetch_movielens("25m", data_home=tmp_path)
     assert len(calls) == 1
 

@@ -390,3 +390,8 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="need a model that predicts ratings") as raised:
         compare(models, TRAIN, TEST, metrics="neg_rmse")
     assert raised.value.__notes__ == ["The model is 'popular'."]
+
+
+def test_a_class_is_no_model():
+    with pytest.raises(TypeError, match=r"Pass a model, not its class: EASE\(\) instead of EASE"):
+        compare({"EASE": EASE}, [[1, 0], [0, 1]], [[0, 1], [1, 0]])

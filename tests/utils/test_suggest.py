@@ -81,6 +81,17 @@ def test_a_missing_method_names_the_models_that_have_it(asked, method):
     assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
 
 
+def test_a_method_that_a_pipeline_does_not_hand_on():
+    pipe = RecommenderPipeline([("model", PopularityRecommender())]).fit(X)
+    with pytest.raises(
+        AttributeError, match=r"Models that have it: .*EASE.* pipe\[-1\]\.export_onnx"
+    ):
+        pipe.export_onnx("unwritten.onnx")
+    with pytest.raises(AttributeError) as raised:  # handed on if the model has it
+        pipe.similar_items([0])
+    assert "pipe[-1]" not in str(raised.value)
+
+
 def test_a_misspelt_method():
     with pytest.raises(AttributeError, match=r"has no attribute 'recomend'.* mean 'recommend'\?"):
         model.recomend(0)
