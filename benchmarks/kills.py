@@ -1,5 +1,10 @@
-"""Fits with a checkpoint, killed at random moments and started again."""
+"""Fits with a checkpoint, killed at random moments and started again.
 
+Run ``python -m benchmarks.kills [number of kills] [--processes 2] [model ...]``. With several
+processes, which train a model together, one of them is killed, and the others must raise an error.
+"""
+
+import argparse
 import hashlib
 import json
 import os
@@ -8,10 +13,12 @@ import signal
 import sys
 import tempfile
 import time
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 import torch
+import torch.distributed as dist
 from sklearn.base import clone
 
 from sklearn_recsys import ALS, NCF, SLIM, AutoRec, ImplicitMatrixFactorization
@@ -61,8 +68,12 @@ def _digest(model):
     return digest.hexdigest()
 
 
-def _fit(model, X, path):
+def _fit(model, X, path, rank, n_processes):
     """Fit in this process; write the digest, and the parts of the checkpoint that were resumed."""
+    if n_processes > 1:
+        method, wait = f"file://{path}.store", timedelta(seconds=10)
+        dist.init_process_group("gloo", method, wait, n_processes, rank)
+        model = clone(model).set_params(net_params={"distributed": True})
     resumed, load = [], Part.load
 
     def loaded(part):
@@ -73,39 +84,49 @@ def _fit(model, X, path):
 
     Part.load = loaded
     digest = _digest(clone(model).fit(X))
-    with open(path, "w") as file:
+    with open(f"{path}.{rank}", "w") as file:
         json.dump([digest, sorted(resumed)], file)
 
 
-def _in_child(model, X, path, seconds=None):
-    """Fit in a forked process, which is killed after some seconds; return whether it was."""
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            _fit(model, X, path)
-            status = 0
-        finally:
-            os._exit(status)
+def _in_children(model, X, path, n_processes, killed=0, seconds=None):
+    """Fit in forked processes, one of which is killed after some seconds; return whether it was."""
+    children = []
+    for rank in range(n_processes):
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                _fit(model, X, path, rank, n_processes)
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
     if seconds is not None:
         time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return status == -signal.SIGKILL
+        os.kill(children[killed], signal.SIGKILL)
+    statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    if os.path.exists(f"{path}.store"):
+        os.unlink(f"{path}.store")
+    return statuses[killed] == -signal.SIGKILL
 
 
-def _result(path):
-    try:
-        with open(path) as file:
-            return json.load(file)
-    except FileNotFoundError:  # refused, or another error
-        return [None, []]
-    finally:
-        if os.path.exists(path):
-            os.unlink(path)
+def _result(path, n_processes):
+    """Return the digest, and the resumed parts in the first process, which reads the files."""
+    results = []
+    for rank in range(n_processes):
+        try:
+            with open(f"{path}.{rank}") as file:
+                results.append(json.load(file))
+            os.unlink(f"{path}.{rank}")
+        except FileNotFoundError:  # refused, or another error
+            results.append([None, []])
+    digests = [digest for digest, _ in results]
+    if None in digests:
+        return None, results[0][1]
+    return digests[0] if len(set(digests)) == 1 else "different", results[0][1]
 
 
-def kills(n_kills=N_KILLS, names=()):
+def kills(n_kills=N_KILLS, names=(), n_processes=1):
     """Return a table of the kills of each model.
 
     Columns: fits; kills; those after which saved progress was resumed; fits that were lost: that
@@ -113,7 +134,12 @@ def kills(n_kills=N_KILLS, names=()):
     """
     torch.set_num_threads(1)  # a forked process has only one
     rng = random.Random(SEED)
-    models = [item for item in _models() if not names or item[0].split(",")[0] in names]
+    models = [
+        item
+        for item in _models()
+        if (not names or item[0].split(",")[0] in names)
+        and (n_processes == 1 or getattr(item[1], "_can_distribute", False))
+    ]
     columns = ("fits", "kills", "resumed", "lost", "different")
     table = {label: dict.fromkeys(columns, 0) for label, *_ in models}
     expected, n_done = {}, 0
@@ -126,22 +152,27 @@ def kills(n_kills=N_KILLS, names=()):
                 if label not in expected:
                     digest = _digest(clone(model).fit(X))  # loads what forked processes need
                     start = time.perf_counter()
-                    _in_child(model, X, path)
-                    expected[label] = digest, time.perf_counter() - start
+                    _in_children(model, X, path, n_processes)
+                    duration = time.perf_counter() - start
+                    expected[label] = _result(path, n_processes)[0], duration
+                    if n_processes == 1 and expected[label][0] != digest:
+                        raise AssertionError(f"{label}: two fits with one seed differ.")
                 digest, duration = expected[label]
                 row, model = table[label], clone(model).set_params(checkpoint=checkpoint)
                 for attempt in range(KILLS_OF_A_FIT + 1):
                     saved, start = _saved(checkpoint), time.perf_counter()
                     last = attempt == KILLS_OF_A_FIT or n_done >= n_kills
                     seconds = None if last else rng.uniform(0, duration)
-                    if not _in_child(model, X, path, seconds):
+                    killed = rng.randrange(n_processes)
+                    if not _in_children(model, X, path, n_processes, killed, seconds):
                         break
+                    _result(path, n_processes)  # what others may have written before they ended
                     row["kills"] += 1
                     n_done += 1
                     row["resumed"] += bool(_saved(checkpoint))
                 if attempt == 0:  # it was quicker than the kill
                     expected[label] = digest, min(duration, time.perf_counter() - start) / 2
-                found, resumed = _result(path)
+                found, resumed = _result(path, n_processes)
                 row["fits"] += 1
                 row["lost"] += found is None or resumed != saved or bool(_saved(checkpoint))
                 row["different"] += found is not None and found != digest
@@ -162,4 +193,9 @@ def _saved(checkpoint):
 
 
 if __name__ == "__main__":
-    print(kills(int(sys.argv[1]), sys.argv[2:]).to_string())
+    parser = argparse.ArgumentParser()
+    parser.add_argument("n_kills", type=int, nargs="?", default=N_KILLS)
+    parser.add_argument("models", nargs="*")
+    parser.add_argument("--processes", type=int, default=1)
+    args = parser.parse_intermixed_args()
+    print(kills(args.n_kills, args.models, args.processes).to_string())

@@ -36,6 +36,7 @@ class CheckpointMixin:
 
     _parameter_constraints: dict = {"checkpoint": [str, os.PathLike, None]}
     _unsaved_params = ("checkpoint",)  # a model file must not choose a folder to write to
+    _n_processes = 1  # that fit the model together
 
     @contextmanager
     def _open_checkpoint(self, X, enabled=True):
@@ -192,6 +193,7 @@ def _identity(model, X):
         **params,
         "X": f"{X.shape[0]} × {X.shape[1]} with {X.nnz} interactions ({_digest(X)})",
         "user_features": "None" if features is None else f"{features.shape} ({_digest(features)})",
+        "the number of processes": str(model._n_processes),
         "the order of item_features": _text(getattr(model, "_item_order_", None)),
         "sklearn_recsys": __version__,
         **{package: version(package) for package in packages},

@@ -1,10 +1,14 @@
 """Training on several processes equals training on one."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from sklearn.base import clone
 from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping
 
 from sklearn_recsys import (
@@ -26,6 +30,7 @@ from sklearn_recsys import (
 from sklearn_recsys.datasets import make_interactions, make_ratings
 from sklearn_recsys.neural import _mult_vae, _rec_vae
 from sklearn_recsys.neural._base import exchange
+from sklearn_recsys.neural._base.net import Net
 
 N_PROCESSES = 3
 SHARED = {"distributed": True}
@@ -107,6 +112,56 @@ class Unequal(Callback):
         net.history.record("unequal", len(net.history) * float(dist.get_rank() != 1))
 
 
+class Interrupt(Callback):
+    """Raise an error in the process 1 after some epochs, of all stages of a fit together."""
+
+    left = 0
+
+    def on_epoch_end(self, net, **kwargs):
+        Interrupt.left -= 1
+        if dist.get_rank() == 1 and Interrupt.left == 0:
+            raise ValueError("in this process")
+
+
+class NeverBegins(Callback):
+    def initialize(self):
+        if dist.get_rank() == 1:
+            raise ValueError("before training")
+
+
+class NeverEnds(MultDAE):
+    def _finish(self, X, split):
+        super()._finish(X, split)
+        if dist.get_rank() == 1:
+            raise ValueError("after training")
+
+
+RESUMED = {  # the epochs after which their fit fails
+    "MultDAE": [3],
+    "MultVAE, stopped": [2, 2],
+    "RecVAE": [4],
+    "MatrixFactorization": [3],
+    "MatrixFactorization, dropout": [2],
+    "NCF": [3, 3],  # while the branches are trained, of four epochs each
+}
+
+
+def resumed(name, folder):
+    """Return the results of a fit that fails and is resumed, and the epochs that were resumed."""
+    model = {**models(SHARED), **noisy_models(SHARED)}[name]
+    model.set_params(checkpoint=folder / name, callbacks=[Interrupt()])
+    for Interrupt.left in RESUMED[name]:
+        assert "ValueError" in error_of(model) or dist.get_rank() != 1
+    left = list(folder.joinpath(name).iterdir())
+    n_resumed = []
+    load = Net._resume
+    Net._resume = lambda net: n_resumed.append(load(net)) or n_resumed[-1]
+    try:
+        return *result(model), len(left), n_resumed
+    finally:
+        Net._resume = load
+
+
 def error_of(model):
     """Return the error of a fit; afterwards all processes still work together."""
     try:
@@ -127,17 +182,28 @@ def work(process, folder):
     for name, model in {**models(SHARED), **noisy_models(SHARED)}.items():
         exchange._SHARED_MEMORY = "/none" if "by messages" in name else memory
         fitted[name] = result(model)
+    folder = Path(folder)
+    fitted["resumed"] = {name: resumed(name, folder) for name in RESUMED}
     _mult_vae.sample_codes = _rec_vae.sample_codes = means
     for name in ("MultVAE", "RecVAE"):
         fitted[f"{name}, means"] = result(noisy_models(SHARED)[name])
     stop = EarlyStopping("unequal", lower_is_better=False, patience=2)
+    rows = models(SHARED)["MultDAE"]
+    with_folder = clone(rows).set_params(checkpoint=folder / "left", callbacks=[Interrupt()])
+    Interrupt.left = 3
     errors = {
-        "seed": models(SHARED)["MultDAE"].set_params(random_state=process),
+        "left": with_folder,
+        "other fit": clone(with_folder).set_params(lr=0.1),
+        "one folder": clone(rows).set_params(checkpoint=None if process else folder / "one"),
+        "never begins": clone(rows).set_params(callbacks=[NeverBegins()]),
+        "never ends": NeverEnds(**rows.get_params()).set_params(checkpoint=folder / "ended"),
+        "seed": clone(rows).set_params(random_state=process),
+        "no seed": clone(rows).set_params(random_state=0 if process else None),
         "error": models(SHARED)["MatrixFactorization"].set_params(callbacks=[Fail()]),
         "stop": models(SHARED)["BPR"].set_params(callbacks=[Unequal(), stop]),
     }
     fitted["errors"] = {name: error_of(model) for name, model in errors.items()}
-    torch.save(fitted, f"{folder}/{process}")
+    torch.save(fitted, folder / str(process))
     dist.destroy_process_group()
 
 
@@ -145,7 +211,17 @@ def work(process, folder):
 def fitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     mp.spawn(work, args=(str(folder),), nprocs=N_PROCESSES)
-    return [torch.load(folder / str(i), weights_only=False) for i in range(N_PROCESSES)]
+    results = [torch.load(folder / str(i), weights_only=False) for i in range(N_PROCESSES)]
+    results[0]["folder"] = folder
+    return results
+
+
+@pytest.fixture
+def one_process(tmp_path):
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/one", rank=0, world_size=1)
+    yield
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def assert_equal_results(actual, expected):
@@ -198,14 +274,57 @@ def test_an_end_of_training_in_one_process_raises_an_error_in_every_process(fitt
         )
 
 
-def test_partial_fit_goes_on_in_one_process(tmp_path):
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/one", rank=0, world_size=1)
-    try:
-        model = models(SHARED)["MultDAE"]
-        X = data(model)
-        model.fit(X)
-    finally:
-        dist.destroy_process_group()
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_resumed_fit_ends_with_the_same_weights(fitted, name):
+    for results in fitted:
+        weights, history, n_files, n_resumed = results["resumed"][name]
+        assert n_files and max(n_resumed) > 0
+        for key, value in results[name][0].items():
+            np.testing.assert_array_equal(weights[key], value)
+        np.testing.assert_array_equal(history, results[name][1])
+    assert list((fitted[0]["folder"] / name).iterdir()) == []
+
+
+def test_a_checkpoint_of_more_processes_is_refused(fitted, one_process):
+    folder = fitted[0]["folder"]
+    assert fitted[1]["errors"]["left"] == "ValueError in 3: in this process"
+    model = models(SHARED)["MultDAE"]
+    model.set_params(checkpoint=folder / "left", callbacks=[Interrupt()])
+    with pytest.raises(ValueError, match="the number of processes is 3 there and 1 here"):
+        model.fit(data(model))
+
+
+@pytest.mark.parametrize(
+    ("name", "process", "error"),
+    [
+        ("other fit", 0, "ValueError in 3: The checkpoint in .* is of another fit: lr is 0.001"),
+        ("never begins", 1, "ValueError in 3: before training"),
+        ("never ends", 1, "ValueError in 3: after training"),
+        ("no seed", 0, "ValueError in 3: .* an integer as random_state.* got None"),
+    ],
+)
+def test_what_fails_in_one_process_only_raises_an_error_in_every_process(
+    fitted, name, process, error
+):
+    for rank, results in enumerate(fitted):
+        expected = error
+        if rank != process:
+            told = f"OtherProcessError in 3: Process {process} has ended its fit: "
+            expected = told + error.replace(" in 3", "")
+        assert re.match(expected, results["errors"][name])
+
+
+def test_an_error_in_another_process_keeps_the_checkpoint(fitted):
+    assert [path.name for path in (fitted[0]["folder"] / "ended").iterdir()] == [
+        "training.checkpoint"
+    ]
+
+
+def test_partial_fit_goes_on_in_one_process(one_process):
+    model = models(SHARED)["MultDAE"]
+    X = data(model)
+    model.fit(X)
+    dist.destroy_process_group()
     with pytest.raises(ValueError, match="init_process_group"):
         model.partial_fit(X)
     model.set_params(net_params=None).partial_fit(X)
@@ -215,6 +334,7 @@ def test_partial_fit_goes_on_in_one_process(tmp_path):
 def test_different_starts_are_refused_in_every_process(fitted):
     for results in fitted:
         assert "random_state is 1 there and 0 here" in results["errors"]["seed"]
+        assert "checkpoint is None there and a folder here" in results["errors"]["one folder"]
 
 
 @pytest.mark.parametrize(
@@ -238,18 +358,3 @@ def test_other_models_are_refused(model):
 def test_a_process_group_is_needed():
     with pytest.raises(ValueError, match="init_process_group"):
         models(SHARED)["MultDAE"].fit(make_interactions(61, 40, random_state=0))
-
-
-@pytest.mark.parametrize(
-    ("params", "message"),
-    [({"random_state": None}, "random_state"), ({"checkpoint": "folder"}, "checkpoint")],
-)
-def test_parameters_that_processes_cannot_share(params, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    model = models(SHARED)["MultDAE"]
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/one", rank=0, world_size=1)
-    try:
-        with pytest.raises(ValueError, match=message):
-            model.set_params(**params).fit(data(model))
-    finally:
-        dist.destroy_process_group()

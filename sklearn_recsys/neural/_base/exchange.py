@@ -68,6 +68,18 @@ class Exchange:
         """Replace a tensor by that of a process."""
         dist.broadcast(tensor, rank, group=self._group)
 
+    def gather(self, value):
+        """Return the values of all processes in the first one, None in the others."""
+        values = [None] * self.size if self.rank == 0 else None
+        dist.gather_object(value, values, 0, group=self._group)
+        return values
+
+    def scatter(self, values):
+        """Return this process's one of the values that the first process passes."""
+        own = [None]
+        dist.scatter_object_list(own, values, 0, group=self._group)
+        return own[0]
+
     def _share_memory(self, n_floats):
         """Set a Tensor with a row for each process, and connections, if all are on one machine."""
         folders, n_floats = [None], self.size * n_floats

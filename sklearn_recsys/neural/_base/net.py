@@ -109,6 +109,8 @@ class Net(NeuralNet):
     def _resume(self):
         """Restore the state of an interrupted training; return how many epochs not to train."""
         state = None if self.progress is None else self.progress.load()
+        if self.processes is not None:
+            state = self.processes.scattered(state)
         if state is None:
             return 0
         restore_training(self, state)
@@ -116,9 +118,14 @@ class Net(NeuralNet):
         return self.max_epochs if state["ended"] else self.n_resumed
 
     def _save_progress(self, ended):
-        has_new = self.progress is not None and len(self.history) > self.n_resumed
-        if has_new and self.progress.is_due:
-            self.progress.save(training_state(self, ended))
+        processes, progress = self.processes, self.progress
+        if processes is not None:
+            processes.agree(goes_on=not ended)
+        if progress is None or len(self.history) <= self.n_resumed:
+            return
+        if progress.is_due if processes is None else processes.any(progress.is_due):
+            state = training_state(self, ended)
+            progress.save(state if processes is None else processes.gathered(state))
 
     def get_iterator(self, dataset, training=False):
         iterator = super().get_iterator(dataset, training=training)
@@ -194,7 +201,7 @@ class Net(NeuralNet):
             raise Stopped
         super().on_epoch_begin(net, **kwargs)
         if self.processes is not None:
-            self.processes.begin_epoch()
+            self.processes.agree(goes_on=True)
         if hasattr(self.module_, "begin_epoch"):
             self.module_.begin_epoch(len(self.history))
 

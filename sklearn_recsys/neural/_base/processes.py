@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Integral
 
 import numpy as np
@@ -14,7 +14,11 @@ from torch import optim
 from sklearn_recsys.base._checkpoint import _differences, _digest, _identity
 from sklearn_recsys.neural._base.exchange import Exchange
 from sklearn_recsys.neural._data.pair_batches import ChunkBatches, PairBatches, PairDataset
-from sklearn_recsys.neural._data.random import own_stream
+from sklearn_recsys.neural._data.random import (
+    generator_states,
+    own_stream,
+    set_generator_states,
+)
 
 # optimizers that treat each weight by itself, so that each process can update some of them
 _ELEMENTWISE = {
@@ -34,10 +38,42 @@ class ProcessesMixin:
         """Whether the processes of torch's default group train together."""
         return bool((self.net_params or {}).get("distributed", False))
 
-    def _check_distributed(self, X, resume):
-        """Raise ValueError, in every process, if they cannot train this model together."""
+    @property
+    def _n_processes(self):
+        return dist.get_world_size() if self._distributed else 1
+
+    @property
+    def _saves_progress(self):
+        """Whether this process saves the progress of a fit, for all of them."""
+        return not self._distributed or dist.get_rank() == 0
+
+    @contextmanager
+    def _together(self, X, resume):
+        """Fit in all processes, or raise an error in all; yield a function to call at the end."""
         if not self._distributed:
+            yield lambda: None
             return
+        self._check_distributed()
+        has_ended = False
+
+        def end():
+            nonlocal has_ended
+            meet()
+            has_ended = True
+
+        try:
+            self._check_same_fit(X, resume)
+            yield end
+        except OtherProcessError:
+            raise
+        except BaseException as error:
+            if not has_ended:  # else the others no longer wait
+                with suppress(RuntimeError):  # another process was killed
+                    meet(error=error)
+            raise
+
+    def _check_distributed(self):
+        """Raise ValueError if several processes cannot train this model together."""
         option = "net_params={'distributed': True}"
         if not self._can_distribute:
             raise ValueError(
@@ -49,20 +85,21 @@ class ProcessesMixin:
             raise ValueError(
                 f"{option} needs a process group: call torch.distributed.init_process_group first."
             )
+
+    def _check_same_fit(self, X, resume):
+        """Raise ValueError, in every process, if they do not call the same fit."""
         if not isinstance(self.random_state, Integral):
             raise ValueError(
-                f"{option} needs an integer as random_state, the same in each process; got "
-                f"{self.random_state!r}."
+                "Processes that train together need an integer as random_state, the same in each; "
+                f"got {self.random_state!r}."
             )
-        if self.checkpoint is not None:
-            raise ValueError(f"{option} does not support checkpoint: use checkpoint=None.")
         fit = _identity(self, X)
         fit.pop("device")
+        fit["checkpoint"] = "None" if self.checkpoint is None else "a folder"
         if resume:
             weights = self.net_.module_.state_dict()
             fit["weights"] = _digest({name: w.cpu().numpy() for name, w in weights.items()})
-        fits = [None] * dist.get_world_size()
-        dist.all_gather_object(fits, fit)
+        fits = meet(fit)
         for rank, other in enumerate(fits):
             differences = _differences(other, fits[0])
             if differences:
@@ -72,12 +109,34 @@ class ProcessesMixin:
                 )
 
 
+class OtherProcessError(RuntimeError):
+    """Another process has raised an error, and all others have been told."""
+
+
+def meet(value=None, error=None):
+    """Wait for all processes, and return their values.
+
+    Raises
+    ------
+    OtherProcessError
+        If another process comes here with an error; it does not come again.
+    """
+    text = None if error is None else f"{type(error).__name__}: {error}"
+    met = [None] * dist.get_world_size()
+    dist.all_gather_object(met, (value, text))
+    for rank, (_, other) in enumerate(met):
+        if error is None and other is not None:
+            raise OtherProcessError(f"Process {rank} has ended its fit: {other}")
+    return [value for value, _ in met]
+
+
 @contextmanager
 def training_together(net, dataset):
     """Let the processes of torch's default group train a net on a data set.
 
     When a process fails, the others raise RuntimeError instead of waiting for it.
     """
+    meet()
     net.processes = processes = Processes(net, dataset)
     try:
         yield
@@ -183,13 +242,39 @@ class Processes:
         """Return whether something is true in every process."""
         return self.exchange.count(flag) == self.size
 
-    def begin_epoch(self):
-        """Raise RuntimeError unless all processes begin an epoch."""
-        self._meet(goes_on=True)
+    def any(self, flag):
+        """Return whether something is true in some process."""
+        return self.exchange.count(flag) > 0
+
+    def agree(self, goes_on):
+        """Raise RuntimeError unless all processes begin an epoch, or all end training."""
+        if self.exchange.count(goes_on) not in (0, self.size):
+            raise RuntimeError(
+                "The processes end training in different epochs: callbacks must decide the same "
+                "in each."
+            )
+
+    def gathered(self, state):
+        """Return a state that holds those of all processes; only the first one has and saves it."""
+        return {"processes": self.exchange.gather(state)}
+
+    def scattered(self, state):
+        """Return this process's part of what the first process has saved; None if it has none."""
+        return self.exchange.scatter([None] * self.size if state is None else state["processes"])
+
+    def generator_states(self):
+        """Return the states of the generators of this process's shares, by device."""
+        with own_stream(self.rank, self._generators):
+            return generator_states()
+
+    def set_generator_states(self, states):
+        """Set the generators to the states that `generator_states` returned."""
+        with own_stream(self.rank, self._generators):
+            set_generator_states(states)
 
     def end(self, net):
         """Collect the vectors of all users; raise RuntimeError unless all have ended training."""
-        self._meet(goes_on=False)
+        self.agree(goes_on=False)
         if self._bounds is None:
             return
         own = net.module_.user_vectors.detach()
@@ -198,13 +283,6 @@ class Processes:
         for rank, users in enumerate(map(slice, self._bounds, self._bounds[1:])):
             self.exchange.broadcast(vectors[users], rank)
         self._set_users(net, vectors)
-
-    def _meet(self, goes_on):
-        if self.exchange.count(goes_on) not in (0, self.size):
-            raise RuntimeError(
-                "The processes end training in different epochs: callbacks must decide the same "
-                "in each."
-            )
 
 
 def _can_divide_users(net, dataset):

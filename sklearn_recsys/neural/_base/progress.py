@@ -40,6 +40,9 @@ def training_state(net, ended):
         "optimizer": _encoded(net.optimizer_.state_dict(), "optimizer"),
         "callbacks": {name: _callback_state(callback, name) for name, callback in net.callbacks_},
         "generators": _encoded(generator_states(), "generators"),
+        "own generators": None
+        if net.processes is None
+        else _encoded(net.processes.generator_states(), "generators"),
     }
 
 
@@ -67,6 +70,8 @@ def restore_training(net, state):
             else:
                 setattr(callback, attribute, _decoded(value))
     set_generator_states(_decoded(state["generators"]))
+    if net.processes is not None:
+        net.processes.set_generator_states(_decoded(state["own generators"]))
 
 
 def _callback_state(callback, name):

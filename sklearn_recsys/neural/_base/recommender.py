@@ -253,8 +253,10 @@ class NeuralRecommender(
     def _fit(self, X, resume=False):
         """Train a new net, or resume training."""
         self._check_net_params()
-        self._check_distributed(X, resume)
-        with self._open_checkpoint(X, enabled=not resume) as checkpoint:
+        with (
+            self._together(X, resume) as end,
+            self._open_checkpoint(X, not resume and self._saves_progress) as checkpoint,
+        ):
             rng = checkpoint.random_state
             self._prepare(X, resume)
             split = self._split(X, rng)
@@ -271,6 +273,7 @@ class NeuralRecommender(
             self._train_net(X, train, valid, rng, part, epochs, pretrained, resume)
             with nullcontext() if self.net_.diverged is None else np.errstate(all="ignore"):
                 self._finish(X, split)
+            end()  # in all processes, before the checkpoint is deleted
 
     def _train_net(self, X, train, valid, rng, progress, epochs, pretrained=(), resume=False):
         """Train a new net on data sets, or resume training of the current one.
