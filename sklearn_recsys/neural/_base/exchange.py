@@ -34,7 +34,7 @@ class Exchange:
 
     def __init__(self, n_floats, device):
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self._group = dist.new_group()
+        self._group = dist.new_group(timeout=_timeout(device))
         self._memory, self._peers = None, []
         if self.size > 1 and device.type == "cpu":
             self._share_memory(n_floats)
@@ -145,6 +145,12 @@ class Exchange:
         for tensor, total in zip([*large, *small], sums, strict=True):
             if total is not tensor:
                 tensor.copy_(total)
+
+
+def _timeout(device):
+    """Return the timeout of the default group, which a new one does not take over by itself."""
+    backend = dist.group.WORLD._get_backend(device)  # there is no public way
+    return getattr(getattr(backend, "options", None), "_timeout", None)
 
 
 def _folder_with_memory(n_bytes):
