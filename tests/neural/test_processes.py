@@ -83,6 +83,8 @@ def noisy_models(net_params=None):
         "MatrixFactorization, dropout": MatrixFactorization(
             4, max_epochs=4, dropout=0.3, **common
         ),
+        "MultDAE, bf16": MultDAE(8, dropout=0, max_epochs=4, early_stopping=False, **common)
+        .set_params(net_params={**(net_params or {}), "precision": "bf16"}),
     }  # fmt: skip
 
 
@@ -255,7 +257,9 @@ def test_without_sampled_codes_weights_equal_those_of_one_process(fitted, name, 
     assert_equal_results(fitted[0][f"{name}, means"], result(noisy_models()[name]))
 
 
-@pytest.mark.parametrize("name", ["AutoRec, LBFGS", "MatrixFactorization, dropout"])
+@pytest.mark.parametrize(
+    "name", ["AutoRec, LBFGS", "MatrixFactorization, dropout", "MultDAE, bf16"]
+)
 def test_losses_agree_with_one_process(fitted, name):
     _, history = result(noisy_models()[name])
     np.testing.assert_allclose(fitted[0][name][1]["train_loss"], history["train_loss"], rtol=0.01)
