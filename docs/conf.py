@@ -81,6 +81,7 @@ plot_html_show_source_link = False
 plot_formats = [("png", 150)]
 
 autosummary_generate = True
+autodoc_typehints = "none"  # the texts say more: shapes, units, what each default means
 numpydoc_show_class_members = False  # the class template shows them, with their documentation
 
 sys.path.insert(0, str(HERE))  # for _gallery.py

@@ -288,15 +288,15 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names that `__get
     from sklearn_recsys.utils.progress import (
         show_progress as show_progress,
     )
+else:  # type checkers would accept any name
 
-
-def __getattr__(name):
-    if name in _TOP_LEVEL:
-        return getattr(import_module(_TOP_LEVEL[name]), name)
-    if name in _SUBMODULES:
-        return import_module(f"sklearn_recsys.{name}")
-    text = f"module 'sklearn_recsys' has no attribute {name!r}"
-    raise AttributeError(text, name=name, obj=sys.modules[__name__])  # Python names near ones
+    def __getattr__(name):
+        if name in _TOP_LEVEL:
+            return getattr(import_module(_TOP_LEVEL[name]), name)
+        if name in _SUBMODULES:
+            return import_module(f"sklearn_recsys.{name}")
+        text = f"module 'sklearn_recsys' has no attribute {name!r}"
+        raise AttributeError(text, name=name, obj=sys.modules[__name__])  # Python names near ones
 
 
 def __dir__():

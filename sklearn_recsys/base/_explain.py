@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -19,11 +21,14 @@ from sklearn_recsys.utils._threads import even_blocks, rows_per_block
 from sklearn_recsys.utils.progress import length, progress
 from sklearn_recsys.utils.validation import check_finite, check_indices
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 class ExplanationMixin:
     """The part of `RecommenderMixin` that explains scores."""
 
-    def explain(self, users, items):
+    def explain(self, users, items) -> pd.DataFrame:
         """Explain scores by the items of the histories.
 
         If the model's tag `additive` is True, contributions sum to the score: an item of the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from sklearn_recsys.base._similar import SimilarItemsMixin, SimilarUsersMixin
@@ -61,7 +62,7 @@ class FactorsMixin(
     def _n_features_out(self):
         return self.item_factors_.shape[1]
 
-    def transform(self, X):
+    def transform(self, X) -> NDArray[np.float32]:
         """Return the vectors of users, known or new, given the vectors of the items.
 
         Parameters
@@ -76,7 +77,9 @@ class FactorsMixin(
         """
         return self._factors_of(self._checked_histories(X))
 
-    def export_vectors(self, users=None, *, user_features=None):
+    def export_vectors(
+        self, users=None, *, user_features=None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return vectors of users and items whose inner products are the scores.
 
         They are for indexes of approximate nearest neighbors by the inner product, such as those of

@@ -24,7 +24,7 @@ class OnnxMixin:
     from the dense rows that the model reads to its scores.
     """
 
-    def export_onnx(self, path):
+    def export_onnx(self, path) -> None:
         """Write the scores of all items to an ONNX file, to serve them without Python.
 
         Its input ``histories``, float32 of shape (n_rows, n_items), are raw rows as in `predict`,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.utils._memory import check_memory
@@ -12,7 +13,7 @@ from sklearn_recsys.utils.validation import check_finite, check_indices
 class PredictionMixin:
     """The part of `RecommenderMixin` that predicts scores."""
 
-    def predict(self, X):
+    def predict(self, X) -> NDArray[np.float32]:
         """Predict every item's score for every row.
 
         A convenience for small data: the answer is dense. `recommend` and `predict_pairs` work in
@@ -43,7 +44,7 @@ class PredictionMixin:
             scores[rows] = self._scores(block)
         return self._in_rating_range(scores)
 
-    def predict_pairs(self, X, rows, items):
+    def predict_pairs(self, X, rows, items) -> NDArray[np.float32]:
         """Predict the scores of the given (row, item) pairs only.
 
         Parameters

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, overload
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from sklearn_recsys.utils._cells import cell_rows, in_cells, take_cells, union_cells
 from sklearn_recsys.utils._items import check_item_sets
@@ -113,6 +115,43 @@ def _holds(items, item):
 
 class RankingMixin:
     """The part of `RecommenderMixin` that ranks items."""
+
+    # the third is for a variable, which mypy does not try as either of its values
+    @overload
+    def recommend(
+        self,
+        users=...,
+        n=...,
+        *,
+        exclude_seen=...,
+        candidates=...,
+        exclude=...,
+        return_scores: Literal[False] = ...,
+    ) -> NDArray[np.int64]: ...
+
+    @overload
+    def recommend(
+        self,
+        users=...,
+        n=...,
+        *,
+        exclude_seen=...,
+        candidates=...,
+        exclude=...,
+        return_scores: Literal[True],
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+
+    @overload
+    def recommend(
+        self,
+        users=...,
+        n=...,
+        *,
+        exclude_seen=...,
+        candidates=...,
+        exclude=...,
+        return_scores: bool,
+    ) -> NDArray[np.int64] | tuple[NDArray[np.int64], NDArray[np.float32]]: ...
 
     def recommend(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -130,7 +130,7 @@ class RecommenderMixin(
     # ---------------------------------------------------------------- fitting
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Fit to a user × item matrix.
 
         Parameters
@@ -148,7 +148,7 @@ class RecommenderMixin(
         return self._fit_matrix(X, y=y)
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None) -> Self:
         """Add new users, as if they had been the last rows of `X` in `fit`.
 
         Parameters
@@ -312,7 +312,7 @@ class RecommenderMixin(
         mean = X.data.mean(dtype=np.float64)
         return ((sums + _SHRINKAGE * mean) / (counts + _SHRINKAGE)).astype(np.float32)
 
-    def save(self, path):
+    def save(self, path) -> None:
         """Save the model to one file, for :func:`sklearn_recsys.load`.
 
         Parameters

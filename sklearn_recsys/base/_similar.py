@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.utils.validation import check_indices, check_length
@@ -15,7 +16,7 @@ class SimilarItemsMixin:
     the `n` nearest items of each of the `items`, as `similar_items` does.
     """
 
-    def similar_items(self, items, n=10):
+    def similar_items(self, items, n=10) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the items most similar to each of `items`.
 
         Parameters
@@ -50,7 +51,7 @@ class SimilarUsersMixin:
     `similar_users` does; `skip` is the training row of each of them, or −1.
     """
 
-    def similar_users(self, users=None, n=10):
+    def similar_users(self, users=None, n=10) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the training users most similar to each of `users`.
 
         Parameters

@@ -64,7 +64,7 @@ def as_recommender_tags(tags):
     return tags
 
 
-def is_recommender(estimator):
+def is_recommender(estimator) -> bool:
     """Return whether an estimator is a recommender, or a search or pipeline that ends in one.
 
     Parameters

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal, Self, overload
+
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from sklearn_recsys.base._histories import Histories
@@ -14,6 +17,9 @@ from sklearn_recsys.utils._memory import check_memory
 from sklearn_recsys.utils._sklearn import fit_context, get_feature_names
 from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils._state import Array, Labels, Maybe, Optional, Size
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FEATURES_OF_X = """\
 user_features : array-like of shape (n_rows, n_user_features), default=None
@@ -60,7 +66,7 @@ class UserFeaturesMixin(RecommenderMixin):
     """
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, *, user_features=None):
+    def fit(self, X, y=None, *, user_features=None) -> Self:
         """Fit to a user × item matrix and features of the users.
 
         Parameters
@@ -83,7 +89,7 @@ class UserFeaturesMixin(RecommenderMixin):
         return self._fit_matrix(X, y=y, user_features=user_features)
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, *, user_features=None):
+    def partial_fit(self, X, y=None, *, user_features=None) -> Self:
         """Train for more epochs on the given interactions.
 
         Parameters
@@ -195,14 +201,53 @@ class UserFeaturesMixin(RecommenderMixin):
         return Histories(X, self.user_features_[rows], rows)
 
     @documented_like(RecommenderMixin.predict, _FEATURES_OF_X)
-    def predict(self, X, *, user_features=None):
+    def predict(self, X, *, user_features=None) -> NDArray[np.float32]:
         check_aligned(X, user_features)
         return self._predict(self._checked_histories(X, user_features))
 
     @documented_like(RecommenderMixin.predict_pairs, _FEATURES_OF_X)
-    def predict_pairs(self, X, rows, items, *, user_features=None):
+    def predict_pairs(self, X, rows, items, *, user_features=None) -> NDArray[np.float32]:
         check_aligned(X, user_features)
         return self._predict_pairs(self._checked_histories(X, user_features), rows, items)
+
+    @overload
+    def recommend(
+        self,
+        users=...,
+        n=...,
+        *,
+        user_features=...,
+        exclude_seen=...,
+        candidates=...,
+        exclude=...,
+        return_scores: Literal[False] = ...,
+    ) -> NDArray[np.int64]: ...
+
+    @overload
+    def recommend(
+        self,
+        users=...,
+        n=...,
+        *,
+        user_features=...,
+        exclude_seen=...,
+        candidates=...,
+        exclude=...,
+        return_scores: Literal[True],
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+
+    @overload
+    def recommend(
+        self,
+        users=...,
+        n=...,
+        *,
+        user_features=...,
+        exclude_seen=...,
+        candidates=...,
+        exclude=...,
+        return_scores: bool,
+    ) -> NDArray[np.int64] | tuple[NDArray[np.int64], NDArray[np.float32]]: ...
 
     @documented_like(RecommenderMixin.recommend, _FEATURES_OF_USERS)
     def recommend(
@@ -239,7 +284,7 @@ class UserFeaturesMixin(RecommenderMixin):
         return self._score(X, y, metric, k=k, user_features=user_features, **options)
 
     @documented_like(RecommenderMixin.explain, _FEATURES_OF_USERS)
-    def explain(self, users, items, *, user_features=None):
+    def explain(self, users, items, *, user_features=None) -> pd.DataFrame:
         check_aligned(users, user_features)
         return self._explain(self._histories(users, user_features), items)
 
@@ -254,7 +299,7 @@ class UserFeaturesMixin(RecommenderMixin):
         exclude_seen=True,
         candidates=None,
         exclude=None,
-    ):
+    ) -> pd.DataFrame:
         check_aligned(user, user_features)
         histories = self._histories(user, user_features)
         items = {"exclude_seen": exclude_seen, "candidates": candidates, "exclude": exclude}

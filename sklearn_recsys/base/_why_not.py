@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from sklearn_recsys.utils.validation import check_indices, check_length
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Stage(NamedTuple):
@@ -36,7 +39,9 @@ class Stage(NamedTuple):
 class WhyNotMixin:
     """The part of `RecommenderMixin` that explains why an item is not recommended."""
 
-    def why_not(self, user, item, n=10, *, exclude_seen=True, candidates=None, exclude=None):
+    def why_not(
+        self, user, item, n=10, *, exclude_seen=True, candidates=None, exclude=None
+    ) -> pd.DataFrame:
         """Explain why an item is not among the recommendations of a user.
 
         Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import clone
@@ -34,7 +36,7 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
         """The fitted recommenders by name, a :class:`sklearn.utils.Bunch`."""
         return Bunch(**dict(zip(self._names(), self.estimators_, strict=True)))
 
-    def get_params(self, deep=True):
+    def get_params(self, deep=True) -> dict[str, Any]:
         """Get the parameters, and those of the recommenders.
 
         Parameters
@@ -49,7 +51,7 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
         """
         return self._get_params(self._members_param, deep=deep)
 
-    def set_params(self, **params):
+    def set_params(self, **params) -> Self:
         """Set the parameters, and those of the recommenders.
 
         Parameters
@@ -124,7 +126,7 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
     # ---------------------------------------------------------------- fitting
 
     @fit_context(prefer_skip_nested_validation=False)  # the recommenders validate their parameters
-    def fit(self, X, y=None, *, user_features=None):
+    def fit(self, X, y=None, *, user_features=None) -> Self:
         """Fit clones of the recommenders to a user × item matrix.
 
         Parameters
@@ -147,7 +149,7 @@ class BaseComposite(UserFeaturesMixin, _BaseComposition):
         return self._fit_matrix(X, y=y, user_features=user_features)
 
     @fit_context(prefer_skip_nested_validation=False)
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None) -> Self:
         """Add new users, as if they had been the last rows of `X` in `fit`.
 
         The recommenders are fitted again, to all rows.

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils import get_tags
-from sklearn.utils.metaestimators import _BaseComposition, available_if
+from sklearn.utils.metaestimators import _BaseComposition
 
 from sklearn_recsys.base import RecommenderMixin, UserFeaturesMixin
 from sklearn_recsys.base._histories import Histories
 from sklearn_recsys.base._why_not import Stage
 from sklearn_recsys.compose._reranker import FittedRerankers, Reranker, take
 from sklearn_recsys.utils._fit_progress import fit_progress
-from sklearn_recsys.utils._sklearn import Interval, fit_context, with_callbacks
+from sklearn_recsys.utils._sklearn import Interval, available_if, fit_context, with_callbacks
 from sklearn_recsys.utils._state import (
     Instance,
     Interactions,
@@ -128,7 +130,7 @@ class RerankedRecommender(UserFeaturesMixin, _BaseComposition):
             "rerankers_": FittedRerankers(),
         }
 
-    def get_params(self, deep=True):
+    def get_params(self, deep=True) -> dict[str, Any]:
         """Get the parameters, and those of the recommender and the rerankers.
 
         Parameters
@@ -144,7 +146,7 @@ class RerankedRecommender(UserFeaturesMixin, _BaseComposition):
         """
         return self._get_params("rerankers", deep=deep)
 
-    def set_params(self, **params):
+    def set_params(self, **params) -> Self:
         """Set the parameters, and those of the recommender and the rerankers.
 
         Parameters
@@ -164,7 +166,7 @@ class RerankedRecommender(UserFeaturesMixin, _BaseComposition):
     # ---------------------------------------------------------------- fitting
 
     @fit_context(prefer_skip_nested_validation=False)  # the wrapped ones validate their parameters
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None) -> Self:
         """Add new users, as if they had been the last rows of `X` in `fit`.
 
         The recommender and the rerankers are fitted again, to all rows.
@@ -345,7 +347,7 @@ class RerankedRecommender(UserFeaturesMixin, _BaseComposition):
         return self.estimator_._explained(histories, rows, items)
 
     @available_if(_estimator_has("similar_items"))
-    def similar_items(self, items, n=10):
+    def similar_items(self, items, n=10) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the items most similar to each of `items`, as the recommender does.
 
         Parameters
@@ -365,7 +367,7 @@ class RerankedRecommender(UserFeaturesMixin, _BaseComposition):
         return self.estimator_.similar_items(items, n)
 
     @available_if(_estimator_has("similar_users"))
-    def similar_users(self, users=None, n=10):
+    def similar_users(self, users=None, n=10) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the training users most similar to each of `users`, as the recommender does.
 
         Parameters

@@ -6,13 +6,16 @@ from numbers import Real
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sklearn_recsys.compose._reranker import take, unit_range
 from sklearn_recsys.metrics._hits import check_lists
 from sklearn_recsys.utils.validation import check_length
 
 
-def cap_exposure(ids, scores, n=10, *, max_share, providers=None):
+def cap_exposure(
+    ids, scores, n=10, *, max_share, providers=None
+) -> tuple[NDArray[np.int64], np.ndarray]:
     """Cap the share of all slots of many lists that an item or a provider may have.
 
     This is a function of a batch of lists, not a reranker: the list of a user depends on the lists

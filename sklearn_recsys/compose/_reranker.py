@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -65,7 +68,7 @@ class Reranker(HTMLMixin, BaseEstimator):
         return {"n_features_in_": Size("n_items")}
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Validate the parameters, and learn what the reranker needs of the training matrix.
 
         Parameters
@@ -88,7 +91,7 @@ class Reranker(HTMLMixin, BaseEstimator):
     def _fit(self, X):
         """Set fitted attributes; by default there are none."""
 
-    def rerank(self, ids, scores=None, n=10, histories=None):
+    def rerank(self, ids, scores=None, n=10, histories=None) -> NDArray[np.int64]:
         """Return new lists of some of the items of lists.
 
         Parameters
@@ -114,7 +117,7 @@ class Reranker(HTMLMixin, BaseEstimator):
         scores = np.where(ids >= 0, np.asarray(scores, dtype=np.float64), -np.inf)
         return take(ids, self.positions(ids, scores, check_length(n), histories), -1)
 
-    def positions(self, ids, scores, n, histories):
+    def positions(self, ids, scores, n, histories) -> NDArray[np.int64]:
         """Return the columns of `ids` in the new lists.
 
         Parameters
@@ -150,7 +153,7 @@ class Reranker(HTMLMixin, BaseEstimator):
         order = np.argsort(positions < 0, axis=1, kind="stable")  # empty slots come last
         return np.take_along_axis(positions, order, axis=1)
 
-    def is_met(self, ids, histories=None):
+    def is_met(self, ids, histories=None) -> NDArray[np.bool_]:
         """Return whether lists have what the reranker guarantees.
 
         Parameters

@@ -80,7 +80,7 @@ class SwitchRecommender(BaseComposite):
         self._choices(X[:1])  # a rule of the wrong form is refused before the fits
         super()._fit(X, user_features)
 
-    def chosen(self, X):
+    def chosen(self, X) -> np.ndarray:
         """Return which recommender each user gets.
 
         Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -167,7 +168,7 @@ class ContentRecommender(
         cosines = self.item_profiles_[X.indices].multiply(profiles).sum(axis=1)
         return X.data * cosines / np.repeat(norms[rows], lengths)
 
-    def transform(self, X):
+    def transform(self, X) -> sp.csr_array:
         """Return the profiles of users.
 
         Parameters

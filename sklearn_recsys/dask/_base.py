@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import wraps
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -53,7 +54,7 @@ class DaskMixin:
     # ---------------------------------------------------------------- fitting
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Fit to a user × item matrix on the cluster.
 
         Parameters
@@ -122,7 +123,7 @@ class DaskMixin:
                 "distributed.Client()`, or pass client=…."
             ) from None
 
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None) -> Self:
         """Not available on a cluster: it would need the training rows.
 
         Parameters
@@ -166,7 +167,7 @@ class DaskMixin:
         model._set_derived()
         return model
 
-    def save(self, path):
+    def save(self, path) -> None:
         """Save the local model, as `to_local` returns it, to one file.
 
         Parameters
@@ -187,7 +188,7 @@ class DaskMixin:
 
     # ---------------------------------------------------------------- lazy predictions
 
-    def predict(self, X):
+    def predict(self, X) -> Any:
         """Predict every item's score for every row.
 
         Parameters
@@ -214,7 +215,7 @@ class DaskMixin:
         candidates=None,
         exclude=None,
         return_scores=False,
-    ):
+    ) -> Any:
         """Recommend items, best first.
 
         Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -71,7 +72,7 @@ class DaskInteractionEncoder(InteractionEncoder):
            [3., 0.]], dtype=float32)
     """
 
-    def to_local(self):
+    def to_local(self) -> InteractionEncoder:
         """Return the fitted encoder without Dask.
 
         Returns
@@ -84,7 +85,7 @@ class DaskInteractionEncoder(InteractionEncoder):
         vars(encoder).update(fitted)
         return encoder
 
-    def save(self, path):
+    def save(self, path) -> None:
         """Save the local encoder, as `to_local` returns it, to one file.
 
         Parameters
@@ -95,7 +96,7 @@ class DaskInteractionEncoder(InteractionEncoder):
         self.to_local().save(path)
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, events, y=None):
+    def fit(self, events, y=None) -> Self:
         """Learn the users and the items.
 
         Parameters
@@ -130,7 +131,7 @@ class DaskInteractionEncoder(InteractionEncoder):
         self.n_users_, self.n_items_ = len(user_ids), len(item_ids)
         return self
 
-    def fit_transform(self, events, y=None):
+    def fit_transform(self, events, y=None) -> Any:
         """Learn the users and the items, and encode their events.
 
         Parameters
@@ -147,7 +148,7 @@ class DaskInteractionEncoder(InteractionEncoder):
         """
         return self.fit(events).transform(events)
 
-    def transform(self, events, n_blocks=None):
+    def transform(self, events, n_blocks=None) -> Any:
         """Encode events of users seen in `fit`.
 
         Parameters

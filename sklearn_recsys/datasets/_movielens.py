@@ -74,7 +74,7 @@ class _Dataset(Bunch):
         return type(self), (), None, None, iter(dict.items(self))
 
 
-def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None):
+def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None) -> Bunch:
     """Load a MovieLens data set; download it first if necessary.
 
     Parameters
@@ -198,7 +198,7 @@ def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None
     return data
 
 
-def fetch_ncf_split(name="ml-1m", data_home=None):
+def fetch_ncf_split(name="ml-1m", data_home=None) -> Bunch:
     """Load the leave-one-out split with 99 sampled negatives of He et al. (2017).
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Integral, Real
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.utils import check_random_state
 
 from sklearn_recsys.datasets._sampling import (
@@ -39,7 +40,7 @@ def make_interactions(
     counts=False,
     random_state=None,
     dtype=np.float32,
-):
+) -> sp.csr_array:
     """Make a user × item matrix of implicit feedback, with personal tastes and popular items.
 
     Parameters

@@ -45,7 +45,7 @@ def compare(
     confidence_level=0.95,
     n_resamples=9999,
     random_state=0,
-):
+) -> Comparison:
     """Compare recommenders on the same held-out interactions, user by user.
 
     Every model is evaluated on the same rows, held-out cells and candidates. The differences from a

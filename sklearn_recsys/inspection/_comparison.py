@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from html import escape
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from sklearn_recsys.utils._suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from sklearn_recsys.inspection._leaderboard import LeaderboardDisplay
 
 _COSTS = {
     "fit_seconds": ("fit, s", "{:.3g}"),
@@ -122,16 +126,16 @@ class Comparison:
         self.confidence_level = confidence_level
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[str]:
         """The labels of the metrics."""
         return self.scores.index.unique(0).tolist()
 
     @property
-    def models(self):
+    def models(self) -> list[str]:
         """The names of the models, best first by the first metric."""
         return self.to_frame(self.metrics[0]).index.tolist()
 
-    def to_frame(self, metric=None):
+    def to_frame(self, metric=None) -> pd.DataFrame:
         """Return the scores as a frame.
 
         Parameters
@@ -155,7 +159,9 @@ class Comparison:
         frame = self.scores.loc[metric].sort_values("score", ascending=False, kind="stable")
         return frame.join(self.costs)
 
-    def plot(self, metric=None, *, difference=False, ax=None, errorbar_kwargs=None):
+    def plot(
+        self, metric=None, *, difference=False, ax=None, errorbar_kwargs=None
+    ) -> LeaderboardDisplay:
         """Plot the scores with their intervals.
 
         Parameters

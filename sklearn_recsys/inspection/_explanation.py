@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from sklearn.utils import get_tags
 
 from sklearn_recsys.inspection._plotting import new_axes
@@ -51,7 +53,7 @@ class ExplanationDisplay:
         self.contributions = contributions
         self.additive = additive
 
-    def plot(self, ax=None, *, n=10, names=None, bar_kwargs=None):
+    def plot(self, ax=None, *, n=10, names=None, bar_kwargs=None) -> Self:
         """Plot the contributions.
 
         Parameters
@@ -124,7 +126,7 @@ class ExplanationDisplay:
         n=10,
         names=None,
         bar_kwargs=None,
-    ):
+    ) -> Self:
         """Explain the score of an item, and plot the explanation.
 
         Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,7 @@ class HistoryLengthDisplay:
         self.n_users = n_users
         self.metric = metric
 
-    def plot(self, ax=None, *, errorbar_kwargs=None):
+    def plot(self, ax=None, *, errorbar_kwargs=None) -> Self:
         """Plot the metric of each group.
 
         Parameters
@@ -112,7 +113,7 @@ class HistoryLengthDisplay:
         user_features=None,
         ax=None,
         errorbar_kwargs=None,
-    ):
+    ) -> Self:
         """Evaluate fitted models, and plot a metric by length of the history.
 
         Parameters
@@ -166,7 +167,7 @@ class HistoryLengthDisplay:
     @classmethod
     def from_predictions(
         cls, y_true, y_pred, X, *, metric="ndcg@10", n_groups=5, ax=None, errorbar_kwargs=None
-    ):
+    ) -> Self:
         """Plot a ranking metric of lists by length of the history.
 
         Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
@@ -60,7 +62,7 @@ class ItemMapDisplay:
         self.groups = groups
         self.names = names
 
-    def plot(self, ax=None, *, n_labels=10, scatter_kwargs=None):
+    def plot(self, ax=None, *, n_labels=10, scatter_kwargs=None) -> Self:
         """Plot the map.
 
         Parameters
@@ -115,7 +117,7 @@ class ItemMapDisplay:
         ax=None,
         n_labels=10,
         scatter_kwargs=None,
-    ):
+    ) -> Self:
         """Reduce the item vectors of a fitted model to two dimensions, and plot them.
 
         The vectors, ``item_factors_``, are scaled to length one first, so that distances follow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 
 from sklearn_recsys.inspection._compare import compare
@@ -54,7 +56,7 @@ class LeaderboardDisplay:
         self.metric = metric
         self.baseline = baseline
 
-    def plot(self, ax=None, *, errorbar_kwargs=None):
+    def plot(self, ax=None, *, errorbar_kwargs=None) -> Self:
         """Plot the scores.
 
         Parameters
@@ -87,7 +89,7 @@ class LeaderboardDisplay:
     @classmethod
     def from_comparison(
         cls, comparison, metric=None, *, difference=False, ax=None, errorbar_kwargs=None
-    ):
+    ) -> Self:
         """Plot the scores of a comparison.
 
         Parameters
@@ -124,7 +126,7 @@ class LeaderboardDisplay:
     @classmethod
     def from_estimators(
         cls, models, X, y=None, *, metric="ndcg", ax=None, errorbar_kwargs=None, **options
-    ):
+    ) -> Self:
         """Compare models, and plot their scores.
 
         Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 
 from sklearn_recsys.inspection._plotting import add_legend, new_axes
@@ -58,7 +60,7 @@ class LongTailDisplay:
         self.exposure = exposure
         self.k = k
 
-    def plot(self, ax=None, *, line_kwargs=None):
+    def plot(self, ax=None, *, line_kwargs=None) -> Self:
         """Plot the curves.
 
         Parameters
@@ -111,7 +113,7 @@ class LongTailDisplay:
         user_features=None,
         ax=None,
         line_kwargs=None,
-    ):
+    ) -> Self:
         """Recommend to users, and plot which items they get.
 
         Parameters
@@ -163,7 +165,7 @@ class LongTailDisplay:
         return cls.from_predictions(lists, first.interactions_, k=k, ax=ax, line_kwargs=line_kwargs)
 
     @classmethod
-    def from_predictions(cls, y_pred, X_train, *, k=10, ax=None, line_kwargs=None):
+    def from_predictions(cls, y_pred, X_train, *, k=10, ax=None, line_kwargs=None) -> Self:
         """Plot which items are in lists.
 
         Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import pandas as pd
 
 from sklearn_recsys.inspection._plotting import add_legend, list_outcome, new_axes
@@ -55,7 +57,7 @@ class MetricAtKDisplay:
         self.standard_errors = standard_errors
         self.metric = metric
 
-    def plot(self, ax=None, *, line_kwargs=None):
+    def plot(self, ax=None, *, line_kwargs=None) -> Self:
         """Plot the curves.
 
         Parameters
@@ -99,7 +101,7 @@ class MetricAtKDisplay:
         user_features=None,
         ax=None,
         line_kwargs=None,
-    ):
+    ) -> Self:
         """Rank with fitted models, once, and plot a metric of the lists.
 
         Parameters
@@ -153,7 +155,7 @@ class MetricAtKDisplay:
     @classmethod
     def from_predictions(
         cls, y_true, y_pred, *, metric="ndcg", k=_LENGTHS, ax=None, line_kwargs=None
-    ):
+    ) -> Self:
         """Plot a metric of ranked lists.
 
         Parameters

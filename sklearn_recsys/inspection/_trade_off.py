@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from sklearn_recsys.inspection._plotting import label_points, new_axes
 from sklearn_recsys.model_selection import evaluate
 from sklearn_recsys.utils._suggest import did_you_mean
@@ -53,7 +55,7 @@ class TradeOffDisplay:
         self.x = x
         self.y = y
 
-    def plot(self, ax=None, *, connect=False, log_x=False, label=None, line_kwargs=None):
+    def plot(self, ax=None, *, connect=False, log_x=False, label=None, line_kwargs=None) -> Self:
         """Plot a point for each model.
 
         Parameters
@@ -113,7 +115,7 @@ class TradeOffDisplay:
         log_x=False,
         label=None,
         line_kwargs=None,
-    ):
+    ) -> Self:
         """Evaluate fitted models on held-out interactions, and plot two metrics of them.
 
         Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Self
 
 from sklearn_recsys.inspection._plotting import new_axes
 
@@ -50,7 +51,7 @@ class TrainingHistoryDisplay:
         self.history = history
         self.name = name
 
-    def plot(self, ax=None, *, line_kwargs=None):
+    def plot(self, ax=None, *, line_kwargs=None) -> Self:
         """Plot the curves.
 
         Parameters
@@ -90,7 +91,7 @@ class TrainingHistoryDisplay:
         return self
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, name=None, line_kwargs=None):
+    def from_estimator(cls, estimator, *, ax=None, name=None, line_kwargs=None) -> Self:
         """Plot the curves of a fitted model.
 
         Parameters

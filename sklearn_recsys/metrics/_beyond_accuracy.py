@@ -66,7 +66,7 @@ def _mean_per_list(y_pred, values):
     return np.where(n_listed > 0, mean, np.nan)
 
 
-def coverage_at_k(y_pred, n_items, k=10):
+def coverage_at_k(y_pred, n_items, k=10) -> float:
     """Catalog coverage at k: the share of the items that are in at least one top k.
 
     Parameters
@@ -101,7 +101,7 @@ def coverage_at_k(y_pred, n_items, k=10):
     return float(np.count_nonzero(_exposure(y_pred, n_items, k)) / n_items)
 
 
-def gini_at_k(y_pred, n_items, k=10):
+def gini_at_k(y_pred, n_items, k=10) -> float:
     r"""Gini coefficient of the items' exposure in the top k.
 
     Parameters

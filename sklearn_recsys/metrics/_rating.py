@@ -34,7 +34,7 @@ def _check_pair(y_true, y_pred):
     return _check_cells(y_true, "y_true"), _check_cells(y_pred, "y_pred")
 
 
-def rmse(y_true, y_pred, *, sample_weight=None):
+def rmse(y_true, y_pred, *, sample_weight=None) -> float:
     r"""Root mean squared error, pooled over cells.
 
     Parameters
@@ -73,7 +73,7 @@ def rmse(y_true, y_pred, *, sample_weight=None):
     return float(root_mean_squared_error(y_true, y_pred, sample_weight=sample_weight))
 
 
-def mae(y_true, y_pred, *, sample_weight=None):
+def mae(y_true, y_pred, *, sample_weight=None) -> float:
     r"""Mean absolute error, pooled over cells.
 
     Parameters

@@ -113,7 +113,7 @@ def calibration_error_at_k(y_pred, X, item_features, k=10, *, alpha=0.01, averag
     return error if frames is None else frames.labeled(error)
 
 
-def provider_share_at_k(y_pred, providers, k=10):
+def provider_share_at_k(y_pred, providers, k=10) -> float:
     """Share of the slots of the top k that the most exposed provider has.
 
     Parameters

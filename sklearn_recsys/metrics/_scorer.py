@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.utils.metadata_routing import MetadataRequest
@@ -91,7 +93,9 @@ def rating_scores(parsed, y_true, y_pred):
     return {label: -_RATING[name](y_true, y_pred) for label, name, depth in parsed if depth is None}
 
 
-def make_recommender_scorer(metrics="ndcg@10", *, exclude_seen=True, candidates=None):
+def make_recommender_scorer(
+    metrics="ndcg@10", *, exclude_seen=True, candidates=None
+) -> Callable[..., Any]:
     """Make a scorer for scikit-learn's searches and cross-validation.
 
     Parameters

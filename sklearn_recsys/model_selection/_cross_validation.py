@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Integral
 
 import numpy as np
@@ -48,7 +49,7 @@ class HoldoutSplit(BaseCrossValidator):
     (array([0, 1]), array([0, 1]))
     """
 
-    def split(self, X, y=None, groups=None):
+    def split(self, X, y=None, groups=None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield one split whose train and test rows are all rows.
 
         Parameters
@@ -75,7 +76,7 @@ class HoldoutSplit(BaseCrossValidator):
         rows = np.arange(X.shape[0])
         yield rows, rows.copy()
 
-    def get_n_splits(self, X=None, y=None, groups=None):
+    def get_n_splits(self, X=None, y=None, groups=None) -> int:
         """Return 1.
 
         Parameters

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,7 @@ def cross_validate(
     n_jobs=None,
     params=None,
     return_estimator=False,
-):
+) -> dict[str, Any]:
     """Evaluate by cross-validation; `y` may be a sparse matrix of held-out cells.
 
     The counterpart of :func:`sklearn.model_selection.cross_validate`, which does not accept a
@@ -155,7 +156,7 @@ def evaluate(
     candidates=None,
     user_features=None,
     standard_error=False,
-):
+) -> pd.DataFrame:
     """Evaluate fitted models on held-out interactions; return a frame with a row for each model.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state, check_scalar
 
 from sklearn_recsys.model_selection._common import check_nonempty
@@ -17,7 +18,9 @@ _BLOCK_CELLS = 2**24  # cells of a block's dense mask
 _MAX_ROUNDS = 6  # of rejection sampling, before the unfinished rows are sampled exactly
 
 
-def sample_negatives(X, n=99, *, exclude=None, weights=None, random_state=None):
+def sample_negatives(
+    X, n=99, *, exclude=None, weights=None, random_state=None
+) -> NDArray[np.int64]:
     """Sample items that a user has not interacted with, without replacement.
 
     Parameters

@@ -26,7 +26,7 @@ def user_split(
     min_interactions=2,
     drop_unseen_items=False,
     random_state=None,
-):
+) -> Bunch:
     """Split users into train, validation and test users: strong generalization.
 
     The model is not fitted on the validation and test users; it then gets most of their history

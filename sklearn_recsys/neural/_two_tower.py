@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
 from sklearn_recsys.base import FactorsMixin, UserFeaturesMixin
@@ -439,7 +440,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
     def _user_factors(self, X, user_features=None):
         return self._vectors(Histories(X, user_features))[0]
 
-    def transform(self, X, *, user_features=None):
+    def transform(self, X, *, user_features=None) -> NDArray[np.float32]:
         """Return the vectors of users.
 
         Parameters
@@ -457,7 +458,7 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         check_aligned(X, user_features)
         return self._factors_of(self._checked_histories(X, user_features))
 
-    def fit_transform(self, X, y=None, *, user_features=None):
+    def fit_transform(self, X, y=None, *, user_features=None) -> NDArray[np.float32]:
         """Fit, and return the vectors of the training users.
 
         Parameters
@@ -472,7 +473,9 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
         """
         return self.fit(X, y, user_features=user_features).user_factors_.copy()
 
-    def similar_users(self, users=None, n=10, *, user_features=None):
+    def similar_users(
+        self, users=None, n=10, *, user_features=None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the training users with the largest cosine similarity.
 
         Parameters

@@ -64,7 +64,7 @@ __all__ = ["ModelFileError", "load", "load_csr", "save", "save_csr"]
 _PACKAGES = {"sklearn_recsys": __version__, "scikit-learn": sklearn.__version__}
 
 
-def save(model, path):
+def save(model, path) -> None:
     """Save a model, fitted or not, to one file.
 
     The file is written atomically: a temporary file in the same folder replaces `path` when it is

@@ -18,7 +18,7 @@ _CELLS = 2**22  # copied at a time
 _MAX_INT32 = np.iinfo(np.int32).max
 
 
-def save_csr(X, folder):
+def save_csr(X, folder) -> None:
     """Save a sparse matrix to a folder of plain ``.npy`` files, for :func:`load_csr`.
 
     Parameters
@@ -58,7 +58,7 @@ def save_csr(X, folder):
         append(X)
 
 
-def load_csr(folder, *, mmap_mode="r"):
+def load_csr(folder, *, mmap_mode="r") -> sp.csr_array:
     """Map a matrix that :func:`save_csr` or an encoder wrote into memory.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 from sklearn import config_context, get_config
@@ -106,7 +107,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             "user_ids_": Optional(Labels("n_users")),
         }
 
-    def get_params(self, deep=True):
+    def get_params(self, deep=True) -> dict[str, Any]:
         """Get the parameters of the pipeline and its steps; not those of the shared encoder.
 
         Parameters
@@ -122,7 +123,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         params = super().get_params(deep)
         return {name: params[name] for name in params if not name.startswith("encoder__")}
 
-    def set_params(self, **kwargs):
+    def set_params(self, **kwargs) -> Self:
         """Set the parameters of the pipeline and its steps.
 
         Parameters
@@ -151,7 +152,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             block.name_details = (str(self.encoder), *block.name_details)
         return block
 
-    def set_output(self, *, transform=None):
+    def set_output(self, *, transform=None) -> Self:
         """Do nothing: the steps always pass sparse matrices to the model.
 
         Parameters
@@ -209,7 +210,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
 
     # ---------------------------------------------------------------- fitting
 
-    def fit(self, X, y=None, *, user_features=None, **params):
+    def fit(self, X, y=None, *, user_features=None, **params) -> Self:
         """Fit the transformers one after the other, and the recommender at the end.
 
         Parameters
@@ -260,7 +261,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             params[name] = user_features
         return self._fit_matrix(X, **params)
 
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None) -> Self:
         """Add new users, as if they had been the last rows of `X` in `fit`.
 
         Copies of the steps are fitted to all rows, and replace the steps.
@@ -483,7 +484,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
 
 def make_recommender_pipeline(
     *steps, encoder=None, transform_input=None, memory=None, verbose=False
-):
+) -> RecommenderPipeline:
     """Make a pipeline whose steps are named after their classes.
 
     Parameters

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sklearn_recsys.base import UserFeaturesMixin
 from sklearn_recsys.base._why_not import one_of, stages_frame
 from sklearn_recsys.pipeline._translation import RawIds
 from sklearn_recsys.utils.validation import check_length
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 class RawExplanationsMixin(UserFeaturesMixin):
     """The part of `RawIdsMixin` that explains scores and lists."""
 
-    def explain(self, users, items, *, user_features=None):
+    def explain(self, users, items, *, user_features=None) -> pd.DataFrame:
         """Explain scores by the items of the histories.
 
         What a contribution is depends on the model; see its method. Contributions that sum to the
@@ -62,7 +67,7 @@ class RawExplanationsMixin(UserFeaturesMixin):
         exclude_seen=True,
         candidates=None,
         exclude=None,
-    ):
+    ) -> pd.DataFrame:
         """Explain why an item is not among the recommendations of a user.
 
         Parameters

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
-from sklearn.utils.metaestimators import available_if
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.pipeline._raw_explanations import RawExplanationsMixin
 from sklearn_recsys.pipeline._translation import RawIds
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
 from sklearn_recsys.utils._ids import find, index
+from sklearn_recsys.utils._sklearn import available_if
 from sklearn_recsys.utils.validation import check_indices
 
 
@@ -39,7 +42,7 @@ class RawIdsMixin(RawExplanationsMixin):
         candidates=None,
         exclude=None,
         return_scores=False,
-    ):
+    ) -> Any:
         """Recommend items, best first.
 
         Parameters
@@ -100,7 +103,7 @@ class RawIdsMixin(RawExplanationsMixin):
         ranked = {self.encoder.item: (raw.item_ids, ids)}
         return _tidy(users.name, users.labels, ranked, scores if return_scores else None)
 
-    def predict(self, X, *, user_features=None):
+    def predict(self, X, *, user_features=None) -> Any:
         """Predict every item's score for every row.
 
         Parameters
@@ -128,7 +131,7 @@ class RawIdsMixin(RawExplanationsMixin):
             scores, _row_labels(users), index(raw.item_ids).rename(self.encoder.item)
         )
 
-    def predict_pairs(self, X, rows=None, items=None, *, user_features=None):
+    def predict_pairs(self, X, rows=None, items=None, *, user_features=None) -> NDArray[np.float32]:
         """Predict the scores of the given pairs only.
 
         Parameters
@@ -253,7 +256,7 @@ class RawIdsMixin(RawExplanationsMixin):
     # ---------------------------------------------------------------- neighbors
 
     @available_if(_model_has("similar_items"))
-    def similar_items(self, items, n=10):
+    def similar_items(self, items, n=10) -> Any:
         """Return the items most similar to each of `items`.
 
         Parameters
@@ -283,7 +286,7 @@ class RawIdsMixin(RawExplanationsMixin):
         return _tidy(item, raw.item_ids[columns], ranked, scores)
 
     @available_if(_model_has("similar_users"))
-    def similar_users(self, users=None, n=10, *, user_features=None):
+    def similar_users(self, users=None, n=10, *, user_features=None) -> Any:
         """Return the training users most similar to each of `users`.
 
         Parameters
@@ -320,7 +323,7 @@ class RawIdsMixin(RawExplanationsMixin):
     # ---------------------------------------------------------------- vectors
 
     @available_if(_model_has("export_vectors"))
-    def export_vectors(self, users=None, *, user_features=None):
+    def export_vectors(self, users=None, *, user_features=None) -> tuple[Any, Any]:
         """Return vectors of users and items whose inner products are the scores.
 
         They are for indexes of approximate nearest neighbors by the inner product, and hold all

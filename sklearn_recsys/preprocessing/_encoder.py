@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from copy import copy
+from typing import Self
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
@@ -167,7 +169,7 @@ class InteractionEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_o
             "n_items_": Size("n_items"),
         }
 
-    def fit(self, events, y=None):
+    def fit(self, events, y=None) -> Self:
         """Learn the users and the items.
 
         Parameters
@@ -291,7 +293,7 @@ class InteractionEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_o
                 types.add(value, time)
         return self._matrix_of_frames(frames, counts, types, folder)
 
-    def transform_histories(self, events, users=None):
+    def transform_histories(self, events, users=None) -> tuple[sp.csr_array, np.ndarray]:
         """Encode the histories of any users, seen in `fit` or new.
 
         Parameters
@@ -326,7 +328,7 @@ class InteractionEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_o
         X = self._matrix(users, items, value, time, (len(user_ids), self.n_items_))
         return X, user_ids
 
-    def encode_users(self, raw_ids):
+    def encode_users(self, raw_ids) -> NDArray[np.int64]:
         """Return the row of each raw user id.
 
         Parameters
@@ -342,7 +344,7 @@ class InteractionEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_o
         check_is_fitted(self)
         return find(index_of(self, self.user_ids_), as_index(raw_ids, "user"), "user", "error")
 
-    def encode_items(self, raw_ids):
+    def encode_items(self, raw_ids) -> NDArray[np.int64]:
         """Return the column of each raw item id.
 
         Parameters
@@ -358,7 +360,7 @@ class InteractionEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_o
         check_is_fitted(self)
         return find(index_of(self, self.item_ids_), as_index(raw_ids, "item"), "item", "error")
 
-    def decode(self, items, scores=None, users=None):
+    def decode(self, items, scores=None, users=None) -> pd.DataFrame:
         """Turn what ``recommend`` returns into a tidy frame of raw ids.
 
         Parameters
@@ -407,7 +409,7 @@ class InteractionEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_o
             frame["score"] = scores[rows, positions]
         return pd.DataFrame(frame)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X) -> pd.DataFrame:
         """Turn a matrix back into a tidy frame, one row per stored cell.
 
         Parameters
@@ -450,7 +452,7 @@ class InteractionEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_o
         check_is_fitted(self)
         return np.array([str(item) for item in self.item_ids_], dtype=object)
 
-    def save(self, path):
+    def save(self, path) -> None:
         """Save the encoder to one file, for :func:`sklearn_recsys.load`.
 
         Parameters

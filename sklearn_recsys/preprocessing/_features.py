@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import StandardScaler
@@ -195,7 +197,7 @@ class FeatureEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_outpu
             raise ValueError("does not agree with kinds_ and vocabularies_")
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Learn the kinds of the columns, their vocabularies, and the scaling of numbers.
 
         Parameters
@@ -235,7 +237,7 @@ class FeatureEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_outpu
         self.slots_ = slots
         return self
 
-    def transform(self, X):
+    def transform(self, X) -> sp.csr_array:
         """Encode features as a sparse matrix.
 
         Parameters
@@ -266,7 +268,7 @@ class FeatureEncoder(HTMLMixin, TransformerMixin, BaseEstimator, auto_wrap_outpu
             blocks.append(counts)
         return sp.hstack(blocks, format="csr", dtype=np.float32)
 
-    def encode(self, X):
+    def encode(self, X) -> NDArray[np.float32]:
         """Encode features as integer codes, for models with embeddings.
 
         Parameters

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from numbers import Real
+from typing import Self
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -59,7 +61,7 @@ class _WeightTransformer(
         """Set the fitted attributes that the weights depend on."""
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Check the matrix, and learn from it what the weights depend on, if anything.
 
         Parameters
@@ -80,7 +82,7 @@ class _WeightTransformer(
             self._learn(X)
         return self
 
-    def transform(self, X):
+    def transform(self, X) -> sp.csr_array:
         """Weight the rows of a matrix.
 
         Parameters

@@ -5,9 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
 
-from sklearn.utils.metaestimators import available_if
-
-from sklearn_recsys.utils._sklearn import VisualBlock
+from sklearn_recsys.utils._sklearn import VisualBlock, available_if
 
 
 @cache

@@ -6,7 +6,7 @@ from importlib import import_module
 from inspect import signature
 
 
-def all_recommenders():
+def all_recommenders() -> list[tuple[str, type]]:
     """List every recommender class of the package that needs no arguments.
 
     Returns

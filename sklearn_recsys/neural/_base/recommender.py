@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import KW_ONLY
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -206,7 +206,7 @@ class NeuralRecommender(
     }
 
     @property
-    def history_(self):
+    def history_(self) -> pd.DataFrame:
         """The training curve: a frame with a row for each epoch."""
         rows = [
             {key: value for key, value in epoch.items() if np.isscalar(value)}
@@ -350,7 +350,7 @@ class NeuralRecommender(
             return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None) -> Self:
         """Train for `max_epochs` more epochs on the given interactions.
 
         Parameters
