@@ -1,6 +1,7 @@
 """Training on several processes equals training on one."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,8 @@ def noisy_models(net_params=None):
         "MatrixFactorization, dropout": MatrixFactorization(
             4, max_epochs=4, dropout=0.3, **common
         ),
+        "MultDAE, bf16": MultDAE(8, dropout=0, max_epochs=4, early_stopping=False, **common)
+        .set_params(net_params={**(net_params or {}), "precision": "bf16"}),
     }  # fmt: skip
 
 
@@ -218,7 +221,8 @@ def fitted(tmp_path_factory):
 
 @pytest.fixture
 def one_process(tmp_path):
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/one", rank=0, world_size=1)
+    wait = timedelta(seconds=17)
+    dist.init_process_group("gloo", f"file://{tmp_path}/one", wait, world_size=1, rank=0)
     yield
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -253,7 +257,9 @@ def test_without_sampled_codes_weights_equal_those_of_one_process(fitted, name, 
     assert_equal_results(fitted[0][f"{name}, means"], result(noisy_models()[name]))
 
 
-@pytest.mark.parametrize("name", ["AutoRec, LBFGS", "MatrixFactorization, dropout"])
+@pytest.mark.parametrize(
+    "name", ["AutoRec, LBFGS", "MatrixFactorization, dropout", "MultDAE, bf16"]
+)
 def test_losses_agree_with_one_process(fitted, name):
     _, history = result(noisy_models()[name])
     np.testing.assert_allclose(fitted[0][name][1]["train_loss"], history["train_loss"], rtol=0.01)
@@ -318,6 +324,12 @@ def test_an_error_in_another_process_keeps_the_checkpoint(fitted):
     assert [path.name for path in (fitted[0]["folder"] / "ended").iterdir()] == [
         "training.checkpoint"
     ]
+
+
+def test_processes_wait_for_each_other_as_long_as_their_group_does(one_process):
+    exchanged = exchange.Exchange(3, torch.device("cpu"))
+    assert exchanged._group._get_backend(torch.device("cpu")).options._timeout.seconds == 17
+    exchanged.close()
 
 
 def test_partial_fit_goes_on_in_one_process(one_process):

@@ -34,7 +34,7 @@ class Exchange:
 
     def __init__(self, n_floats, device):
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self._group = dist.new_group()
+        self._group = dist.new_group(timeout=_timeout(device))
         self._memory, self._peers = None, []
         if self.size > 1 and device.type == "cpu":
             self._share_memory(n_floats)
@@ -82,26 +82,32 @@ class Exchange:
 
     def _share_memory(self, n_floats):
         """Set a Tensor with a row for each process, and connections, if all are on one machine."""
-        folders, n_floats = [None], self.size * n_floats
+        folder, n_floats, listener = None, self.size * n_floats, None
         if self.rank == 0:
-            folders = [_folder_with_memory(4 * n_floats)]
+            folder = _folder_with_memory(4 * n_floats)
+            if folder is not None:
+                listener = Listener(os.path.join(folder, "socket"), "AF_UNIX", self.size)
+        try:
+            folders = [folder]
+            dist.broadcast_object_list(folders, 0, group=self._group)
             if folders[0] is not None:
-                listener = Listener(os.path.join(folders[0], "socket"), "AF_UNIX", self.size)
-        dist.broadcast_object_list(folders, 0, group=self._group)
-        folder = folders[0]
-        if folder is None:
-            return
-        path = os.path.join(folder, "memory")
-        if self.count(os.path.exists(path)) == self.size:
-            memory = torch.from_file(path, shared=True, size=n_floats)
+                self._connect(folders[0], n_floats, listener)
+        finally:
+            if listener is not None:
+                listener.close()
+                shutil.rmtree(folder)  # what is open stays until the last process ends
+
+    def _connect(self, folder, n_floats, listener):
+        """Set the Tensor and the connections if all processes see a folder."""
+        path, memory = os.path.join(folder, "memory"), None
+        if os.path.exists(path):
+            memory = torch.from_file(path, shared=True, size=n_floats).view(self.size, -1)
             if self.rank:
                 self._peers = [Client(os.path.join(folder, "socket"), "AF_UNIX")]
-            else:
+        if self.count(memory is not None) == self.size:  # or it would wait for a killed process
+            if self.rank == 0:
                 self._peers = [listener.accept() for _ in range(1, self.size)]
-            self._memory = memory.view(self.size, -1)
-        if self.rank == 0:
-            listener.close()
-            shutil.rmtree(folder)  # what is open stays until the last process ends
+            self._memory = memory
 
     def _wait(self):
         """Wait until all processes have come here: the first one hears and tells all others."""
@@ -145,6 +151,12 @@ class Exchange:
         for tensor, total in zip([*large, *small], sums, strict=True):
             if total is not tensor:
                 tensor.copy_(total)
+
+
+def _timeout(device):
+    """Return the timeout of the default group, which a new one does not take over by itself."""
+    backend = dist.group.WORLD._get_backend(device)  # there is no public way
+    return getattr(getattr(backend, "options", None), "_timeout", None)
 
 
 def _folder_with_memory(n_bytes):
