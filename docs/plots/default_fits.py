@@ -9,7 +9,7 @@ import pandas as pd
 LEFT_FROM = 20  # seconds: labels of slower models are to the left of their points, but for these
 RIGHT = ["AutoRec", "EmbeddingNet", "MultDAE", "SimpleX", "TwoTower"]
 
-fits = pd.read_csv("../user_guide/default_fits.csv", index_col="model")
+fits = pd.read_csv("../user_guide/results/default_fits.csv", index_col="model")
 fits = fits[~fits.index.str.contains(",")]  # neither former defaults nor other test items
 rates = fits["accuracy"].str.contains("RMSE")
 figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
