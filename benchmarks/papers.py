@@ -1,8 +1,8 @@
 """Published figures next to ours: ``make papers`` runs our models, and writes a page of the docs.
 
-Run ``python -m benchmarks.papers [--all] [protocol ...]``. Rows that take more than a few minutes
-run with ``--all`` or if their protocol is named. The others keep the figures of their last run, in
-``docs/user_guide/published.csv``, from which the page is made.
+Run ``python -m benchmarks.papers [--all] [--model NAME] [protocol ...]``. Rows that take more than
+a few minutes run with ``--all`` or if their model or protocol is named. The others keep the figures
+of their last run, in ``docs/user_guide/published.csv``, from which the page is made.
 
 Parameters were chosen on validation cells taken out of the training data, or are those that the
 source names, as in the other files of this folder.
@@ -60,7 +60,7 @@ class Row:
 
     name: str
     model: BaseEstimator
-    published: tuple  # one figure for each metric of the protocol
+    published: tuple  # a figure for each metric of the protocol, as printed
     source: str
     slow: bool = False  # more than about three minutes
 
@@ -136,6 +136,7 @@ def _svae():
 
 
 _DACREMA = "Ferrari Dacrema et al. 2021"
+_SEDHAIN = "Sedhain et al. 2015"
 _NEUMF = pairs.RANKERS["NCF('neumf')"]
 _RANKED = ["hr@10", "ndcg@10"]
 _MODELS = on_yelp2018._MODELS
@@ -146,52 +147,52 @@ PROTOCOLS = {
         _RANKED,
         _ncf,
         [
-            Row("EASE", EASE(1320), (0.7192, 0.4494), _DACREMA),
-            Row("SLIM", SLIM(**slim._NCF), (0.7162, 0.4468), _DACREMA),
-            Row("ALS", ALS(**TUNED), (0.7109, 0.4382), _DACREMA),
-            Row("UserKNN", UserKNN(), (0.6768, 0.4100), _DACREMA),
-            Row("RP3beta", graphs._NCF["RP3beta"], (0.6758, 0.4011), _DACREMA),
-            Row("ItemKNN", ItemKNN(), (0.6694, 0.3979), _DACREMA),
+            Row("EASE", EASE(1320), (".7192", ".4494"), _DACREMA),
+            Row("SLIM", SLIM(**slim._NCF), (".7162", ".4468"), _DACREMA),
+            Row("ALS", ALS(**TUNED), (".7109", ".4382"), _DACREMA),
+            Row("UserKNN", UserKNN(), (".6768", ".4100"), _DACREMA),
+            Row("RP3beta", graphs._NCF["RP3beta"], (".6758", ".4011"), _DACREMA),
+            Row("ItemKNN", ItemKNN(), (".6694", ".3979"), _DACREMA),
             Row(
                 "popularity",
                 PopularityRecommender(),
-                (0.4533, 0.2542),
+                (".4533", ".2542"),
                 _DACREMA,
             ),
-            Row("NeuMF", _NEUMF, (0.7093, 0.4349), _DACREMA, slow=True),
+            Row("NeuMF", _NEUMF, (".7093", ".4349"), _DACREMA, slow=True),
         ],
     ),
     "MovieLens-100K, ua, all items ranked": Protocol(
         ["ndcg@10"],
         _ua,
         [
-            Row("SLIM", SLIM(**slim._RATINGS), (0.3024,), "skrecsys 0.9"),
-            Row("EASE", EASE(500), (0.2767,), "skrecsys 0.9"),
-            Row("RP3beta", graphs._ML_100K["RP3beta"], (0.2762,), "skrecsys 0.9"),
-            Row("ItemKNN", ItemKNN(), (0.2550,), "skrecsys 0.9"),
-            Row("popularity", PopularityRecommender(), (0.1331,), "skrecsys 0.9"),
+            Row("SLIM", SLIM(**slim._RATINGS), (".3024",), "skrecsys 0.9"),
+            Row("EASE", EASE(500), (".2767",), "skrecsys 0.9"),
+            Row("RP3beta", graphs._ML_100K["RP3beta"], (".2762",), "skrecsys 0.9"),
+            Row("ItemKNN", ItemKNN(), (".2550",), "skrecsys 0.9"),
+            Row("popularity", PopularityRecommender(), (".1331",), "skrecsys 0.9"),
         ],
     ),
     "MovieLens-100K, ratings, five folds": Protocol(
         ["neg_rmse"],
         lambda: _folds("100k"),
         [
-            Row("biases", BiasRecommender(), (0.944,), "Surprise, README"),
-            Row("kNN with baselines", ItemKNNBaseline(), (0.931,), "Surprise, README"),
-            Row("matrix factorization", MatrixFactorization(), (0.934,), "Surprise, README"),
-            Row("SVD++", MatrixFactorization(implicit=True), (0.919,), "Surprise, README"),
+            Row("biases", BiasRecommender(), (".944",), "Surprise, README"),
+            Row("kNN with baselines", ItemKNNBaseline(), (".931",), "Surprise, README"),
+            Row("matrix factorization", MatrixFactorization(), (".934",), "Surprise, README"),
+            Row("SVD++", MatrixFactorization(implicit=True), (".919",), "Surprise, README"),
         ],
     ),
     "MovieLens-1M, ratings, five folds": Protocol(
         ["neg_rmse"],
         lambda: _folds("1m"),
         [
-            Row("biases", BiasRecommender(), (0.909,), "Surprise, README"),
-            Row("matrix factorization", MatrixFactorization(), (0.873,), "Surprise, README"),
+            Row("biases", BiasRecommender(), (".909",), "Surprise, README"),
+            Row("matrix factorization", MatrixFactorization(), (".873",), "Surprise, README"),
             Row(
                 "SVD++",
                 MatrixFactorization(implicit=True),
-                (0.862,),
+                (".862",),
                 "Surprise, README",
                 slow=True,
             ),
@@ -201,30 +202,32 @@ PROTOCOLS = {
         ["neg_rmse"],
         lambda: _random("1m", 0.1, 3),
         [
-            Row("AutoRec, item-based", AutoRec(), (0.831,), "Sedhain et al. 2015", slow=True),
-            Row("AutoRec, user-based", AutoRec("user"), (0.874,), "Sedhain et al. 2015", slow=True),
-            Row("matrix factorization", MatrixFactorization(), (0.845,), "Sedhain et al. 2015"),
+            Row("AutoRec, item-based", AutoRec(), (".831",), _SEDHAIN, slow=True),
+            Row("AutoRec, user-based", AutoRec("user"), (".874",), _SEDHAIN, slow=True),
+            Row("matrix factorization", MatrixFactorization(), (".845",), _SEDHAIN),
         ],
     ),
     "MovieLens latest-small 2016, ratings, random fifth": Protocol(
         ["neg_rmse"],
         lambda: _random("latest-small-2016", 0.2, 5),
         [
-            Row("matrix factorization", MatrixFactorization(), (0.8737,), "fast.ai 0.7, MSE .7634"),
-            Row("EmbeddingNet", EmbeddingNet(), (0.8872,), "fast.ai 0.7, MSE .7872"),
+            Row(
+                "matrix factorization", MatrixFactorization(), (".8737",), "fast.ai 0.7, MSE .7634"
+            ),
+            Row("EmbeddingNet", EmbeddingNet(), (".8872",), "fast.ai 0.7, MSE .7872"),
         ],
     ),
     "Yelp2018, all items ranked (He et al. 2020)": Protocol(
         ["recall@20", "ndcg@20"],
         _yelp2018,
         [
-            Row("ItemKNN", _MODELS["ItemKNN, BM25"], (0.0639, 0.0531), "BARS"),
-            Row("GF-CF", _GF_CF, (0.0697, 0.0571), "Shen et al. 2021"),
-            Row("Turbo-CF", _TURBO_CF, (0.0693, 0.0574), "Park et al. 2024"),
-            Row("SLIM", _MODELS["SLIM"], (0.0646, 0.0541), "BARS", slow=True),
-            Row("EASE", _MODELS["EASE, as published"], (0.0657, 0.0552), "BARS", slow=True),
-            Row("SimpleX", _SIMPLEX, (0.0701, 0.0575), "Mao et al. 2021", slow=True),
-            Row("LightGCN", _LIGHTGCN, (0.0653, 0.0532), "BARS", slow=True),
+            Row("ItemKNN", _MODELS["ItemKNN, BM25"], (".0639", ".0531"), "BARS"),
+            Row("GF-CF", _GF_CF, (".0697", ".0571"), "Shen et al. 2021"),
+            Row("Turbo-CF", _TURBO_CF, (".0693", ".0574"), "Park et al. 2024"),
+            Row("SLIM", _MODELS["SLIM"], (".0646", ".0541"), "BARS", slow=True),
+            Row("EASE", _MODELS["EASE, as published"], (".0657", ".0552"), "BARS", slow=True),
+            Row("SimpleX", _SIMPLEX, (".0701", ".0575"), "Mao et al. 2021", slow=True),
+            Row("LightGCN", _LIGHTGCN, (".0653", ".0532"), "BARS", slow=True),
         ],
     ),
     "MovieLens-1M, last item of each user, all items ranked": Protocol(
@@ -234,7 +237,7 @@ PROTOCOLS = {
             Row(
                 "SASRec",
                 sequences._MODELS["ml-1m"]["SASRec"],
-                (0.2929, 0.1684),
+                (".2929", ".1684"),
                 "the authors of eSASRec, 2025",
                 slow=True,
             ),
@@ -247,7 +250,7 @@ PROTOCOLS = {
             Row(
                 "SASRec",
                 sequences._MODELS["beauty"]["SASRec"],
-                (0.0921, 0.0531),
+                (".0921", ".0531"),
                 "the authors of eSASRec, 2025",
                 slow=True,
             ),
@@ -257,7 +260,7 @@ PROTOCOLS = {
         ["ndcg@10", "recall@10", "ndcg@100", "recall@100"],
         _svae,
         [
-            Row("SVAE", SVAE(), (0.1714, 0.1302, 0.2979, 0.4992), "Sachdeva et al. 2019"),
+            Row("SVAE", SVAE(), (".1714", ".1302", ".2979", ".4992"), "Sachdeva et al. 2019"),
         ],
     ),
 }
@@ -265,8 +268,9 @@ PROTOCOLS = {
 
 def verdict(published, ours, errors, smaller_is_better):
     """Return how our figures compare with the published ones, rounded as these are."""
-    digits = [len(str(figure).partition(".")[2]) for figure in published]
-    gains = np.array([round(our, n) for our, n in zip(ours, digits, strict=True)]) - published
+    digits = [len(figure.partition(".")[2]) for figure in published]
+    rounded = [round(our, n) for our, n in zip(ours, digits, strict=True)]
+    gains = np.array(rounded) - np.array(published, dtype=float)
     gains = -gains if smaller_is_better else gains
     if (gains >= -1e-9).all():
         return "met"
@@ -279,50 +283,67 @@ def run(protocol, row):
     ours, errors, elapsed = of_protocol.measured(row)
     errors_are_metrics = of_protocol.metrics[0].startswith("neg_")
     return {
-        "protocol": protocol,
-        "model": row.name,
-        "metrics": " / ".join(m.removeprefix("neg_").upper() for m in of_protocol.metrics),
-        "published": " / ".join(map(_figure, row.published)),
-        "source": row.source,
-        "ours": " / ".join(map(_figure, ours)),
-        "s.e.": " / ".join(map(_figure, errors)),
+        **_published(protocol, row),
+        "ours": _figures(ours),
+        "s.e.": _figures(errors),
         "CPU s": f"{elapsed:.3g}",
         "verdict": verdict(row.published, ours, errors, errors_are_metrics),
     }
 
 
-def _figure(value):
-    return f"{value:.4f}".removesuffix("0").removeprefix("0")
+def _published(protocol, row):
+    """Return the line of a row that has not been run."""
+    metrics = PROTOCOLS[protocol].metrics
+    return {
+        "protocol": protocol,
+        "model": row.name,
+        "metrics": " / ".join(m.removeprefix("neg_").upper() for m in metrics),
+        "published": " / ".join(row.published),
+        "source": row.source,
+        "verdict": "not run yet",
+    }
 
 
-def papers(names=(), slow=False):
+def _figures(values):
+    return " / ".join(f"{value:.4f}".removeprefix("0") for value in values)
+
+
+def papers(names=(), slow=False, model=None):
     """Run rows, and write the table after each."""
-    lines = {}
-    if PAGE.exists():
-        with PAGE.open(newline="", encoding="utf-8") as file:
-            lines = {(line["protocol"], line["model"]): line for line in csv.DictReader(file)}
     for protocol, of_protocol in PROTOCOLS.items():
-        wanted = any(name.lower() in protocol.lower() for name in names)
+        if names and not any(name.lower() in protocol.lower() for name in names):
+            continue
         for row in of_protocol.rows:
-            if wanted or (not names and (slow or not row.slow)):
-                lines[protocol, row.name] = run(protocol, row)
-                print(pd.DataFrame([lines[protocol, row.name]]).to_string(header=False), flush=True)
-                _write(lines)
-    return pd.DataFrame(lines.values())
+            if row.name == model if model else slow or names or not row.slow:
+                line = run(protocol, row)
+                print(pd.DataFrame([line]).to_string(header=False), flush=True)
+                _write({**_read(), (protocol, row.name): line})
+    return pd.DataFrame(_read().values())
+
+
+def _read():
+    """Return the lines of the table by their protocol and model."""
+    if not PAGE.exists():
+        return {}
+    with PAGE.open(newline="", encoding="utf-8") as file:
+        return {(line["protocol"], line["model"]): line for line in csv.DictReader(file)}
 
 
 def _write(lines):
     """Write the table, in the order of the protocols and rows."""
-    keys = [(protocol, row.name) for protocol, of in PROTOCOLS.items() for row in of.rows]
+    rows = [(protocol, row) for protocol, of in PROTOCOLS.items() for row in of.rows]
     with PAGE.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(lines[key] for key in keys if key in lines)
+        for protocol, row in rows:
+            writer.writerow(lines.get((protocol, row.name)) or _published(protocol, row))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("protocols", nargs="*", help="parts of the names of protocols")
     parser.add_argument("--all", action="store_true", help="also the rows that take long")
+    models = {row.name for of_protocol in PROTOCOLS.values() for row in of_protocol.rows}
+    parser.add_argument("--model", metavar="NAME", choices=models, help="the rows of one model")
     args = parser.parse_args()
-    print(papers(args.protocols, args.all).to_string())
+    print(papers(args.protocols, args.all, args.model).to_string())
