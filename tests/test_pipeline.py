@@ -454,10 +454,17 @@ def test_similar_items_by_raw_id(raw):
 
 def test_an_encoder_of_another_matrix_is_an_error(raw, events):
     pipe, encoder, R = raw
-    other = RecommenderPipeline(pipe.steps, encoder=encoder).fit(R[:, :-1])
-    for call in (lambda: other.recommend(["u00"]), lambda: other.similar_items([950])):
-        with pytest.raises(ValueError, match="encoder knows 40 users and 20 items"):
-            call()
+    other = RecommenderPipeline(pipe.steps, encoder=encoder)
+    for X, shape in (
+        (R[:, :-1], r"\(40, 19\).* encoder\.transform returns\.$"),
+        (R.T, r".*X\.T is"),
+    ):
+        with pytest.raises(ValueError, match=f"knows 40 users and 20 items, .* {shape}"):
+            other.fit(X)
+        assert not hasattr(other, "interactions_")
+    other.fit(R[:-1])  # as the folds of a search
+    with pytest.raises(ValueError, match="encoder knows 40 users and 20 items"):
+        other.recommend(["u00"])
     unfitted = RecommenderPipeline(pipe.steps, encoder=InteractionEncoder()).fit(R)
     with pytest.raises(NotFittedError):
         unfitted.recommend(["u00"])
@@ -532,6 +539,24 @@ def test_events_are_refused_by_the_names_that_the_encoder_knows(raw):
     events = encoder.inverse_transform(R)
     with pytest.raises(ValueError, match=r"fit the pipeline on encoder.transform"):
         clone(pipe).fit(events)
+    unfitted = RecommenderPipeline(pipe.steps, encoder=clone(encoder))
+    with pytest.raises(ValueError, match=r"fit the pipeline on encoder.fit_transform"):
+        unfitted.fit(events)
+
+
+def test_an_encoder_is_no_step(raw):
+    pipe, encoder, R = raw
+    events = encoder.inverse_transform(R)
+    with pytest.raises(TypeError, match="Step 'interactionencoder' .*encoder=encoder"):
+        make_recommender_pipeline(encoder, *dict(pipe.steps).values()).fit(events)
+
+
+def test_a_parameter_of_a_step_is_found_by_its_name(raw):
+    pipe, _, R = raw
+    with pytest.raises(ValueError, match="'n_neighbors' .*, as in 'model__n_neighbors'"):
+        GridSearchCV(pipe, {"n_neighbors": [1, 10]}, cv=3).fit(R)
+    with pytest.raises(ValueError, match="Invalid parameter 'neighbors' for estimator"):
+        clone(pipe).set_params(neighbors=3)
 
 
 def test_rows_of_matrices_are_no_users(raw):

@@ -50,12 +50,19 @@ def download_archive(home, archive, md5):
             f'Downloading {archive}.zip needs pooch: pip install "sklearn_recsys[data]". Or '
             f"download {_URL}{archive}.zip to {home} yourself."
         ) from error
-    pooch.retrieve(
-        url=f"{_URL}{archive}.zip",
-        known_hash=None if md5 is None else f"md5:{md5}",
-        fname=f"{archive}.zip",
-        path=home,
-    )
+    try:
+        pooch.retrieve(
+            url=f"{_URL}{archive}.zip",
+            known_hash=None if md5 is None else f"md5:{md5}",
+            fname=f"{archive}.zip",
+            path=home,
+        )
+    except OSError as error:
+        raise OSError(
+            f"{_URL}{archive}.zip cannot be downloaded ({type(error).__name__}). Put the file into "
+            f"{home} yourself, or set data_home or the environment variable SKLEARN_RECSYS_DATA to "
+            "the folder that holds it; make_movies has synthetic data in the same format."
+        ) from error
 
 
 def open_archive(home, archive, folder):

@@ -9,7 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from sklearn_recsys.utils._frames import as_pandas_frame, is_frame
-from sklearn_recsys.utils._ids import is_default_index
+from sklearn_recsys.utils._ids import id_kind, index, is_default_index
 
 _EXPECTED = "a user, the rank from 1, an item and optionally a score, as `recommend` returns them"
 
@@ -64,18 +64,18 @@ class Frames:
 
     def _match(self, frames, column):
         """Return the raw ids of a column of all frames, and their codes for each frame."""
-        kinds = {name: _kind(frame[column]) for name, frame in frames.items() if len(frame)}
+        ids = {name: np.asarray(frame[column], dtype=object) for name, frame in frames.items()}
+        kinds = {name: id_kind(index(values)) for name, values in ids.items() if len(values)}
         if len(set(kinds.values()) - {"mixed", "mixed-integer"}) > 1:
             raise ValueError(
                 f"The ids in column {column!r} are of different types, so none would match: "
                 + ", ".join(f"{kind} in {name}" for name, kind in kinds.items())
                 + "."
             )
-        ids = [np.asarray(frame[column], dtype=object) for frame in frames.values()]
-        codes, raw = pd.factorize(np.concatenate(ids))
-        codes_by_frame = np.split(codes, np.cumsum([len(frame_ids) for frame_ids in ids])[:-1])
-        index = pd.Index(raw, tupleize_cols=False, name=column).infer_objects()
-        return index, dict(zip(frames, codes_by_frame, strict=True))
+        codes, raw = pd.factorize(np.concatenate(list(ids.values())))
+        codes_by_frame = np.split(codes, np.cumsum([len(values) for values in ids.values()])[:-1])
+        raw = index(raw).rename(column).infer_objects()
+        return raw, dict(zip(frames, codes_by_frame, strict=True))
 
     def _ranked(self, y_pred, k):
         ranks = np.asarray(y_pred["rank"]) if len(y_pred) else np.empty(0, dtype=np.int64)
@@ -217,11 +217,3 @@ def number_column(frame, column, name):
 def _raw(index, code):
     """Return one raw id, as Python prints it."""
     return index[[code]].tolist()[0]
-
-
-def _kind(ids):
-    """Return the type of ids, with all numbers as one type."""
-    kind = pd.api.types.infer_dtype(np.asarray(ids, dtype=object), skipna=False)
-    if kind in ("integer", "floating", "mixed-integer-float", "boolean"):
-        return "number"
-    return kind

@@ -142,6 +142,14 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
                 f"{shared[0]} belongs to the encoder, which clones share: set it on the encoder, "
                 "fit that, and fit the pipeline on what it returns."
             )
+        own = self.get_params()
+        for name in {*kwargs} - {*own}:
+            meant = [other for other in own if other.endswith(f"__{name}")]
+            if meant:
+                raise ValueError(
+                    f"Invalid parameter {name!r} of a pipeline: parameters of a step begin with "
+                    f"its name, as in {meant[0]!r}."
+                )
         return super().set_params(**kwargs)
 
     def _sk_visual_block_(self):
@@ -250,6 +258,13 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
                 "encoder must be the fitted InteractionEncoder that made the matrix, or None; got "
                 f"{self.encoder!r}."
             )
+        for name, step in self.steps:
+            if isinstance(step, InteractionEncoder):
+                raise TypeError(
+                    f"Step {name!r} is an InteractionEncoder, but a search would then split events "
+                    "instead of users: pass RecommenderPipeline(steps, encoder=encoder) the fitted "
+                    "encoder, and fit the pipeline on encoder.fit_transform(events)."
+                )
         self._refuse_events(X)
         if self.encoder is not None:
             X, user_features = self._aligned(X, user_features)
@@ -331,9 +346,10 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             return
         columns = list(as_pandas_frame(X, "X").columns)
         if {self.encoder.user, self.encoder.item} <= set(columns):
+            transform = "transform" if hasattr(self.encoder, "item_ids_") else "fit_transform"
             raise ValueError(
                 f"X is a frame of events (columns {columns}), but a user × item matrix was "
-                "expected: fit the pipeline on encoder.transform(events)."
+                f"expected: fit the pipeline on encoder.{transform}(events)."
             )
 
     def _aligned(self, X, user_features):
@@ -368,6 +384,8 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
             )
         if not X.nnz:
             raise ValueError("X holds no interaction: every cell is zero (not observed).")
+        if len(getattr(self.encoder, "item_ids_", range(X.shape[1]))) != X.shape[1]:
+            RawIds(self, fitting=True).raise_mismatch(X.shape)
         try:
             model._item_labels = self._item_labels_of(X)
             model._user_labels = self._user_labels_of(X)
@@ -394,9 +412,7 @@ class RecommenderPipeline(RawIdsMixin, Pipeline):
         ids = getattr(self.encoder, "item_ids_", None)
         if self.encoder is None:  # of a frame, or of the pipeline that this one is a part of
             return self._labels_for_members()
-        if ids is None or len(ids) != X.shape[1]:
-            return None
-        return ids, self.encoder.item
+        return None if ids is None else (ids, self.encoder.item)
 
     def _user_labels_of(self, X):
         """Return the raw ids of the rows, None if they are other users, and their name."""

@@ -88,7 +88,7 @@ class RawIds:
         if ids is None:
             ids = self._encoder_attribute("user_ids_")
         if len(ids) != self.pipeline.interactions_.shape[0]:
-            self._raise_mismatch()
+            self.raise_mismatch(self.pipeline.interactions_.shape)
         return ids
 
     @property
@@ -96,7 +96,7 @@ class RawIds:
         """Return the raw ids of the columns."""
         ids = self._encoder_attribute("item_ids_")
         if not self.fitting and len(ids) != self.pipeline.n_features_in_:
-            self._raise_mismatch()
+            self.raise_mismatch(self.pipeline.interactions_.shape)
         return ids
 
     def _encoder_attribute(self, name):
@@ -104,11 +104,13 @@ class RawIds:
             check_is_fitted(self.encoder)  # raises
         return getattr(self.encoder, name)
 
-    def _raise_mismatch(self):
+    def raise_mismatch(self, shape):
+        """Raise the error that the training matrix is not the encoder's."""
+        known = len(self.encoder.user_ids_), len(self.encoder.item_ids_)
+        transposed = " X.T is of the encoder's shape." if shape[::-1] == known else ""
         raise ValueError(
-            f"The encoder knows {len(self.encoder.user_ids_)} users and "
-            f"{len(self.encoder.item_ids_)} items, but the pipeline was fitted on a matrix of "
-            f"shape {self.pipeline.interactions_.shape}: fit it on what encoder.transform returns."
+            f"The encoder knows {known[0]} users and {known[1]} items, but the matrix in fit is of "
+            f"shape {shape}: fit the pipeline on what encoder.transform returns.{transposed}"
         )
 
     def rows(self, raw):
@@ -135,7 +137,9 @@ class RawIds:
         if is_frame(users):
             frame = as_pandas_frame(users, "users")
             if self.holds_events(frame):
-                return Users(*self.encoder.transform_histories(frame), user)
+                histories, ids = self.encoder.transform_histories(frame)
+                # steps may refuse a matrix without rows
+                return Users(histories if len(ids) else np.empty(0, np.int64), ids, user)
             if user in frame.columns:
                 return self.users(frame[user])
             return Users(self.matrix(frame, "users"), frame.index, "row")

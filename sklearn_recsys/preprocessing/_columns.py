@@ -32,9 +32,13 @@ def check_column(events, column, hint=_HINT):
 
 def read_ratings(events, column):
     """Return the ratings as finite float64 without zeros."""
-    series = check_column(events, column)
+    without = 'Events without ratings are encoded by values="one" or values="count".'
+    series = check_column(events, column, f"{_HINT} {without}")
     if not pd.api.types.is_numeric_dtype(series) or pd.api.types.is_complex_dtype(series):
-        raise ValueError(f"Column {column!r} must hold numbers; its dtype is {series.dtype}.")
+        raise ValueError(
+            f"Column {column!r} must hold numbers; its dtype is {series.dtype}. Convert it, for "
+            'example with pandas.to_numeric, or ignore it with values="one".'
+        )
     ratings = series.to_numpy(dtype=np.float64)
     if not np.all(np.isfinite(ratings)):
         raise ValueError(f"Column {column!r} holds infinite values.")

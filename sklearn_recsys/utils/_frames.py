@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 
@@ -41,9 +43,10 @@ def as_pandas_frame(frame, name, content=""):
     if isinstance(frame, pd.DataFrame):
         return _with_numpy_types(frame)
     if not is_frame(frame):
+        advice = _making_a_frame(frame, name) if content else ""
         raise TypeError(
             f"{name} must be a pandas DataFrame{content}, or a frame of polars, pyarrow, DuckDB or "
-            f"another library; got {type(frame).__name__}."
+            f"another library; got {type(frame).__name__}.{advice}"
         )
     try:
         import narwhals.stable.v2 as nw
@@ -132,6 +135,15 @@ def _from_narwhals(values, nw):
     if dtype.is_numeric() or dtype in (nw.Boolean, nw.Date):
         return pd.Series(values.to_numpy())
     return pd.Series(values.to_list(), dtype=None if dtype == nw.String else object)
+
+
+def _making_a_frame(data, name):
+    """Return advice on how to make a frame of events, for an error message."""
+    if isinstance(data, Mapping):
+        return f" Make one by pandas.DataFrame({name})."
+    if isinstance(data, (list, tuple)) or hasattr(data, "__array__"):
+        return f' Make one by pandas.DataFrame({name}, columns=["user", "item", ...]).'
+    return ""
 
 
 def _full_name(data):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sklearn_recsys.utils._frames import as_pandas_series
+from sklearn_recsys.utils._warnings import warn
 
 # Index objects by owner, so that their hash tables are reused between calls. They are not
 # attributes of the owners, because attributes are fitted state, which is saved and compared.
@@ -87,16 +88,46 @@ def find(vocabulary, raw, kind, unknown):
     positions : ndarray of int64 of shape (n,)
     """
     positions = vocabulary.get_indexer(raw)
-    if unknown == "error" and len(positions) and positions.min() < 0:
+    if len(positions) and positions.min() < 0:
         missing = pd.unique(raw[positions < 0])
-        advice = " To get recommendations for new users, pass their events."
-        raise ValueError(
-            f"{len(missing)} unknown {kind} id(s) that were not seen in fit: "
-            f"{missing_ids(missing)}{'' if len(missing) > 5 else '.'} The valid ids are in "
-            f'{kind}_ids_; an encoder with unknown="ignore" drops others.'
-            f"{advice if kind == 'user' else ''}"
-        )
+        types = "" if positions.max() >= 0 else _different_types(vocabulary, raw, kind)
+        if unknown == "error":
+            raise ValueError(
+                f"{len(missing)} unknown {kind} id(s) that were not seen in fit: "
+                f"{missing_ids(missing)}{'' if len(missing) > 5 else '.'} The valid ids are in "
+                f'{kind}_ids_; an encoder with unknown="ignore" drops others.'
+                f"{types or _ADVICE.get(kind, '')}"
+            )
+        if types:
+            warn(f"All {kind} ids are unknown, and ignored: {missing_ids(missing)}.{types}")
     return positions.astype(np.int64, copy=False)
+
+
+_ADVICE = {
+    "user": " To get recommendations for new users, pass their events.",
+    "item": " A catalog, InteractionEncoder(items=...), has items without events, too.",
+}
+
+
+def _different_types(vocabulary, raw, kind):
+    """Return a sentence if ids cannot be known, as they are numbers and the others strings."""
+    kinds = id_kind(vocabulary), id_kind(raw)
+    if set(kinds) != {"number", "string"} or not len(vocabulary):
+        return ""
+    known, passed = vocabulary[:1].tolist()[0], raw[:1].tolist()[0]
+    return (
+        f" The {kind} ids of fit are {kinds[0]}s, such as {known!r}, and these are {kinds[1]}s, "
+        f"such as {passed!r}: convert one of them."
+    )
+
+
+def id_kind(ids):
+    """Return the type of the ids in an Index, with all numbers as one type."""
+    kind = ids.inferred_type
+    return "number" if kind in _NUMBERS else kind
+
+
+_NUMBERS = {"integer", "floating", "mixed-integer-float", "boolean"}
 
 
 def is_default_index(labels):

@@ -30,14 +30,61 @@ def _refuse_events_frame(X):
     columns = getattr(X, "columns", None)
     if columns is None:
         return
-    names = {re.sub(r"[^a-z]|(id|no|key)s?$", "", str(name).lower()) for name in columns}
-    names = {name.removesuffix("s") for name in names}
-    if names & _USER_COLUMNS and names & _ITEM_COLUMNS:
+    names = {_column_kind(name): name for name in list(columns)[::-1]}
+    if "user" in names and "item" in names:
+        user, item = names["user"], names["item"]
+        arguments = [] if (user, item) == ("user", "item") else [repr(user), repr(item)]
+        if "rating" not in list(columns):
+            arguments.append('values="one"')
         raise ValueError(
             f"X looks like a frame of events (columns {list(columns)}), but a user × item matrix "
             "was expected: one row per user, one column per item. Encode it with "
-            "InteractionEncoder().fit_transform(events)."
+            f"InteractionEncoder({', '.join(arguments)}).fit_transform(events)."
         )
+
+
+def _column_kind(name):
+    """Return "user" or "item" for the name of a column of such ids, else None."""
+    word = re.sub(r"[^a-z]|(id|no|key)s?$", "", str(name).lower()).removesuffix("s")
+    return "user" if word in _USER_COLUMNS else "item" if word in _ITEM_COLUMNS else None
+
+
+def _advised(error, source, name, n_items=None):
+    """Return an error of scikit-learn's checks, with what to do about it where that is known.
+
+    `source` is the caller's argument `name`, and `n_items` the number of columns in fit.
+    """
+    message, advice = str(error), ""
+    if "contains NaN" in message:
+        fill = f"{name}.fillna(0)" if hasattr(source, "fillna") else f"numpy.nan_to_num({name})"
+        if sp.issparse(source):
+            fill = "a sparse matrix without these cells"
+        return ValueError(
+            f"Input {name} contains NaN. Unobserved cells must be zero: use {fill} if NaN means "
+            "'not observed', or encode the events with InteractionEncoder."
+        )
+    if name != "X" and message.startswith("Input X"):
+        message = message.replace("Input X", f"Input {name}", 1)
+    if any(words in message for words in _NO_NUMBERS):
+        advice = (
+            f" {name} must be a user × item matrix of numbers: one row per user, one column per "
+            "item. Events, such as pairs of ids, are encoded with InteractionEncoder."
+        )
+    elif n_items is not None and "features, but" in message:
+        advice = f" Each row is a user, with one column for each of the {n_items} items of fit."
+        if np.shape(source)[0] == n_items:
+            advice += " There are as many rows: is it transposed?"
+    return error if message + advice == str(error) else type(error)(message + advice)
+
+
+# in messages about text, dicts and lists of different lengths
+_NO_NUMBERS = (
+    "could not convert string",
+    "arrays of bytes/strings",
+    "argument must be a string or a real number",
+    "got scalar array",
+    "inhomogeneous shape",
+)
 
 
 def check_csr(X, *, dtype=None, name="X", copy=False):
@@ -71,15 +118,18 @@ def check_csr(X, *, dtype=None, name="X", copy=False):
     source, X = X, as_csr(X, name)
     if dtype is not None and not copy and is_canonical(X, dtype):
         return X
-    with np.errstate(over="ignore"):  # values too large for float32 are refused
-        X = check_array(
-            X,
-            accept_sparse="csr",
-            dtype="numeric" if dtype is None else dtype,
-            ensure_min_samples=0,
-            ensure_min_features=0,
-            input_name=name,
-        )
+    try:
+        with np.errstate(over="ignore"):  # values too large for float32 are refused
+            X = check_array(
+                X,
+                accept_sparse="csr",
+                dtype="numeric" if dtype is None else dtype,
+                ensure_min_samples=0,
+                ensure_min_features=0,
+                input_name=name,
+            )
+    except (TypeError, ValueError) as error:
+        raise _advised(error, source, name) from None
     X = canonical_csr(X, name=name, copy=copy)
     summed = dtype is None and sp.issparse(source) and source.dtype not in (X.dtype, np.float16)
     if summed:
@@ -133,16 +183,9 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
             return X
         with np.errstate(over="ignore"):  # values too large for float32 are refused
             X = validate_data(estimator, X, accept_sparse="csr", dtype=dtype, reset=reset)
-    except ValueError as error:
-        if "contains NaN" in str(error):
-            raise ValueError(
-                f"Input {name} contains NaN. Unobserved cells must be zero: use "
-                f"{name}.fillna(0) if NaN means 'not observed', or encode the events with "
-                "InteractionEncoder."
-            ) from None
-        if name != "X" and str(error).startswith("Input X"):
-            raise ValueError(str(error).replace("Input X", f"Input {name}", 1)) from None
-        raise
+    except (TypeError, ValueError) as error:
+        n_items = None if reset else getattr(estimator, "n_features_in_", None)
+        raise _advised(error, source, name, n_items) from None
     if reset:
         set_item_labels(estimator, source)
     X = canonical_csr(X, name=name, copy=copy)

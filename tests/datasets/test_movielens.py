@@ -186,6 +186,13 @@ def test_download(tmp_path, monkeypatch):
     assert calls == [(url, "md5:cd245b17a1ae2cc31bb14903e1204af3", "ml-20m.zip", tmp_path)]
     with pytest.raises(OSError, match="no longer published"):
         fetch_movielens("latest-small-2016", data_home=tmp_path)
+
+    def offline(**options):
+        raise ConnectionError("Max retries exceeded")
+
+    monkeypatch.setitem(sys.modules, "pooch", types.SimpleNamespace(retrieve=offline))
+    with pytest.raises(OSError, match=r"ml-25m\.zip cannot be .* \(ConnectionError\)\. Put"):
+        fetch_movielens("25m", data_home=tmp_path)
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(ImportError, match=r'pip install "sklearn_recsys\[data\]"'):
         fetch_movielens("25m", data_home=tmp_path)

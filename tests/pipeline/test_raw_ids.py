@@ -106,6 +106,13 @@ def test_every_method_answers_by_raw_ids(kind):
     assert two_items["item"].unique().tolist() == list(items[5:7])
 
 
+def test_events_of_nobody_get_no_answer():
+    pipe, _, _, events = make_pipe()
+    for nobody in ([], events[:0]):
+        assert pipe.recommend(nobody).shape == (0, 3)
+        assert pipe.predict(nobody).shape == (0, N_ITEMS)
+
+
 @pytest.mark.parametrize("kind", ["str", "int"])
 def test_similar_users_are_asked_for_and_named_by_raw_id(kind):
     pipe, encoder, R, events = make_pipe(kind, UserKNN(5))

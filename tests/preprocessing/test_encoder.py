@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from sklearn_recsys.exceptions import RecommenderWarning
 from sklearn_recsys.preprocessing import InteractionEncoder
 
 VALUES = ["rating", "count", "one", "timestamp", "position"]
@@ -219,16 +220,33 @@ def test_unknown_ids_are_named_or_ignored():
         ValueError, match=r"7 unknown item id.*: -7, -6, -5, -4, -3, … The valid ids"
     ):
         encoder.transform(strange)
-    with pytest.raises(ValueError, match=r"1 unknown user id.*: 'zoe'\. The valid ids"):
-        encoder.transform(events.assign(user="zoe"))
+    with pytest.raises(ValueError, match=r"1 unknown user id.*: 1\. .* pass their events\.$"):
+        encoder.transform(events.assign(user=1))
     encoder = InteractionEncoder(unknown="ignore").fit(events)
     X = encoder.transform(strange)
     assert (X != encoder.transform(events)).nnz == 0
-    assert encoder.transform(events.assign(user="zoe")).nnz == 0
+    assert encoder.transform(events.assign(user=1)).nnz == 0
     # Positions are counted after the unknown items are gone.
     order = InteractionEncoder(values="position", unknown="ignore")
     order.fit(events[events.item != 100])
     assert order.transform(events).max(axis=1).toarray().max() <= order.n_items_
+
+
+def test_ids_of_another_type_are_never_ignored_silently():
+    events = random_events(seed=7)
+    strings = events.astype({"user": str, "item": str})
+    for fitted, passed, types in (
+        (events, strings, r"numbers, such as 3, and these are strings, such as '\d+'"),
+        (strings, events, r"strings, such as '\d+', and these are numbers, such as \d+"),
+    ):
+        message = rf"The user ids of fit are {types}: convert one of them\.$"
+        with pytest.raises(ValueError, match=rf"unknown user id.*{message}"):
+            InteractionEncoder().fit(fitted).transform(passed)
+        encoder = InteractionEncoder(unknown="ignore").fit(fitted)
+        with pytest.warns(RecommenderWarning, match=f"All user ids are unknown.*{message}"):
+            assert encoder.transform(passed.assign(item=fitted["item"])).nnz == 0
+        mixed = pd.concat([fitted, passed])  # some are known
+        assert (encoder.transform(mixed) != encoder.transform(fitted)).nnz == 0
 
 
 def test_transform_histories():
@@ -335,14 +353,14 @@ def test_columns_not_in_use_may_hold_anything():
         ({}, {"rating": 1e-60}, "means 'not observed'. Shift the scale"),
         ({"duplicates": "sum"}, {"rating": [1, -1] * 150, "item": 1}, "come out as 0"),
         ({"values": "timestamp"}, {"timestamp": 0}, "'timestamp' come out as 0"),
-        ({}, {"rating": "good"}, "Column 'rating' must hold numbers; its dtype"),
+        ({}, {"rating": "good"}, r"Column 'rating' must hold numbers; its dtype .*to_numeric"),
         ({}, {"rating": np.inf}, "Column 'rating' holds infinite"),
         ({}, {"rating": 1e300}, "too large for float32"),
         ({}, {"rating": 1j}, "must hold numbers"),
         ({}, {"timestamp": "2020-01-01"}, "pandas.to_datetime"),
         ({}, {"timestamp": -np.inf}, "Column 'timestamp' holds infinite"),
         ({"user": "who"}, {}, r"no column 'who'; its columns are \['user', 'item'"),
-        ({"rating": "stars"}, {}, "no column 'stars'"),
+        ({"rating": "stars"}, {}, "no column 'stars'.*without ratings .* values=\"one\""),
         ({"values": "position", "timestamp": "when"}, {}, "no column 'when'"),
         ({"values": "timestamp", "timestamp": None}, {}, "needs timestamp, the column of times"),
         ({"values": "stars"}, {}, "'values' parameter"),

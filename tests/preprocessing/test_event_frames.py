@@ -232,9 +232,10 @@ def test_what_is_refused():
         InteractionEncoder().fit_transform(iter(frames))
     with pytest.raises(ValueError, match="is a generator, which can be read once"):
         InteractionEncoder().fit(frames).transform(frame for frame in frames)
-    with pytest.raises(TypeError, match="must be a pandas DataFrame with one row .* got list"):
+    message = r"must be a pandas DataFrame with one row .* got list\. .*DataFrame\(events, columns="
+    with pytest.raises(TypeError, match=message):
         InteractionEncoder().fit([[1, 2, 3]])
-    with pytest.raises(TypeError, match="got dict"):
+    with pytest.raises(TypeError, match=r"got dict\. Make one by pandas\.DataFrame\(events\)\."):
         InteractionEncoder().fit({"user": [1], "item": [1]})
     with pytest.raises(ValueError, match="events holds no event"):
         InteractionEncoder().fit([events()[:0]])

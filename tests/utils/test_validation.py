@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,8 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator
 
+from sklearn_recsys import EASE
+from sklearn_recsys.preprocessing import InteractionEncoder
 from sklearn_recsys.utils._items import check_held_out, check_item_features, check_item_sets
 from sklearn_recsys.utils.validation import check_csr, check_indices, check_interactions
 
@@ -126,22 +130,62 @@ def test_an_array_in_float32_csr_form_is_not_copied_for_nothing():
 
 @both
 @pytest.mark.parametrize(
-    ("columns", "refused"),
+    ("columns", "advice"),
     [
-        (["user", "item", "rating"], True),
-        (["user_id", "item_id"], True),
-        (["userId", "movieId", "rating", "timestamp"], True),
-        (["user", "rating"], False),
-        (["item 1", "item 2"], False),
+        (["user", "item", "rating"], "InteractionEncoder().fit_transform(events)"),
+        (["rating", "item_id", "user_id", "items"], "InteractionEncoder('user_id', 'item_id')"),
+        (["userId", "movieId", "timestamp"], "Encoder('userId', 'movieId', values=\"one\")"),
+        (["user", "rating"], None),
+        (["item 1", "item 2"], None),
     ],
 )
-def test_frames_of_events_are_told_from_matrices(check, columns, refused):
+def test_frames_of_events_are_told_from_matrices(check, columns, advice):
     frame = pd.DataFrame(np.ones((2, len(columns))), columns=columns)
-    if refused:
-        with pytest.raises(ValueError, match=r"InteractionEncoder\(\).fit_transform"):
+    if advice:
+        with pytest.raises(ValueError, match=re.escape(advice)) as caught:
             check(frame)
+        call = re.search(r"InteractionEncoder\(.*\)\.fit_transform\(events\)", str(caught.value))
+        encoded = eval(call[0], {"InteractionEncoder": InteractionEncoder, "events": frame})
+        assert encoded.toarray().tolist() == [[1]]  # the advice runs as it is
     else:
         assert check(frame).shape == frame.shape
+
+
+@both
+@pytest.mark.parametrize(
+    "X",
+    [
+        [[1, 5, 7], [2, 3]],
+        {"ann": ["tea", "milk"], "bob": ["tea"]},
+        [("ann", "tea"), ("bob", "milk")],
+        pd.DataFrame({"who": ["ann", "bob"], "what": ["tea", "milk"]}),
+    ],
+)
+def test_what_holds_no_numbers_is_to_be_encoded(check, X):
+    with pytest.raises((TypeError, ValueError), match=r"one column per item\. Events, such as"):
+        check(X)
+
+
+@both
+def test_the_remedy_for_nan_is_that_of_the_container(check):
+    X = np.array([[np.nan, 1.0]])
+    for container, remedy in (
+        (np.asarray, r"numpy\.nan_to_num\(X\)"),
+        (pd.DataFrame, r"X\.fillna\(0\)"),
+        (sp.csr_array, "a sparse matrix without these cells"),
+    ):
+        with pytest.raises(ValueError, match=f"Input X contains NaN.*use {remedy}"):
+            check(container(X))
+
+
+def test_a_transposed_matrix_is_recognized_by_its_shape():
+    model = EASE().fit(np.eye(3, 4))
+    with pytest.raises(ValueError, match=r"the 4 items of fit\. .* is it transposed\?$"):
+        model.recommend(np.ones((4, 3)))
+    with pytest.raises(
+        ValueError, match=r"a user, with one column for each of the 4 items of fit\.$"
+    ):
+        model.recommend([[1, 2]])
 
 
 def test_feature_names_are_compared():
