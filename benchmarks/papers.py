@@ -2,14 +2,14 @@
 
 Run ``python -m benchmarks.papers [--all] [--model NAME] [protocol ...]``. Rows that take more than
 a few minutes run with ``--all`` or if their model or protocol is named. The others keep the figures
-of their last run, in ``docs/user_guide/published.csv``, from which the page is made.
+of their last run, in ``docs/user_guide/published``, from which a page of the docs is made that says
+what the protocols are.
 
 Parameters were chosen on validation cells taken out of the training data, or are those that the
 source names, as in the other files of this folder.
 """
 
 import argparse
-import csv
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,18 +43,8 @@ from sklearn_recsys.model_selection import evaluate, leave_last_out, random_hold
 from sklearn_recsys.preprocessing import BM25Transformer
 from sklearn_recsys.utils._cells import support
 
-PAGE = Path(__file__).parents[1] / "docs" / "user_guide" / "published.csv"
-COLUMNS = [
-    "protocol",
-    "model",
-    "metrics",
-    "published",
-    "source",
-    "ours",
-    "s.e.",
-    "CPU s",
-    "verdict",
-]
+TABLES = Path(__file__).parents[1] / "docs" / "user_guide" / "published"
+COLUMNS = ["published", "ours", "s.e.", "verdict", "CPU s", "source"]
 
 
 @dataclass
@@ -149,7 +139,7 @@ _MODELS = on_yelp2018._MODELS
 _GF_CF, _TURBO_CF = _MODELS["GF-CF, as published"], _MODELS["Turbo-CF, as published"]
 _SIMPLEX, _LIGHTGCN = contrastive._YELP2018
 PROTOCOLS = {
-    "MovieLens-1M, latest item of each user among 99 others (He et al. 2017)": Protocol(
+    "ncf": Protocol(
         _RANKED,
         _ncf,
         [
@@ -168,7 +158,7 @@ PROTOCOLS = {
             Row("NeuMF", _NEUMF, (".7093", ".4349"), _DACREMA, slow=True),
         ],
     ),
-    "MovieLens-100K, ua, all items ranked": Protocol(
+    "ml-100k-ua": Protocol(
         ["ndcg@10"],
         _ua,
         [
@@ -179,7 +169,7 @@ PROTOCOLS = {
             Row("popularity", PopularityRecommender(), (".1331",), "skrecsys 0.9"),
         ],
     ),
-    "MovieLens-100K, ratings, five folds": Protocol(
+    "ml-100k-folds": Protocol(
         ["neg_rmse"],
         lambda: _folds("100k"),
         [
@@ -189,7 +179,7 @@ PROTOCOLS = {
             Row("SVD++", MatrixFactorization(implicit=True), (".919",), "Surprise, README"),
         ],
     ),
-    "MovieLens-1M, ratings, five folds": Protocol(
+    "ml-1m-folds": Protocol(
         ["neg_rmse"],
         lambda: _folds("1m"),
         [
@@ -204,7 +194,7 @@ PROTOCOLS = {
             ),
         ],
     ),
-    "MovieLens-1M, ratings, random tenth (Sedhain et al. 2015)": Protocol(
+    "ml-1m-tenth": Protocol(
         ["neg_rmse"],
         lambda: _random("1m", 0.1, 3),
         [
@@ -213,7 +203,7 @@ PROTOCOLS = {
             Row("matrix factorization", MatrixFactorization(), (".845",), _SEDHAIN),
         ],
     ),
-    "MovieLens latest-small 2016, ratings, random fifth": Protocol(
+    "ml-small-fifth": Protocol(
         ["neg_rmse"],
         lambda: _random("latest-small-2016", 0.2, 5),
         [
@@ -223,7 +213,7 @@ PROTOCOLS = {
             Row("EmbeddingNet", EmbeddingNet(), (".8872",), "fast.ai 0.7, MSE .7872"),
         ],
     ),
-    "Yelp2018, all items ranked (He et al. 2020)": Protocol(
+    "yelp2018": Protocol(
         ["recall@20", "ndcg@20"],
         _yelp2018,
         [
@@ -236,7 +226,7 @@ PROTOCOLS = {
             Row("LightGCN", _LIGHTGCN, (".0653", ".0532"), "BARS", slow=True),
         ],
     ),
-    "MovieLens-1M, last item of each user, all items ranked": Protocol(
+    "ml-1m-last": Protocol(
         ["recall@10", "ndcg@10"],
         lambda: _last_item("ml-1m"),
         [
@@ -249,7 +239,7 @@ PROTOCOLS = {
             ),
         ],
     ),
-    "Amazon Beauty, last item of each user, all items ranked": Protocol(
+    "beauty-last": Protocol(
         ["recall@10", "ndcg@10"],
         lambda: _last_item("beauty"),
         [
@@ -262,7 +252,7 @@ PROTOCOLS = {
             ),
         ],
     ),
-    "MovieLens-1M, latest fifth of new users (Sachdeva et al. 2019)": Protocol(
+    "ml-1m-new-users": Protocol(
         ["ndcg@10", "recall@10", "ndcg@100", "recall@100"],
         _svae,
         [
@@ -285,11 +275,10 @@ def verdict(published, ours, errors, smaller_is_better):
 
 def run(protocol, row):
     """Return the line of the table of one row."""
-    of_protocol = PROTOCOLS[protocol]
-    ours, errors, elapsed = of_protocol.measured(row)
-    errors_are_metrics = of_protocol.metrics[0].startswith("neg_")
+    ours, errors, elapsed = protocol.measured(row)
+    errors_are_metrics = protocol.metrics[0].startswith("neg_")
     return {
-        **_published(protocol, row),
+        **_published(row),
         "ours": _figures(ours),
         "s.e.": _figures(errors),
         "CPU s": f"{elapsed:.3g}",
@@ -297,59 +286,47 @@ def run(protocol, row):
     }
 
 
-def _published(protocol, row):
+def _published(row):
     """Return the line of a row that has not been run."""
-    metrics = PROTOCOLS[protocol].metrics
-    return {
-        "protocol": protocol,
-        "model": row.name,
-        "metrics": " / ".join(m.removeprefix("neg_").upper() for m in metrics),
-        "published": " / ".join(row.published),
-        "source": row.source,
-        "verdict": "not run yet",
-    }
+    figures = ", ".join(row.published)
+    return {"published": figures, "source": row.source, "verdict": "not run yet"}
 
 
 def _figures(values):
-    return " / ".join(f"{value:.4f}".removeprefix("0") for value in values)
+    return ", ".join(f"{value:.4f}".removeprefix("0") for value in values)
 
 
 def papers(names=(), slow=False, model=None):
-    """Run rows, and write the table after each."""
-    for protocol, of_protocol in PROTOCOLS.items():
-        if names and not any(name.lower() in protocol.lower() for name in names):
+    """Run rows, and write the table of their protocol after each."""
+    for name, protocol in PROTOCOLS.items():
+        if names and name not in names:
             continue
-        for row in of_protocol.rows:
+        for row in protocol.rows:
             if row.name == model if model else slow or names or not row.slow:
                 line = run(protocol, row)
-                print(pd.DataFrame([line]).to_string(header=False), flush=True)
-                _write({**_read(), (protocol, row.name): line})
-    return pd.DataFrame(_read().values())
+                print(name, row.name, line, flush=True)
+                table = _table({**_lines(name), row.name: line})
+                table.to_csv(TABLES / f"{name}.csv", lineterminator="\n")
+    return pd.concat({name: _table(_lines(name)) for name in PROTOCOLS})
 
 
-def _read():
-    """Return the lines of the table by their protocol and model."""
-    if not PAGE.exists():
-        return {}
-    with PAGE.open(newline="", encoding="utf-8") as file:
-        return {(line["protocol"], line["model"]): line for line in csv.DictReader(file)}
+def _lines(name):
+    """Return the lines of a protocol by their models, with the figures of the last runs."""
+    path = TABLES / f"{name}.csv"
+    last = pd.read_csv(path, dtype=str, index_col="model").T if path.exists() else {}
+    rows = PROTOCOLS[name].rows
+    return {row.name: last[row.name] if row.name in last else _published(row) for row in rows}
 
 
-def _write(lines):
-    """Write the table, in the order of the protocols and rows."""
-    rows = [(protocol, row) for protocol, of in PROTOCOLS.items() for row in of.rows]
-    with PAGE.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for protocol, row in rows:
-            writer.writerow(lines.get((protocol, row.name)) or _published(protocol, row))
+def _table(lines):
+    return pd.DataFrame(lines, COLUMNS).T.rename_axis("model").fillna("")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("protocols", nargs="*", help="parts of the names of protocols")
+    parser.add_argument("protocols", nargs="*", choices=PROTOCOLS)
     parser.add_argument("--all", action="store_true", help="also the rows that take long")
     models = {row.name for of_protocol in PROTOCOLS.values() for row in of_protocol.rows}
-    parser.add_argument("--model", metavar="NAME", choices=models, help="the rows of one model")
+    parser.add_argument("--model", metavar="NAME", choices=models, help="its rows alone")
     args = parser.parse_args()
     print(papers(args.protocols, args.all, args.model).to_string())
