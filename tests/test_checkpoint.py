@@ -50,11 +50,13 @@ from sklearn_recsys.neural import CDAE, NeuralRecommender
 from sklearn_recsys.persistence import ModelFileError, _files
 from sklearn_recsys.persistence._container import write
 from sklearn_recsys.persistence._encode import Encoder
+from sklearn_recsys.utils._cells import with_values
 from sklearn_recsys.utils.discovery import all_recommenders
 
 ROOT = Path(sklearn_recsys.__file__).parents[1]
 RATINGS = make_ratings(60, 15, density=0.3, random_state=0)
 INTERACTIONS = make_interactions(220, 15, random_state=0)
+TIMES = with_values(INTERACTIONS, np.arange(1, INTERACTIONS.nnz + 1))
 FEW = INTERACTIONS[:60]
 FEATURES = np.linspace(-1, 1, 45).reshape(15, 3)
 
@@ -116,7 +118,8 @@ def small(model):
 def data_of(model):
     if isinstance(model, NCF):
         return FEW
-    return RATINGS if model.__sklearn_tags__().recommender_tags.values == "rating" else INTERACTIONS
+    values = model.__sklearn_tags__().recommender_tags.values
+    return {"rating": RATINGS, "order": TIMES}.get(values, INTERACTIONS)
 
 
 def contents(model):

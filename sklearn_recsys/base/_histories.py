@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.utils._cells import take_rows
 from sklearn_recsys.utils._history_index import HistoryIndex
+from sklearn_recsys.utils._labels import item_labels, refuse_history
 from sklearn_recsys.utils._sparse import as_csr
 from sklearn_recsys.utils._threads import row_blocks
 from sklearn_recsys.utils.progress import length, progress
@@ -142,6 +143,7 @@ class HistoriesMixin:
             users = as_csr(users, "users")
         if sp.issparse(users) or hasattr(users, "columns") or np.ndim(users) >= 2:
             return Histories(self._checked(users, name="users"))
+        refuse_history(users, item_labels(self))
         rows = np.asarray(users)
         n_users = self._own_interactions().shape[0]
         if rows.dtype == bool and rows.ndim == 1:

@@ -22,7 +22,7 @@ from sklearn_recsys.utils._ids import (
     is_scalar,
     missing_ids,
 )
-from sklearn_recsys.utils._labels import item_labels
+from sklearn_recsys.utils._labels import item_labels, refuse_history
 
 _COLLECTIONS = (list, tuple, set, frozenset, np.ndarray, pd.Index, pd.Series)
 
@@ -146,6 +146,7 @@ class RawIds:
         if self._is_matrix(users):
             n_rows = 1 if np.ndim(users) == 1 else np.shape(users)[0]
             return Users(users, np.arange(n_rows), "row")
+        refuse_history(users, self.item_ids)
         rows = self.rows(index([users]) if self.is_one(users) else users)
         if not self.ignores_unknown or not len(rows) or rows.min() >= 0:
             return Users(rows, self.user_ids[rows], user)

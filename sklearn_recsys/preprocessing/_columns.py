@@ -14,9 +14,11 @@ _HINT = f"Name the columns in the constructor: InteractionEncoder({_NAMES})."
 def check_column(events, column, hint=_HINT):
     """Return a column; raise if it is missing, duplicated, or contains NaN."""
     if column not in events.columns:
+        advice = f"{hint}{did_you_mean(column, events.columns)}"
+        if column in events.index.names:
+            advice = "It is in the index: pass events.reset_index()."
         raise ValueError(
-            f"events has no column {column!r}; its columns are {list(events.columns)}. {hint}"
-            f"{did_you_mean(column, events.columns)}"
+            f"events has no column {column!r}; its columns are {list(events.columns)}. {advice}"
         )
     series = events[column]
     if series.ndim != 1:

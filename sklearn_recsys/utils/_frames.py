@@ -141,6 +141,8 @@ def _making_a_frame(data, name):
     """Return advice on how to make a frame of events, for an error message."""
     if isinstance(data, Mapping):
         return f" Make one by pandas.DataFrame({name})."
+    if hasattr(data, "reset_index"):  # a Series with ids as its index
+        return f" Make one by {name}.reset_index()."
     if isinstance(data, (list, tuple)) or hasattr(data, "__array__"):
         return f' Make one by pandas.DataFrame({name}, columns=["user", "item", ...]).'
     return ""

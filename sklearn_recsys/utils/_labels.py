@@ -53,6 +53,16 @@ def set_item_labels(estimator, X):
         del estimator.item_labels_
 
 
+def refuse_history(users, labels):
+    """Refuse a Series of values by item, a history, where row numbers or ids are expected."""
+    if isinstance(users, pd.Series) and not _is_default(users.index) and labels is not None:
+        if same_labels(users.index, labels):
+            raise ValueError(
+                "users is a Series whose index is the items, the history of one user: pass it as a "
+                "frame of one row, users.to_frame().T."
+            )
+
+
 def check_item_labels(estimator, X, name):
     """Refuse a frame whose columns are other items, or in another order, than in `fit`.
 

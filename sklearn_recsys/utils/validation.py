@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.utils._cells import rank_cells, with_values
 from sklearn_recsys.utils._labels import (
     check_distinct_labels,
@@ -18,6 +19,7 @@ from sklearn_recsys.utils._labels import (
 )
 from sklearn_recsys.utils._on_disk import by_rows
 from sklearn_recsys.utils._sparse import as_csr, canonical_csr, is_canonical
+from sklearn_recsys.utils._warnings import warn
 
 _USER_COLUMNS = set("user customer visitor session member account reader listener u".split())
 _ITEM_COLUMNS = set(
@@ -189,7 +191,23 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
     if reset:
         set_item_labels(estimator, source)
     X = canonical_csr(X, name=name, copy=copy)
+    if order and reset:
+        _warn_of_ties(X, type(estimator).__name__)
     return _ranked(X) if order else X
+
+
+def _warn_of_ties(X, name):
+    """Warn if the values of rows cannot be their order, as they are ratings or ones."""
+    if X.shape[0] < 100:  # toys may have few times
+        return
+    n_values = len(np.unique(X.data[: 2**20]))
+    if n_values <= 10 and X.nnz > n_values * X.shape[0]:
+        warn(
+            f"{name} reads the values of X as times or positions, but X has {n_values} different "
+            "value(s), fewer than a row has interactions on average, and items with equal values "
+            'are in the order of the columns. Use InteractionEncoder(values="position").',
+            ValuesWarning,
+        )
 
 
 @by_rows

@@ -27,11 +27,13 @@ from sklearn_recsys import (
 )
 from sklearn_recsys.datasets import make_interactions, make_ratings
 from sklearn_recsys.neural import NeuralRecommender
+from sklearn_recsys.utils._cells import with_values
 from sklearn_recsys.utils.discovery import all_recommenders
 
 BF16 = {"precision": "bf16"}
 RATINGS = make_ratings(60, 25, density=0.3, random_state=0)
 INTERACTIONS = make_interactions(120, 25, random_state=0)
+TIMES = with_values(INTERACTIONS, np.arange(1, INTERACTIONS.nnz + 1))
 FEATURES = np.linspace(-1, 1, 75).reshape(25, 3)
 COMMON = {"max_epochs": 3, "early_stopping": False, "random_state": 0}
 
@@ -63,8 +65,8 @@ WITHOUT_PRODUCTS = {"AutoRec", "BPR", "ELSA", "MatrixFactorization", "WARP"}
 
 
 def data_of(model):
-    is_rating = model.__sklearn_tags__().recommender_tags.values == "rating"
-    return RATINGS if is_rating else INTERACTIONS
+    values = model.__sklearn_tags__().recommender_tags.values
+    return {"rating": RATINGS, "order": TIMES}.get(values, INTERACTIONS)
 
 
 def test_every_neural_model_is_tested():

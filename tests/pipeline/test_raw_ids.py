@@ -106,6 +106,15 @@ def test_every_method_answers_by_raw_ids(kind):
     assert two_items["item"].unique().tolist() == list(items[5:7])
 
 
+def test_a_history_as_a_series_is_not_read_as_ids():
+    pipe, encoder, _, events = make_pipe("int")
+    history = events.pivot(index="user", columns="item", values="rating").fillna(0).loc[3]
+    with pytest.raises(ValueError, match=r"index is the items.*users\.to_frame\(\)\.T"):
+        pipe.recommend(history)
+    expected = pipe.recommend(3, n=4)["item"].tolist()
+    assert pipe.recommend(history.to_frame().T, n=4)["item"].tolist() == expected
+
+
 def test_events_of_nobody_get_no_answer():
     pipe, _, _, events = make_pipe()
     for nobody in ([], events[:0]):

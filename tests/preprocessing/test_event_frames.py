@@ -237,6 +237,11 @@ def test_what_is_refused():
         InteractionEncoder().fit([[1, 2, 3]])
     with pytest.raises(TypeError, match=r"got dict\. Make one by pandas\.DataFrame\(events\)\."):
         InteractionEncoder().fit({"user": [1], "item": [1]})
+    counts = events().groupby(["user", "item"]).size()
+    with pytest.raises(TypeError, match=r"got Series\. Make one by events\.reset_index\(\)\."):
+        InteractionEncoder().fit(counts)
+    with pytest.raises(ValueError, match=r"no column 'user'.*in the index: .*reset_index\(\)\."):
+        InteractionEncoder().fit(events().set_index("user"))
     with pytest.raises(ValueError, match="events holds no event"):
         InteractionEncoder().fit([events()[:0]])
     with pytest.raises(ValueError, match="no column 'usr'"):

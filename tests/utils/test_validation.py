@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator
 
 from sklearn_recsys import EASE
+from sklearn_recsys.exceptions import ValuesWarning
 from sklearn_recsys.preprocessing import InteractionEncoder
 from sklearn_recsys.utils._items import check_held_out, check_item_features, check_item_sets
 from sklearn_recsys.utils.validation import check_csr, check_indices, check_interactions
@@ -176,6 +177,30 @@ def test_the_remedy_for_nan_is_that_of_the_container(check):
     ):
         with pytest.raises(ValueError, match=f"Input X contains NaN.*use {remedy}"):
             check(container(X))
+
+
+def test_values_that_are_no_order():
+    ratings = np.random.default_rng(0).integers(1, 6, (100, 12))
+    for X in (ratings, np.ones((100, 12))):
+        with pytest.warns(ValuesWarning, match=r'X has [15] different .*\(values="position"\)'):
+            check_interactions(BaseEstimator(), X, reset=True, order=True)
+    days = ratings.copy()
+    days[:, :6] += 10 * np.arange(6)  # with ties
+    for order in (days, np.arange(1, 13) * np.ones((100, 1)), ratings[:, :4], ratings[:20]):
+        check_interactions(BaseEstimator(), order, reset=True, order=True)
+    estimator = BaseEstimator()
+    check_interactions(estimator, days, reset=True, order=True)
+    check_interactions(estimator, np.ones((100, 12)), reset=False, order=True)  # of new users
+
+
+@pytest.mark.parametrize("labels", [[101, 102, 103], ["a", "b", "c"]])
+def test_a_history_as_a_series_is_not_read_as_rows(labels):
+    frame = pd.DataFrame(np.eye(3, dtype=int) + 1, columns=labels)
+    model = EASE().fit(frame)
+    with pytest.raises(ValueError, match=r"users\.to_frame\(\)\.T"):
+        model.recommend(frame.loc[1])
+    assert model.recommend(frame.loc[1].to_frame().T, n=1).shape == (1, 1)
+    assert model.recommend(pd.Series([0, 1, 2], index=labels[::-1]), n=1).shape == (3, 1)
 
 
 def test_a_transposed_matrix_is_recognized_by_its_shape():
