@@ -104,8 +104,9 @@ class RandomRecommender(RecommenderMixin, BaseEstimator):
     >>> from scipy.sparse import csr_array
     >>> from sklearn_recsys import RandomRecommender
     >>> R = csr_array([[1, 1, 0, 0], [0, 1, 0, 1]])
-    >>> RandomRecommender(random_state=0).fit(R).recommend(n=2).shape
-    (2, 2)
+    >>> lists = RandomRecommender(random_state=0).fit(R).recommend(n=2)
+    >>> [sorted(items) for items in lists.tolist()]  # in a random order, without seen items
+    [[2, 3], [0, 2]]
     """
 
     _parameter_constraints: dict = {"random_state": ["random_state"]}

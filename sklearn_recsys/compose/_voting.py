@@ -67,8 +67,9 @@ class VotingRecommender(BaseComposite):
     >>> from sklearn_recsys.datasets import make_interactions
     >>> R = make_interactions(n_users=100, n_items=40, random_state=0)
     >>> blend = VotingRecommender([("ease", EASE(l2=10)), ("knn", ItemKNN())], weights=[2, 1])
-    >>> blend.set_params(ease__l2=5).fit(R).recommend(R[:2], n=3).shape
-    (2, 3)
+    >>> blend.set_params(ease__l2=5).fit(R).recommend(R[:2], n=3)
+    array([[17, 39, 32],
+           [11, 37, 16]])
     """
 
     _parameter_constraints: dict = {

@@ -131,8 +131,8 @@ def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None
     --------
     >>> from sklearn_recsys.datasets import fetch_movielens
     >>> data = fetch_movielens("100k")  # doctest: +SKIP
-    >>> data.interactions.shape  # doctest: +SKIP
-    (100000, 4)
+    >>> data.items["title"].head(2).tolist()  # doctest: +SKIP
+    ['Toy Story (1995)', 'GoldenEye (1995)']
     """
     if name not in _EDITIONS:
         meant = did_you_mean(str(name).removeprefix("ml-"), _EDITIONS)

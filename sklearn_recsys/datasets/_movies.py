@@ -78,8 +78,10 @@ def make_movies(n_users=300, n_items=200, *, density=0.15, random_state=0) -> Bu
     >>> data = make_movies(random_state=0)
     >>> data.interactions.columns.tolist()
     ['user', 'item', 'rating', 'timestamp']
-    >>> data.interactions.shape, data.items.shape, data.users.shape
-    ((9000, 4), (200, 3), (300, 4))
+    >>> data.items["title"].head(3).tolist()
+    ['Quartz Quarry (1974)', 'Ember Causeway (1967)', 'Willow Umbrella (1971)']
+    >>> len(data.interactions), len(data.items), len(data.users)
+    (9000, 200, 300)
     """
     rng = check_random_state(random_state)
     items, item_factors = _make_items(rng, n_items)

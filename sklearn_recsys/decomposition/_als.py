@@ -144,8 +144,10 @@ class ALS(CheckpointMixin, FactorsMixin, ExplainMixin, RecommenderMixin, BaseEst
     >>> model = ALS(n_factors=2, random_state=0).fit(R)
     >>> model.recommend(csr_array([[0, 0, 0, 1]]), n=1)  # a new user
     array([[2]])
-    >>> model.transform(csr_array([[0, 0, 0, 1]])).shape
-    (1, 2)
+    >>> ids, cosines = model.similar_items([0, 3], n=1)
+    >>> ids
+    array([[1],
+           [2]])
     """
 
     _parameter_constraints: dict = {

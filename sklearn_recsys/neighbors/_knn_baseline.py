@@ -146,12 +146,17 @@ class ItemKNNBaseline(SimilarItemsMixin, ExplainMixin, _KNNBaseline):
 
     Examples
     --------
+    Each group of users gives five stars to one group of items, and one star to the other:
+
+    >>> import numpy as np
     >>> from sklearn_recsys import ItemKNNBaseline
-    >>> from sklearn_recsys.datasets import make_ratings
-    >>> R = make_ratings(200, 50, density=0.3, random_state=0)
-    >>> model = ItemKNNBaseline().fit(R[:190])
-    >>> model.predict(R[190:]).shape  # new users
-    (10, 50)
+    >>> rng = np.random.default_rng(0)
+    >>> tastes = np.kron(np.eye(2), np.ones((40, 10)))  # two groups of users, two of items
+    >>> R = np.where(tastes, 5, 1) * (rng.random((80, 20)) < 0.6)
+    >>> model = ItemKNNBaseline().fit(R)
+    >>> new_user = [[5, 5, 5] + [0] * 14 + [1, 1, 1]]
+    >>> np.flatnonzero(model.predict(new_user) > 3).tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
 
     def _fitted_state(self):
@@ -256,12 +261,17 @@ class UserKNNBaseline(SimilarUsersMixin, ExplainMixin, _KNNBaseline):
 
     Examples
     --------
+    Each group of users gives five stars to one group of items, and one star to the other:
+
+    >>> import numpy as np
     >>> from sklearn_recsys import UserKNNBaseline
-    >>> from sklearn_recsys.datasets import make_ratings
-    >>> R = make_ratings(200, 50, density=0.3, random_state=0)
-    >>> model = UserKNNBaseline().fit(R[:190])
-    >>> model.predict(R[190:]).shape  # new users
-    (10, 50)
+    >>> rng = np.random.default_rng(0)
+    >>> tastes = np.kron(np.eye(2), np.ones((40, 10)))  # two groups of users, two of items
+    >>> R = np.where(tastes, 5, 1) * (rng.random((80, 20)) < 0.6)
+    >>> model = UserKNNBaseline().fit(R)
+    >>> new_user = [[5, 5, 5] + [0] * 14 + [1, 1, 1]]
+    >>> np.flatnonzero(model.predict(new_user) > 3).tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
 
     def _fitted_state(self):

@@ -230,12 +230,17 @@ class CDAE(InductiveRanker):
 
     Examples
     --------
+    A new user who likes items of one group gets the others of this group:
+
+    >>> import numpy as np
     >>> from sklearn_recsys import CDAE
-    >>> from sklearn_recsys.datasets import make_interactions
-    >>> R = make_interactions(80, 40, random_state=0)
-    >>> model = CDAE(n_factors=20, max_epochs=20, random_state=0).fit(R[:70])
-    >>> model.recommend(R[70:], n=3).shape  # new users: their node is zero
-    (10, 3)
+    >>> rng = np.random.default_rng(0)
+    >>> tastes = np.kron(np.eye(2), np.ones((40, 10)))  # two groups of users, two of items
+    >>> R = tastes * (rng.random((80, 20)) < 0.6)
+    >>> model = CDAE(n_factors=20, lr=0.03, max_epochs=40, random_state=0).fit(R)
+    >>> new_user = [[1, 1, 1] + [0] * 17]
+    >>> sorted(model.recommend(new_user, n=7)[0].tolist())
+    [3, 4, 5, 6, 7, 8, 9]
     """
 
     n_factors: int = 200

@@ -246,20 +246,25 @@ class DeepAutoencoder(UserFeaturesMixin, RatingAutoencoder):
 
     Examples
     --------
+    Each group of users gives five stars to one group of items, and one star to the other:
+
+    >>> import numpy as np
     >>> from sklearn_recsys import DeepAutoencoder
-    >>> from sklearn_recsys.datasets import make_ratings
-    >>> R = make_ratings(60, 40, density=0.3, random_state=0)
-    >>> model = DeepAutoencoder(hidden_layer_sizes=[20, 10], max_epochs=5, random_state=0)
-    >>> model.fit(R[:50]).predict(R[50:]).shape  # new users: a forward pass
-    (10, 40)
+    >>> rng = np.random.default_rng(0)
+    >>> tastes = np.kron(np.eye(2), np.ones((40, 10)))  # two groups of users, two of items
+    >>> R = np.where(tastes, 5, 1) * (rng.random((80, 20)) < 0.6)
+    >>> params = dict(hidden_layer_sizes=[20, 10], lr=0.01, max_epochs=40, random_state=0)
+    >>> model = DeepAutoencoder(**params).fit(R)
+    >>> new_user = [[5, 5, 5] + [0] * 14 + [1, 1, 1]]
+    >>> np.flatnonzero(model.predict(new_user) > 3).tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 
     With numbers that describe the users:
 
-    >>> import numpy as np
-    >>> ages = np.linspace(-1, 1, 60).reshape(-1, 1)
-    >>> model = model.fit(R[:50], user_features=ages[:50])
-    >>> model.recommend(R[50:], n=3, user_features=ages[50:]).shape
-    (10, 3)
+    >>> ages = np.repeat([[-1], [1]], 40, axis=0)  # standardized
+    >>> model = model.fit(R, user_features=ages)
+    >>> sorted(model.recommend(new_user, n=7, user_features=[[-1]])[0].tolist())
+    [3, 4, 5, 6, 7, 8, 9]
     """
 
     kind: str = "user"

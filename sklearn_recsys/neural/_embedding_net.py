@@ -189,12 +189,17 @@ class EmbeddingNet(TransductiveRatingRecommender):
 
     Examples
     --------
+    Each group of users gives five stars to one group of items, and one star to the other:
+
+    >>> import numpy as np
     >>> from sklearn_recsys import EmbeddingNet
-    >>> from sklearn_recsys.datasets import make_ratings
-    >>> R = make_ratings(60, 40, density=0.3, random_state=0)
-    >>> model = EmbeddingNet(n_factors=8, max_epochs=10, random_state=0).fit(R[:50])
-    >>> model.predict(R[50:]).shape  # new users
-    (10, 40)
+    >>> rng = np.random.default_rng(0)
+    >>> tastes = np.kron(np.eye(2), np.ones((40, 10)))  # two groups of users, two of items
+    >>> R = np.where(tastes, 5, 1) * (rng.random((80, 20)) < 0.6)
+    >>> model = EmbeddingNet(n_factors=8, max_epochs=10, random_state=0).fit(R)
+    >>> new_user = [[5, 5, 5] + [0] * 14 + [1, 1, 1]]
+    >>> np.flatnonzero(model.predict(new_user) > 3).tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
 
     n_factors: int = 32

@@ -271,12 +271,17 @@ class ImplicitMatrixFactorization(BiasedFactorsMixin, TransductiveRecommender):
 
     Examples
     --------
+    A new user who likes items of one group gets the others of this group:
+
+    >>> import numpy as np
     >>> from sklearn_recsys import ImplicitMatrixFactorization
-    >>> from sklearn_recsys.datasets import make_interactions
-    >>> X = make_interactions(60, 40, random_state=0)
-    >>> model = ImplicitMatrixFactorization(n_factors=8, max_epochs=20, random_state=0).fit(X[:50])
-    >>> model.recommend(X[50:], n=3).shape  # new users
-    (10, 3)
+    >>> rng = np.random.default_rng(0)
+    >>> tastes = np.kron(np.eye(2), np.ones((40, 10)))  # two groups of users, two of items
+    >>> X = tastes * (rng.random((80, 20)) < 0.6)
+    >>> model = ImplicitMatrixFactorization(n_factors=8, max_epochs=20, random_state=0).fit(X)
+    >>> new_user = [[1, 1, 1] + [0] * 17]
+    >>> sorted(model.recommend(new_user, n=7)[0].tolist())
+    [3, 4, 5, 6, 7, 8, 9]
     """
 
     n_factors: int = 128

@@ -303,12 +303,18 @@ class SimpleX(OwnEmbeddingsMixin, NeuralRecommender):
 
     Examples
     --------
+    A new user who likes items of one group gets the others of this group:
+
+    >>> import numpy as np
     >>> from sklearn_recsys import SimpleX
-    >>> from sklearn_recsys.datasets import make_interactions
-    >>> R = make_interactions(60, 40, random_state=0)
-    >>> model = SimpleX(n_factors=8, random_state=0).fit(R[:50])
-    >>> model.recommend(R[50:], n=3).shape  # new users
-    (10, 3)
+    >>> rng = np.random.default_rng(0)
+    >>> tastes = np.kron(np.eye(2), np.ones((40, 10)))  # two groups of users, two of items
+    >>> R = tastes * (rng.random((80, 20)) < 0.6)
+    >>> params = dict(n_factors=8, lr=0.02, max_epochs=30, early_stopping=False)
+    >>> model = SimpleX(**params, random_state=0).fit(R)
+    >>> new_user = [[1, 1, 1] + [0] * 17]
+    >>> sorted(model.recommend(new_user, n=7)[0].tolist())
+    [3, 4, 5, 6, 7, 8, 9]
     """
 
     n_factors: int = 64

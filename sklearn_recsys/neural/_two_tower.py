@@ -190,24 +190,23 @@ class TwoTower(FactorsMixin, UserFeaturesMixin, InductiveRanker):
 
     Examples
     --------
+    >>> import numpy as np
     >>> import pandas as pd
-    >>> from scipy.sparse import csr_array
     >>> from sklearn_recsys import TwoTower
-    >>> from sklearn_recsys.datasets import make_movies
-    >>> from sklearn_recsys.preprocessing import InteractionEncoder
-    >>> data = make_movies(n_users=100, n_items=50, density=0.2, random_state=0)
-    >>> encoder = InteractionEncoder()
-    >>> R = encoder.fit_transform(data.interactions)
-    >>> items = data.items.loc[encoder.item_ids_]
-    >>> users = data.users.loc[encoder.user_ids_, ["gender", "age", "occupation"]]
-    >>> model = TwoTower(items, max_epochs=5, random_state=0)
+    >>> rng = np.random.default_rng(0)
+    >>> tastes = np.kron(np.eye(2), np.ones((40, 10)))  # two groups of users, two of items
+    >>> R = tastes * (rng.random((80, 20)) < 0.6)
+    >>> items = pd.DataFrame({"language": ["German"] * 10 + ["French"] * 10})
+    >>> users = pd.DataFrame({"country": ["Austria"] * 40 + ["France"] * 40})
+    >>> model = TwoTower(items, loss="softmax", max_epochs=20, random_state=0)
     >>> model = model.fit(R, user_features=users)
 
     A new user without a history (cold start):
 
-    >>> new_user = pd.DataFrame({"gender": ["F"], "age": [30], "occupation": ["artist"]})
-    >>> model.recommend(csr_array((1, 50)), n=3, user_features=new_user).shape
-    (1, 3)
+    >>> new_user = pd.DataFrame({"country": ["France"]})
+    >>> lists = model.recommend([[0] * 20], n=10, user_features=new_user)
+    >>> items["language"][lists[0]].unique().tolist()
+    ['French']
     """
 
     item_features: Any = None

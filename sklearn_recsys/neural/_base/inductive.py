@@ -35,8 +35,8 @@ class InductiveRanker(NeuralRecommender):
     Examples
     --------
     >>> from dataclasses import dataclass
+    >>> import numpy as np
     >>> import torch
-    >>> from sklearn_recsys.datasets import make_interactions
     >>> from sklearn_recsys.neural import InductiveRanker, RankingModule
     >>> class LinearModule(RankingModule):
     ...     def __init__(self, n_items):
@@ -55,9 +55,12 @@ class InductiveRanker(NeuralRecommender):
     ...
     ...     def _make_module(self, X):
     ...         return LinearModule(X.shape[1])
-    >>> R = make_interactions(60, 40, random_state=0)
-    >>> Linear(max_epochs=2, random_state=0).fit(R[:50]).recommend(R[50:], n=3).shape
-    (10, 3)
+    >>> rng = np.random.default_rng(0)
+    >>> tastes = np.kron(np.eye(2), np.ones((40, 10)))  # two groups of users, two of items
+    >>> model = Linear(max_epochs=20, random_state=0)
+    >>> model = model.fit(tastes * (rng.random((80, 20)) < 0.6))
+    >>> sorted(model.recommend([[1, 1, 1] + [0] * 17], n=7)[0].tolist())
+    [3, 4, 5, 6, 7, 8, 9]
     """
 
     @property

@@ -138,6 +138,7 @@ class NeuralRecommender(
     A linear autoencoder on implicit interactions, complete:
 
     >>> from dataclasses import dataclass
+    >>> import numpy as np
     >>> import torch
     >>> from sklearn_recsys.neural import NeuralRecommender, SparseRows
     >>> class LinearModule(torch.nn.Module):
@@ -166,10 +167,11 @@ class NeuralRecommender(
     ...     def _score_items(self, X):
     ...         with torch.no_grad():
     ...             return self.net_.module_(SparseRows.from_csr(X, self.net_.device)).cpu().numpy()
-    >>> from sklearn_recsys.datasets import make_interactions
-    >>> R = make_interactions(60, 40, random_state=0)
-    >>> LinearAutoencoder(random_state=0).fit(R).recommend(R[:2], n=3).shape
-    (2, 3)
+    >>> rng = np.random.default_rng(0)
+    >>> tastes = np.kron(np.eye(2), np.ones((40, 10)))  # two groups of users, two of items
+    >>> model = LinearAutoencoder(random_state=0).fit(tastes * (rng.random((80, 20)) < 0.6))
+    >>> sorted(model.recommend([[1, 1, 1] + [0] * 17], n=7)[0].tolist())
+    [3, 4, 5, 6, 7, 8, 9]
     """
 
     _: KW_ONLY

@@ -57,8 +57,8 @@ class TransductiveRecommender(NeuralRecommender):
     Examples
     --------
     >>> from dataclasses import dataclass
+    >>> import numpy as np
     >>> import torch
-    >>> from sklearn_recsys.datasets import make_interactions
     >>> from sklearn_recsys.neural import PairModule, TransductiveRecommender
     >>> class DotModule(PairModule):
     ...     def __init__(self, n_users, n_items, n_factors, l2):
@@ -77,10 +77,11 @@ class TransductiveRecommender(NeuralRecommender):
     ...
     ...     def _make_module(self, X):
     ...         return DotModule(*X.shape, self.n_factors, self.l2)
-    >>> R = make_interactions(60, 40, random_state=0)
-    >>> model = Dot(max_epochs=2, random_state=0).fit(R[:50])
-    >>> model.recommend(R[50:], n=3).shape  # new users
-    (10, 3)
+    >>> rng = np.random.default_rng(0)
+    >>> tastes = np.kron(np.eye(2), np.ones((40, 10)))  # two groups of users, two of items
+    >>> model = Dot(max_epochs=20, random_state=0).fit(tastes * (rng.random((80, 20)) < 0.6))
+    >>> sorted(model.recommend([[1, 1, 1] + [0] * 17], n=7)[0].tolist())
+    [3, 4, 5, 6, 7, 8, 9]
     """
 
     _: KW_ONLY
