@@ -15,7 +15,7 @@ from sklearn.preprocessing import Binarizer
 from sklearn_recsys import EASE, PopularityRecommender, RecommenderPipeline, UserKNN
 from sklearn_recsys.base._leaks import leaked_share
 from sklearn_recsys.datasets import make_interactions, make_ratings
-from sklearn_recsys.exceptions import LeakWarning
+from sklearn_recsys.exceptions import LeakWarning, ValuesWarning
 from sklearn_recsys.metrics import make_recommender_scorer
 from sklearn_recsys.model_selection import (
     HoldoutSplit,
@@ -146,6 +146,22 @@ def test_score_says_the_share(model):
     assert leaks(clean.score, TRAIN, ITEMS) == []
     partly = clone(model).fit(TRAIN + SOME)
     assert leaks(partly.score, TRAIN, TEST) == [f"{SOME.nnz / TEST.nnz:.1%}"]
+
+
+@pytest.mark.parametrize(
+    "model", [EASE(), RecommenderPipeline([("like", Binarizer(threshold=3)), ("ease", EASE())])]
+)
+def test_a_held_out_part_is_no_set_of_new_users(model):
+    model.fit(TRAIN)
+    with pytest.warns(ValuesWarning, match=r"held out of these.* score\(train, test\)\.$"):
+        model.score(TEST)
+    others = [R[ORDER][:60], TEST[ORDER], TEST[:100], make_ratings(120, 60, random_state=1)]
+    for X in others:  # new users, in any number
+        model.score(X)
+    model.score(TRAIN, TEST)
+    for seed in range(20):  # rows with as little in common as chance would have it
+        new = make_interactions(40, 60, density=0.03, random_state=seed)
+        EASE().fit(new).score(make_interactions(40, 60, density=0.03, random_state=100 + seed))
 
 
 def test_partial_fit_counts():

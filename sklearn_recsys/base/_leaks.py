@@ -49,6 +49,18 @@ def leaked_share(X, y, interactions):
     return 0.0
 
 
+def is_held_out_part(X, interactions):
+    """Return whether `X` seems to be what was held out of the training rows, in the same order.
+
+    No row has an item in common with the training row, of at least 20 that rows of as many random
+    items would have.
+    """
+    if X.shape != interactions.shape:
+        return False
+    lengths = np.diff(X.indptr) * np.diff(interactions.indptr).astype(np.float64)
+    return lengths.sum() > 20 * X.shape[1] and not in_cells(X, interactions).any()
+
+
 def _same_users(X, interactions):
     """Return whether the rows of `X` overlap with the same training rows far more than with others.
 

@@ -10,9 +10,9 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_recsys.base._histories import Histories
-from sklearn_recsys.base._leaks import leaked_share
+from sklearn_recsys.base._leaks import is_held_out_part, leaked_share
 from sklearn_recsys.base._ranking import EligibleItems
-from sklearn_recsys.exceptions import LeakWarning
+from sklearn_recsys.exceptions import LeakWarning, ValuesWarning
 from sklearn_recsys.metrics import _scorer
 from sklearn_recsys.metrics._outcome import Outcome
 from sklearn_recsys.utils._cells import cell_rows, in_cells
@@ -65,6 +65,8 @@ class ScoringMixin:
         LeakWarning
             If the model was fitted on held-out cells, as far as that can be detected: see the user
             guide. Also if they are in `X`.
+        ValuesWarning
+            If `y` is None and `X` seems to be what was held out of the training users.
         """
         return self._score(X, y, metric, k=k, exclude_seen=exclude_seen, candidates=candidates)
 
@@ -169,6 +171,13 @@ class ScoringMixin:
                 f"{type(self).__name__} was fitted on {leaked:.1%} of the held-out interactions: "
                 f"rows of X were in fit together with them, so the score is too good. {advice}",
                 LeakWarning,
+            )
+        elif not given and is_held_out_part(X + y, self.interactions_):
+            warn(
+                "X has no interaction in common with the training rows, as if it had been held out "
+                "of these: score(X) takes its rows for the whole histories of new users. Pass "
+                "both parts, score(train, test).",
+                ValuesWarning,
             )
 
 
