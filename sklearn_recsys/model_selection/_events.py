@@ -15,12 +15,12 @@ from sklearn_recsys.utils._frames import as_pandas_frame, is_frame, take_rows
 _HINT = "Name the column of {0} with {1}=…."
 
 
-def is_events(X, order):
+def is_events(X, order, user="timestamp"):
     """Return whether `X` is a frame of events: then `order` is a column name or None."""
     if not is_frame(X):
         return False
     if order is None:
-        return "timestamp" in as_pandas_frame(X, "X").columns
+        return not {"timestamp", user}.isdisjoint(as_pandas_frame(X, "X").columns)
     return isinstance(order, str) or np.ndim(order) == 0
 
 
@@ -54,7 +54,8 @@ def _times(events, column):
     """Return the times of the events, and the column's time zone or None."""
     frame = as_pandas_frame(events, "X")
     column = "timestamp" if column is None else column
-    hint = _HINT.format("times", "order")
+    without = 'InteractionEncoder(values="position", timestamp=None)'
+    hint = f"{_HINT.format('times', 'order')} Without times encode the events by {without}."
     series = check_column(frame, column, hint)
     if not len(series):
         raise ValueError("X is an empty frame of events.")

@@ -99,7 +99,7 @@ def leave_last_out(
     """
     n = check_scalar(n, "n", Integral, min_val=1)
     min_train = check_scalar(min_train, "min_train", Integral, min_val=0)
-    if is_events(X, order):
+    if is_events(X, order, user):
         return split_last(X, order, n, min_train, user)
     X = check_nonempty(X, order)
     times = check_times(X.data, name="X") if order is None else check_order(order, X)

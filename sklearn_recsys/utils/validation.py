@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from numbers import Integral
 
 import numpy as np
@@ -67,11 +68,13 @@ def _advised(error, source, name, n_items=None):
         )
     if name != "X" and message.startswith("Input X"):
         message = message.replace("Input X", f"Input {name}", 1)
-    if any(words in message for words in _NO_NUMBERS):
+    if isinstance(source, Mapping) or any(words in message for words in _NO_NUMBERS):
         advice = (
             f" {name} must be a user × item matrix of numbers: one row per user, one column per "
             "item. Events, such as pairs of ids, are encoded with InteractionEncoder."
         )
+    elif n_items is not None and "Expected 2D array" in message:
+        advice = " For users of the training matrix pass rows of it, model.interactions_[[0, 1]]."
     elif n_items is not None and "features, but" in message:
         advice = f" Each row is a user, with one column for each of the {n_items} items of fit."
         if np.shape(source)[0] == n_items:
@@ -84,7 +87,6 @@ _NO_NUMBERS = (
     "could not convert string",
     "arrays of bytes/strings",
     "argument must be a string or a real number",
-    "got scalar array",
     "inhomogeneous shape",
 )
 

@@ -145,6 +145,8 @@ def test_the_last_events_of_every_user():
     assert leave_last_out(named, "when", user="who")[1].index.tolist() == ["w", "x", "z"]
     with pytest.raises(ValueError, match="No user has"):
         leave_last_out(events, n=3)
+    with pytest.raises(ValueError, match="no column 'timestamp'.*times with order="):
+        leave_last_out(make_events().rename(columns={"timestamp": "when"}))
     with pytest.raises(ValueError, match="no column 'user'.*user="):
         leave_last_out(named, "when")
 

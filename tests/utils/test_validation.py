@@ -203,6 +203,14 @@ def test_a_history_as_a_series_is_not_read_as_rows(labels):
     assert model.recommend(pd.Series([0, 1, 2], index=labels[::-1]), n=1).shape == (3, 1)
 
 
+@pytest.mark.parametrize("rows", [0, [0, 1]])
+def test_numbers_of_rows_are_no_histories(rows):
+    model = EASE().fit(np.eye(3, 4))
+    with pytest.raises(ValueError, match=r"(?s)2D array.*model\.interactions_\[\[0, 1\]\]"):
+        model.predict(rows)
+    assert model.predict(model.interactions_[[0, 1]]).shape == (2, 4)
+
+
 def test_a_transposed_matrix_is_recognized_by_its_shape():
     model = EASE().fit(np.eye(3, 4))
     with pytest.raises(ValueError, match=r"the 4 items of fit\. .* is it transposed\?$"):
