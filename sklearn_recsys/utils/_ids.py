@@ -99,7 +99,8 @@ def find(vocabulary, raw, kind, unknown):
                 f"{types or _ADVICE.get(kind, '')}"
             )
         if types:
-            warn(f"All {kind} ids are unknown, and ignored: {missing_ids(missing)}.{types}")
+            # the same text for all ids: Python keeps each one, as long as a service runs
+            warn(f"All {kind} ids are unknown, and ignored.{types}")
     return positions.astype(np.int64, copy=False)
 
 
@@ -114,10 +115,9 @@ def _different_types(vocabulary, raw, kind):
     kinds = id_kind(vocabulary), id_kind(raw)
     if set(kinds) != {"number", "string"} or not len(vocabulary):
         return ""
-    known, passed = vocabulary[:1].tolist()[0], raw[:1].tolist()[0]
     return (
-        f" The {kind} ids of fit are {kinds[0]}s, such as {known!r}, and these are {kinds[1]}s, "
-        f"such as {passed!r}: convert one of them."
+        f" The {kind} ids of fit are {kinds[0]}s, such as {missing_ids(vocabulary[:1])}, and these "
+        f"are {kinds[1]}s: convert one of them."
     )
 
 

@@ -46,6 +46,19 @@ def _refuse_events_frame(X):
         )
 
 
+def _warn_of_event_rows(X):
+    """Warn if the rows of an array look like events: two columns of ids, and one or two more."""
+    if sp.issparse(X) or X.shape[0] < 20 or X.shape[1] not in (3, 4):
+        return
+    if all(len(np.unique(ids)) >= 10 and (ids == np.floor(ids)).all() for ids in X[:, :2].T):
+        warn(
+            f"X has {X.shape[1]} columns, and the first two hold whole numbers, as ids do. If the "
+            "rows are events, encode pandas.DataFrame(X, columns=['user', 'item', 'rating', ...]) "
+            "with InteractionEncoder; a matrix has a row per user and a column per item.",
+            ValuesWarning,
+        )
+
+
 def _column_kind(name):
     """Return "user" or "item" for the name of a column of such ids, else None."""
     word = re.sub(r"[^a-z]|(id|no|key)s?$", "", str(name).lower()).removesuffix("s")
@@ -191,6 +204,7 @@ def check_interactions(estimator, X, *, reset, dtype=np.float32, order=False, co
         n_items = None if reset else getattr(estimator, "n_features_in_", None)
         raise _advised(error, source, name, n_items) from None
     if reset:
+        _warn_of_event_rows(X)
         set_item_labels(estimator, source)
     X = canonical_csr(X, name=name, copy=copy)
     if order and reset:

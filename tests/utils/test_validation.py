@@ -179,6 +179,17 @@ def test_the_remedy_for_nan_is_that_of_the_container(check):
             check(container(X))
 
 
+def test_events_in_an_array():
+    rng = np.random.default_rng(0)
+    events = np.c_[rng.integers(0, 40, (200, 2)), rng.integers(1, 6, 200)]
+    for array in (events, np.c_[events, 1e9 + np.arange(200)]):
+        with pytest.warns(ValuesWarning, match="with InteractionEncoder; a matrix has a row per"):
+            check_interactions(BaseEstimator(), array, reset=True)
+    matrices = [events[:, 2:] * [[1, 0, 2]], rng.random((200, 3)), rng.integers(0, 40, (200, 5))]
+    for array in (*matrices, events[:12]):
+        check_interactions(BaseEstimator(), array, reset=True)
+
+
 def test_values_that_are_no_order():
     ratings = np.random.default_rng(0).integers(1, 6, (100, 12))
     for X in (ratings, np.ones((100, 12))):
