@@ -281,7 +281,7 @@ def run(protocol, row):
         **_published(row),
         "ours": _figures(ours),
         "s.e.": _figures(errors),
-        "CPU s": f"{elapsed:.3g}",
+        "CPU s": f"{float(f'{elapsed:.3g}'):g}",
         "verdict": verdict(row.published, ours, errors, errors_are_metrics),
     }
 
