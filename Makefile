@@ -8,7 +8,8 @@
 #                               versions that setup.cfg claims
 #   make test-dask              the tests on local clusters (Dask, Spark, which needs Java, and Ray),
 #                               with Optuna, and of Parquet files
-#   make lint                   ruff, and pyright on a user's script; nothing is changed
+#   make lint                   ruff; pyright and mypy on the gallery and on a user's script; nothing
+#                               is changed
 #   make dist                   wheel and source distribution in build/dist, and tests of the wheel
 #   make release-check          those, and both installed and tested in environments of their own
 #   make docs                   HTML in docs/_build/html, warnings are errors
@@ -87,7 +88,8 @@ test-dask: $(DASK)/.installed
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python tests/typing/user_script.py
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+	$(VENV)/bin/mypy
 
 # The wheel is made from the source distribution, unpacked to build/dist/sdist: the tests there run on
 # the wheel, with nothing of the checkout on the path.
@@ -105,6 +107,7 @@ dist: $(VENV)/.installed
 release-check: dist
 	rm -rf build/release && mkdir -p build/release/empty
 	cp tests/typing/user_script.py build/release/empty
+	echo "{}" > build/release/empty/pyrightconfig.json  # not ours: pyright would check the checkout
 	$(PYTHON) -m venv build/release/twine
 	build/release/twine/bin/pip install --quiet -c constraints.txt twine "readme_renderer[md]"
 	build/release/twine/bin/twine check --strict build/dist/*.whl build/dist/*.tar.gz
@@ -116,6 +119,7 @@ release-check: dist
 		$$venv/bin/pip install --quiet -c constraints.txt "$$archive[test]"; \
 		(cd build/dist/sdist && OMP_NUM_THREADS=1 $$venv/bin/pytest -q -n $(JOBS) -p no:cacheprovider $(DIST_TESTS)); \
 		(cd build/release/empty && $(abspath $(VENV))/bin/pyright --pythonpath $$venv/bin/python user_script.py); \
+		(cd build/release/empty && $(abspath $(VENV))/bin/mypy --config-file= --python-executable $$venv/bin/python --ignore-missing-imports user_script.py); \
 	done
 
 # a process for each core, and one thread in each, as in test

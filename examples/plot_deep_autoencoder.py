@@ -68,7 +68,7 @@ base = DeepAutoencoder(random_state=0).set_params(
     **{} if edition else small
 )
 width = base.hidden_layer_sizes[0]
-changes = {
+changes: dict[str, dict] = {
     "unchanged": {},
     "1 layer to the code": {"hidden_layer_sizes": (width,)},
     "3 layers to the code": {"hidden_layer_sizes": (width,) * 3},
@@ -99,7 +99,7 @@ print(ablation.round(4).to_string())
 # The network also reads numeric user features. Categories are one-hot encoded and ages are
 # standardized; the features have a row for each row of the matrix.
 
-best = ablation["RMSE on validation"].idxmin()
+best = str(ablation["RMSE on validation"].idxmin())
 model = clone(fitted[best])
 users = data.users.loc[encoder.user_ids_]
 to_numbers = make_column_transformer(
@@ -151,20 +151,20 @@ print(pd.DataFrame({"RMSE on test": table}).round(4).to_string())
 # predicts the same for all users.
 
 given, held_out = random_holdout(X_new, 0.5, per_user=True, random_state=0)
-curves = {}
+rows = {}
 for n in (0, 1, 2, 5, 10, 20):
     few = csr_array(given.shape)
     if n:  # at most n ratings per user
         few, _ = random_holdout(
             given, 0.9999, per_user=True, min_train=n, random_state=0
         )
-    curves[n] = {
+    rows[n] = {
         "ratings alone": -alone.score(few, held_out),
         "with features": -with_features.score(
             few, held_out, user_features=F_new
         ),
     }
-curves = pd.DataFrame(curves).T.rename_axis("ratings in the history")
+curves = pd.DataFrame(rows).T.rename_axis("ratings in the history")
 print(curves.round(4).to_string())
 
 # %%

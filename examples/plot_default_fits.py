@@ -96,10 +96,10 @@ print(table.round(3).to_string(na_rep=""))
 
 fig, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for ax, metric in zip(axes, ("NDCG@10", "RMSE"), strict=True):
-    for name, row in table[table[metric].notna()].iterrows():
+    for label, row in table[table[metric].notna()].iterrows():
         ax.scatter(row["fit seconds"], row[metric], s=40)
         ax.annotate(
-            name,
+            label,
             (row["fit seconds"], row[metric]),
             xytext=(6, 4),
             textcoords="offset points",

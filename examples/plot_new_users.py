@@ -66,7 +66,7 @@ print(
 # training users and stops when the NDCG of these stops rising. So the number of epochs is not
 # chosen by hand, nor on the test users.
 
-small = {} if edition == "1m" else {"n_factors": 50, "lr": 5e-3}
+small: dict = {} if edition == "1m" else {"n_factors": 50, "lr": 5e-3}
 models = {
     "popularity": PopularityRecommender(),
     "EASE": EASE(),

@@ -79,11 +79,12 @@ models = {
     "UserKNN": UserKNN(),
     "EASE": EASE(),
 }
+pipes = {}
 for name, model in models.items():
     steps = [("ones", Binarizer()), ("model", model)]
-    models[name] = RecommenderPipeline(steps, encoder=encoder)
+    pipes[name] = RecommenderPipeline(steps, encoder=encoder)
 metrics = ["ndcg@10", "hr@10", "coverage@10"]
-leaderboard = compare(models, X_train, X_test, metrics=metrics)
+leaderboard = compare(pipes, X_train, X_test, metrics=metrics)
 print(leaderboard)
 
 # %%
@@ -91,7 +92,7 @@ print(leaderboard)
 # ----------------------
 # To a user, by raw id. What the user has watched is not recommended again.
 
-pipe = models["EASE"].fit(X_train)
+pipe = pipes["EASE"].fit(X_train)
 user = encoder.user_ids_[0]
 watched = events[events["user"] == user].sort_values("timestamp")["item"]
 print(f"user {user} has watched {len(watched)} movies, the latest ones:")

@@ -99,7 +99,7 @@ for axis, (gain, (rerankers, measure)) in zip(
     columns = [gain, "NDCG@10"]
     table = pd.DataFrame.from_dict(points, "index", columns=columns)
     TradeOffDisplay(table=table, x=gain, y="NDCG@10").plot(
-        axis, connect=True, label=type(reranker).__name__
+        axis, connect=True, label=type(rerankers[0]).__name__
     )
     axis.plot(
         measure(alone),

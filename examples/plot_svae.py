@@ -37,6 +37,7 @@ from sklearn_recsys.model_selection import evaluate, user_split
 from sklearn_recsys.preprocessing import InteractionEncoder
 
 edition = os.environ.get("MOVIELENS")
+following = None  # of the synthetic movies: those that come next
 if edition:
     data = fetch_movielens(edition)
     events = data.interactions[data.interactions["rating"] > 3.5]
@@ -99,8 +100,8 @@ print(
 # the NDCG of these stops rising. SVAE ranks their latest movies, MultVAE randomly sampled ones.
 
 large = edition == "1m"
-multvae_params = {} if large else {"n_factors": 50, "lr": 5e-3}
-svae_params = {} if large else {"n_recurrent": 100, "lr": 2e-3}
+multvae_params: dict = {} if large else {"n_factors": 50, "lr": 5e-3}
+svae_params: dict = {} if large else {"n_recurrent": 100, "lr": 2e-3}
 models = {
     "popularity": PopularityRecommender(),
     "EASE": RecommenderPipeline([("ones", Binarizer()), ("model", EASE())]),
@@ -128,12 +129,13 @@ ahead = split.y_test.copy()
 ahead.data -= np.repeat(
     np.diff(split.X_test.indptr), np.diff(ahead.indptr)
 )  # 1 is the next one
+steps = range(1, 6)
 by_step = pd.DataFrame(
     {
         step: evaluate(
             models, split.X_test, ahead * (ahead == step), ["hr@10"]
         )["hr@10"]
-        for step in range(1, 6)
+        for step in steps
     }
 )
 print(by_step.round(3).to_string())
@@ -152,7 +154,7 @@ left.set(
     xlabel="epoch",
     ylabel="NDCG@100 of held-out users",
 )
-by_step.T.plot(ax=right, marker="o", xticks=by_step.columns)
+by_step.T.plot(ax=right, marker="o", xticks=steps)
 right.set(title="New users", xlabel="movies ahead", ylabel="HR@10 on test")
 
 # %%
@@ -171,19 +173,18 @@ histories = pd.concat(
     for order, items in orders.items()
 )
 two_rows, names = encoder.transform_histories(histories)
-for model in ("MultVAE", "SVAE"):
-    for name, ids in zip(
-        names, models[model].recommend(two_rows, n=3), strict=True
-    ):
+for name in ("MultVAE", "SVAE"):
+    lists = models[name].recommend(two_rows, n=3)
+    for order, ids in zip(names, lists, strict=True):
         print(
-            f"{model}, {name}:", ", ".join(titles[encoder.item_ids_[ids]])
+            f"{name}, {order}:", ", ".join(titles[encoder.item_ids_[ids]])
         )
 
 # %%
 # In the synthetic data, each movie has three successors. A movie that is already in the history is
 # not recommended again.
 
-if not edition:
+if following is not None:
     for name, items in orders.items():
         three = following[data.items.index.get_loc(items[-1])]
         print(

@@ -115,7 +115,7 @@ small = {
     "item_encoder": FeatureEncoder(max_length=3),
     "lr": 5e-3,
 }
-params = {"random_state": 0, **({} if edition else small)}
+params: dict = {"random_state": 0, **({} if edition else small)}
 ratings = {
     "ratings alone": TwoTower(**params).fit(X_fit),
     "with item features": TwoTower(items, **params).fit(X_fit),
@@ -180,14 +180,13 @@ print((-table).round(4).to_string())
 # the two finds more depends on the data.
 
 likes, liked_withheld = only(X, X > 3.5), only(X_withheld, X_withheld > 3.5)
+ranker = TwoTower(items, loss="softmax", id_dropout=0.5, **params)
 rankers = {
     "random": RandomRecommender(random_state=0),
     "popularity": PopularityRecommender(),
     "content": ContentRecommender(items),
     "two towers": TwoTower(items, loss="softmax", **params),
-    "two towers, id_dropout=0.5": TwoTower(
-        items, loss="softmax", id_dropout=0.5, **params
-    ),
+    "two towers, id_dropout=0.5": ranker,
 }
 for name, model in rankers.items():
     model.fit(likes, **{"user_features": F} if "towers" in name else {})
@@ -216,7 +215,6 @@ print(table.round(3).to_string())
 # Recommend to new users from gender, age and occupation alone, and compare with popularity, which
 # recommends the same items to all. Then recommend to two users.
 
-ranker = rankers["two towers, id_dropout=0.5"]
 pair = {
     name: rankers[name]
     for name in ("popularity", "two towers, id_dropout=0.5")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
@@ -66,15 +68,21 @@ Transactions on Interactive Intelligent Systems 5, 4, Article 19. https://doi.or
 class _Dataset(Bunch):
     """A Bunch whose attribute `items` is the frame of the items instead of the dict method."""
 
+    # for type checkers
+    interactions: pd.DataFrame
+    users: Any  # a frame, or None
+    train: pd.DataFrame
+    test: pd.DataFrame
+
     @property
-    def items(self):
+    def items(self) -> pd.DataFrame:
         return self["items"]
 
     def __reduce__(self):  # the inherited way to pickle or copy a dict calls items()
         return type(self), (), None, None, iter(dict.items(self))
 
 
-def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None) -> Bunch:
+def fetch_movielens(name, *, data_home=None, download_if_missing=True, fold=None) -> _Dataset:
     """Load a MovieLens data set; download it first if necessary.
 
     Parameters

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import check_random_state
 
 from sklearn_recsys.datasets._movielens import _Dataset
 from sklearn_recsys.datasets._sampling import (
@@ -42,7 +42,7 @@ _OCCUPATIONS = ["artist", "cook", "engineer", "gardener", "nurse", "pilot", "stu
     },
     prefer_skip_nested_validation=True,
 )
-def make_movies(n_users=300, n_items=200, *, density=0.15, random_state=0) -> Bunch:
+def make_movies(n_users=300, n_items=200, *, density=0.15, random_state=0) -> _Dataset:
     """Make a data set in the format of MovieLens with fictional movies, users and ratings.
 
     Parameters

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any, assert_type
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.model_selection import GridSearchCV
 
@@ -27,6 +29,7 @@ from sklearn_recsys import (
     evaluate,
     leave_last_out,
     load,
+    make_recommender_pipeline,
     random_holdout,
     save,
 )
@@ -62,6 +65,36 @@ def rating_error(random_state: int) -> float:
     return -model.score(train, test)
 
 
+def check_types(X: csr_array) -> None:
+    """What a type checker, or the completion of an editor, knows of a fitted model."""
+    model = ALS(n_factors=4, max_iter=2, random_state=0).fit(X)
+    assert_type(model, ALS)
+    assert_type(model.partial_fit(X), ALS)
+    assert_type(MultVAE(16, (32,), max_epochs=1).fit(X), MultVAE)
+
+    assert_type(model.recommend(X, n=5), NDArray[np.int64])
+    ids, scores = model.recommend(0, n=5, return_scores=True)
+    assert_type(ids, NDArray[np.int64])
+    assert_type(scores, NDArray[np.float32])
+    for flag in (False, True):
+        model.recommend(return_scores=flag)
+
+    assert_type(model.predict(X), NDArray[np.float32])
+    assert_type(model.predict_pairs(X, [0, 1], [2, 3]), NDArray[np.float32])
+    assert_type(model.score(X), float)
+    assert_type(model.explain(0, ids), pd.DataFrame)
+    assert_type(model.why_not(0, 3), pd.DataFrame)
+    neighbors, similarities = model.similar_items([0, 1], n=3)
+    assert_type(neighbors, NDArray[np.int64])
+    assert_type(similarities, NDArray[np.float32])
+    assert_type(model.transform(X), NDArray[np.float32])
+
+    # with an encoder a pipeline returns frames of raw ids, without one arrays
+    pipe = make_recommender_pipeline(BM25Transformer(), EASE()).fit(X)
+    assert_type(pipe, RecommenderPipeline)
+    assert_type(pipe.recommend(X), Any)
+
+
 def main(folder: Path) -> None:
     movies = make_movies(n_users=200, n_items=100, random_state=0)
     encoder = InteractionEncoder()
@@ -70,12 +103,14 @@ def main(folder: Path) -> None:
     print(len(encoder.user_ids_), "users,", len(encoder.item_ids_), "items,", X.nnz, "interactions")
     X_train, X_test = leave_last_out(X, order)
     print(compare(X_train, X_test).round(3).to_string())
+    check_types(X_train)
 
     X_fit, X_valid = random_holdout(X_train, random_state=0)
     search = tune(X_fit, X_valid, encoder)
     print(search.best_params_, f"{search.best_score_:.3f}")
-    save(search.best_estimator_, folder / "model.recsys")
-    model = load(folder / "model.recsys")
+    best: RecommenderPipeline = search.best_estimator_  # unknown to a checker otherwise
+    save(best, folder / "model.recsys")
+    model: RecommenderPipeline = load(folder / "model.recsys")
     answer = model.recommend(encoder.user_ids_[:1], n=5)
     print(answer.assign(title=answer["item"].map(movies.items["title"])).to_string(index=False))
 
