@@ -101,6 +101,21 @@ def test_models_of_others_have_no_link(monkeypatch):
     assert Own()._get_doc_link() == ""
 
 
+@pytest.mark.parametrize("address", [None, PLACEHOLDER])
+def test_models_of_others_can_link_to_their_pages(monkeypatch, address):
+    """By the attributes that scikit-learn documents, of a class or of an estimator."""
+
+    class Own(RecommenderMixin, BaseEstimator):
+        _doc_link_module = __name__.partition(".")[0]
+
+    monkeypatch.setattr(_html, "documentation_address", lambda: address)
+    model = Own()
+    model._doc_link_template = "https://own.example/{estimator_name}.html"
+    assert model._get_doc_link() == "https://own.example/Own.html"
+    Own._doc_link_template = "https://class.example"
+    assert Own()._get_doc_link() == "https://class.example"
+
+
 def test_address_is_the_project_url(monkeypatch):
     fields = {"Project-URL": ["Source, https://code.example", f"Documentation, {PLACEHOLDER}"]}
 

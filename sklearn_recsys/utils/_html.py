@@ -42,10 +42,16 @@ class HTMLMixin:
     @property
     def _doc_link_template(self):
         address = str(documentation_address()).rstrip("/")
-        return address + "/api/generated/{estimator_module}.{estimator_name}.html"
+        default = address + "/api/generated/{estimator_module}.{estimator_name}.html"
+        return vars(self).get("__doc_link_template", default)
+
+    @_doc_link_template.setter
+    def _doc_link_template(self, value):  # for models of others, as scikit-learn documents it
+        vars(self)["__doc_link_template"] = value
 
     def _get_doc_link(self):
-        return super()._get_doc_link() if documentation_address() else ""
+        has_page = documentation_address() or self._doc_link_module != "sklearn_recsys"
+        return super()._get_doc_link() if has_page else ""
 
     def _html_caption(self):
         """Return the line below the name; None: no line."""

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import GridSearchCV
 
 import sklearn_recsys
@@ -33,9 +34,20 @@ from sklearn_recsys import (
     random_holdout,
     save,
 )
+from sklearn_recsys.base import RecommenderMixin
 from sklearn_recsys.datasets import make_movies, make_ratings
 from sklearn_recsys.metrics import ndcg_at_k
 from sklearn_recsys.preprocessing import BM25Transformer
+
+
+class CoOccurrence(RecommenderMixin, BaseEstimator):
+    """A model of one's own."""
+
+    def _fit(self, X: csr_array) -> None:
+        self.counts_ = (X.T @ X).toarray()
+
+    def _score_items(self, X: csr_array) -> np.ndarray:
+        return X @ self.counts_
 
 
 def compare(train: csr_array, test: csr_array) -> pd.DataFrame:
@@ -70,6 +82,7 @@ def check_types(X: csr_array) -> None:
     model = ALS(n_factors=4, max_iter=2, random_state=0).fit(X)
     assert_type(model, ALS)
     assert_type(model.partial_fit(X), ALS)
+    assert_type(CoOccurrence().fit(X), CoOccurrence)
     assert_type(MultVAE(16, (32,), max_epochs=1).fit(X), MultVAE)
 
     assert_type(model.recommend(X, n=5), NDArray[np.int64])
