@@ -212,8 +212,9 @@ class SASRec(FactorsMixin, InductiveRanker):
         Learning rate.
     max_epochs : int, default=100
         Maximum number of passes over the data.
-    batch_size : int, default=256
-        Users per update; they have histories of similar lengths.
+    batch_size : int or "auto", default="auto"
+        Users per update; they have histories of similar lengths. "auto": a fiftieth of the users,
+        from 16 to 256.
     optimizer : str or class, default="adam"
         A name or class of :mod:`torch.optim`.
     l2 : float, default=0.0
@@ -338,7 +339,7 @@ class SASRec(FactorsMixin, InductiveRanker):
     calibration: float = 0.75
     lr: float = 4e-3
     max_epochs: int = 100
-    batch_size: int = 256
+    batch_size: int | str = "auto"
 
     _averages_weights = True
     _parameter_constraints = {
@@ -351,6 +352,7 @@ class SASRec(FactorsMixin, InductiveRanker):
         "loss": [StrOptions({"softmax", "gbce"})],
         "n_negatives": [Interval(Integral, 1, None, closed="left")],
         "calibration": [Interval(Real, 0, 1, closed="both")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
 
     def __sklearn_tags__(self):
@@ -361,6 +363,11 @@ class SASRec(FactorsMixin, InductiveRanker):
     @property
     def _batches(self):
         return HistoryBatches
+
+    def _update_size(self, n_examples):
+        if self.batch_size == "auto":  # few users need many updates
+            return min(max(n_examples // 50, 16), 256)
+        return self.batch_size
 
     def _split(self, X, rng):
         """Return data sets of all users, and of the latest items held out for early stopping."""

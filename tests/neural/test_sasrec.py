@@ -291,3 +291,8 @@ def test_cuda():
     model = small(device="cuda").fit(X)
     cpu = small(device="cuda").set_params(device="cpu").fit(X)
     assert model.predict(X).shape == cpu.predict(X).shape
+
+
+def test_few_users_are_trained_on_in_small_batches():
+    assert [SASRec()._update_size(n) for n in (1, 2000, 10**6)] == [16, 40, 256]
+    assert SASRec(batch_size=7)._update_size(10**6) == 7
