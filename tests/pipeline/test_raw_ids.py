@@ -117,9 +117,9 @@ def test_a_history_as_a_series_is_not_read_as_ids():
 
 def test_events_of_nobody_get_no_answer():
     pipe, _, _, events = make_pipe()
-    for nobody in ([], events[:0]):
-        assert pipe.recommend(nobody).shape == (0, 3)
-        assert pipe.predict(nobody).shape == (0, N_ITEMS)
+    for no_users in ([], events[:0]):
+        assert pipe.recommend(no_users).shape == (0, 3)
+        assert pipe.predict(no_users).shape == (0, N_ITEMS)
 
 
 @pytest.mark.parametrize("kind", ["str", "int"])
